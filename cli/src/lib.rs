@@ -1,0 +1,1 @@
+//! The operator's hand: one command for instance, registry, node and evidence.

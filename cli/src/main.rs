@@ -1,0 +1,2 @@
+//! `peabiru`, the operator's hand.
+fn main() {}

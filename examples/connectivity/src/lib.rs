@@ -1,0 +1,1 @@
+//! Reference scenario: where schools lack broadband; agencies services and planner over the road.

@@ -1,0 +1,1 @@
+//! Whole federations over real sockets, with faults and benches.

@@ -1,0 +1,1 @@
+//! What was said: committer, tree, seals, proofs, storage, evidence.

@@ -1,0 +1,1 @@
+//! The road: doors, router, link, guard, dispatcher.

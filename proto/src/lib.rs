@@ -1,0 +1,1 @@
+//! What can be said on the road: identifiers, entries, contracts, faults, limits.
