@@ -1,1 +1,10 @@
 //! The road: doors, router, link, guard, dispatcher.
+//!
+//! ```text
+//! app ─▶ door ─▶ router ─▶ ledger ─▶ link ══QUIC, mTLS══▶ link ─▶ guard ─▶ ledger ─▶ dispatcher ─▶ service
+//! app ◀─ door ◀─ ledger ◀─ guard ◀── link ◀══════════════ link ◀─ ledger ◀────────── dispatcher ◀─
+//! ```
+//!
+//! Each part hands on the types of [`exchange`]; only `node` knows all the others.
+
+pub mod exchange;

@@ -1,0 +1,146 @@
+//! The stages of one exchange (design §5): what the parts of a node hand to each other.
+//!
+//! Doors, link, guard and dispatcher do not know one another; they meet in these types, and only `node.rs` wires
+//! them. A stage's type holds what is known at that stage and nothing else.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use peabiru_ledger::checkpoint::SignedCheckpoint;
+use peabiru_ledger::payload::{Payload, SealedPayload};
+use peabiru_ledger::position::LogPosition;
+use peabiru_ledger::proof::InclusionProof;
+use peabiru_ledger::seal::SealedEntry;
+use peabiru_proto::entry::{Entry, ExchangeId};
+use peabiru_proto::fault::Fault;
+use peabiru_proto::gen::Context;
+use peabiru_proto::globalconf::GlobalConfiguration;
+use peabiru_proto::hash::LeafHash;
+use peabiru_proto::id::{NodeId, ServiceId, SubsystemId};
+use peabiru_proto::policy::Purpose;
+use peabiru_proto::time::Timestamp;
+
+/// A future that a part of the node hands out behind a trait.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
+
+/// What a door hands in: who asks whom for what. The credential was already mapped to `caller`.
+#[derive(Debug)]
+pub struct Call {
+    /// Subsystem that asks.
+    pub caller: SubsystemId,
+    /// Service that is asked.
+    pub service: ServiceId,
+    /// Bare method name.
+    pub method: String,
+    /// Why, if the caller or the route said so.
+    pub purpose: Option<Purpose>,
+    /// Verb, path, metadata: chunk 0 of the payload.
+    pub context: Context,
+    /// gRPC frames as received, at most `MAX_BODY_BYTES`.
+    pub body: Bytes,
+    /// How long the caller waits.
+    pub deadline: Option<Duration>,
+}
+
+/// What a caller gets, or what a service gave.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// gRPC status code, 0 to 16.
+    pub outcome: u32,
+    /// Metadata, trailers and status text.
+    pub context: Context,
+    /// gRPC frames.
+    pub body: Bytes,
+}
+
+/// The end of a call, with the exchange's name if it got one.
+#[derive(Debug)]
+pub struct Answered {
+    /// Names the sealed exchange; absent if the call was refused before one existed.
+    pub exchange: Option<ExchangeId>,
+    /// The answer, or why there is none.
+    pub result: Result<Answer, Fault>,
+}
+
+/// The road as a door sees it.
+pub trait Exchange: Send + Sync + 'static {
+    /// Carries one call to its provider and back.
+    fn call(&self, call: Call) -> BoxFuture<Answered>;
+    /// The global configuration in force, to find services by name.
+    fn globalconf(&self) -> Option<Arc<GlobalConfiguration>>;
+}
+
+/// What the dispatcher gets. Made by the guard's `Authorised` alone.
+#[derive(Debug)]
+pub struct Invocation {
+    /// Names the exchange.
+    pub exchange: ExchangeId,
+    /// Service of this node to invoke.
+    pub service: ServiceId,
+    /// Bare method name, one of the contract's.
+    pub method: String,
+    /// Subsystem that asks.
+    pub consumer: SubsystemId,
+    /// Purpose that the grant allows.
+    pub purpose: Purpose,
+    /// Verb, path and metadata.
+    pub context: Context,
+    /// gRPC frames.
+    pub body: Bytes,
+    /// How long the service may take.
+    pub deadline: Duration,
+}
+
+/// A message of a peer whose checkpoint holds (signature, consistency with every head known before). Nothing else
+/// is known yet: the guard goes on.
+#[derive(Debug)]
+pub struct Arrived {
+    /// Who the TLS connection belongs to.
+    pub peer: NodeId,
+    /// The entry, decoded strictly.
+    pub entry: Entry,
+    /// Its place in the sender's ledger, as claimed.
+    pub position: LogPosition,
+    /// Proof of that claim.
+    pub proof: InclusionProof,
+    /// The verified checkpoint of the tree that the proof leads to.
+    pub checkpoint: SignedCheckpoint,
+    /// Ciphertext, key and salt.
+    pub payload: SealedPayload,
+    /// When its last byte came.
+    pub received_at: Timestamp,
+}
+
+/// What goes back to a peer.
+#[derive(Debug)]
+pub enum Reply {
+    /// A RESPONSE or FAULT entry with its payload.
+    Sealed {
+        /// Entry and seal.
+        entry: SealedEntry,
+        /// Its payload.
+        payload: Arc<Payload>,
+    },
+    /// A refusal before a valid seal: not sealed, counted.
+    Refusal(Fault),
+}
+
+/// How a peer answered.
+#[derive(Debug)]
+pub enum LinkAnswer {
+    /// With a sealed message.
+    Arrived(Box<Arrived>),
+    /// With an unsealed refusal: the peer says that it did not accept the message.
+    Refused(Fault),
+}
+
+/// What the link calls when a peer asks.
+pub trait Inbound: Send + Sync + 'static {
+    /// A sealed message arrived on a stream of its own.
+    fn message(&self, arrived: Arrived) -> BoxFuture<Reply>;
+    /// A counterparty asks for what this node holds about an exchange.
+    fn fetch(&self, peer: NodeId, request_leaf: LeafHash) -> BoxFuture<Vec<peabiru_proto::gen::HeldEntry>>;
+}
