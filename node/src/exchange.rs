@@ -16,7 +16,7 @@ use peabiru_ledger::proof::InclusionProof;
 use peabiru_ledger::seal::SealedEntry;
 use peabiru_proto::entry::{Entry, ExchangeId};
 use peabiru_proto::fault::Fault;
-use peabiru_proto::gen::Context;
+use peabiru_proto::gen::{Context, HeldEntry};
 use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::hash::LeafHash;
 use peabiru_proto::id::{NodeId, ServiceId, SubsystemId};
@@ -142,5 +142,14 @@ pub trait Inbound: Send + Sync + 'static {
     /// A sealed message arrived on a stream of its own.
     fn message(&self, arrived: Arrived) -> BoxFuture<Reply>;
     /// A counterparty asks for what this node holds about an exchange.
-    fn fetch(&self, peer: NodeId, request_leaf: LeafHash) -> BoxFuture<Vec<peabiru_proto::gen::HeldEntry>>;
+    fn fetch(&self, peer: NodeId, wanted: Wanted) -> BoxFuture<Vec<HeldEntry>>;
+}
+
+/// Names an exchange to a counterparty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// The exchange.
+    pub exchange: ExchangeId,
+    /// Leaf hash of its REQUEST: only a party to the exchange knows it.
+    pub request_leaf: LeafHash,
 }

@@ -1,0 +1,128 @@
+//! An answer on its way back: the consumer checks it as the provider checked the request.
+
+use bytes::Bytes;
+use peabiru_ledger::payload::Direction;
+use peabiru_proto::entry::{Body, ExchangeId, Received as ReceivedHead, Verdict};
+use peabiru_proto::fault::Fault;
+use peabiru_proto::gen;
+use peabiru_proto::globalconf::GlobalConfiguration;
+use peabiru_proto::hash::{ContentRoot, LeafHash};
+use peabiru_proto::id::{MemberId, NodeId};
+use prost::Message as _;
+
+use super::refusal::Refusal;
+use super::request::{check_seal, decode_payload};
+use crate::exchange::{Answer, Arrived};
+
+/// What this node waits for.
+#[derive(Debug, Clone)]
+pub struct Outstanding {
+    /// The exchange.
+    pub exchange: ExchangeId,
+    /// Leaf hash of our REQUEST.
+    pub request_leaf: LeafHash,
+    /// Member that answers.
+    pub provider: MemberId,
+    /// Who we are.
+    pub own: NodeId,
+}
+
+/// An answer whose seal and payload hold, and which answers our request.
+#[derive(Debug)]
+pub struct CheckedAnswer {
+    /// The service's answer, or the provider node's sealed fault.
+    pub result: Result<Answer, Fault>,
+    /// What our RECEIVED entry says of it.
+    pub received: ReceivedHead,
+}
+
+/// Shape → peer hosts origin → exchange, addressee, outstanding request → seal → payload.
+///
+/// # Errors
+/// The first check that fails: the answer is not delivered.
+pub fn check(arrived: &Arrived, outstanding: &Outstanding, conf: &GlobalConfiguration) -> Result<CheckedAnswer, Refusal> {
+    let head = AnswerHead::of(arrived)?;
+    let origin = arrived.entry.origin();
+    conf.ledger(origin)
+        .filter(|ledger| ledger.node == arrived.peer && ledger.member == outstanding.provider)
+        .ok_or_else(|| Refusal::NotItsLedger { peer: arrived.peer.clone(), origin: origin.clone() })?;
+    if arrived.entry.exchange() != outstanding.exchange {
+        return Err(Refusal::AnswerMismatch("another exchange"));
+    }
+    if *head.addressee != outstanding.own {
+        return Err(Refusal::Addressee { addressee: head.addressee.clone(), own: outstanding.own.clone() });
+    }
+    if head.request_leaf != outstanding.request_leaf {
+        return Err(Refusal::AnswerMismatch("another request leaf"));
+    }
+    check_seal(arrived)?;
+    let opened = arrived
+        .payload
+        .open(&outstanding.exchange, Direction::Answer, &head.content_root, head.body_bytes)
+        .map_err(|_| Refusal::Altered("content root, size or encryption"))?;
+    let (context, body) = decode_payload(opened)?;
+    let result = match head.outcome {
+        Outcome::Status(outcome) => Ok(Answer { outcome, context, body }),
+        Outcome::Fault(code) => Err(sealed_fault(code, body, outstanding)?),
+    };
+    Ok(CheckedAnswer { result, received: received_head(arrived) })
+}
+
+struct AnswerHead<'a> {
+    request_leaf: LeafHash,
+    addressee: &'a NodeId,
+    content_root: ContentRoot,
+    body_bytes: u64,
+    outcome: Outcome<'a>,
+}
+
+enum Outcome<'a> {
+    Status(u32),
+    Fault(&'a str),
+}
+
+impl<'a> AnswerHead<'a> {
+    fn of(arrived: &'a Arrived) -> Result<Self, Refusal> {
+        match arrived.entry.body() {
+            Body::Response(head) => Ok(Self {
+                request_leaf: head.request_leaf,
+                addressee: &head.addressee,
+                content_root: head.content_root,
+                body_bytes: head.body_bytes,
+                outcome: Outcome::Status(head.outcome),
+            }),
+            Body::Fault(head) => Ok(Self {
+                request_leaf: head.request_leaf,
+                addressee: &head.addressee,
+                content_root: head.content_root,
+                body_bytes: head.body_bytes,
+                outcome: Outcome::Fault(&head.code),
+            }),
+            Body::Request(_) | Body::Received(_) | Body::Notice(_) => {
+                Err(Refusal::Shape("an answer is a RESPONSE or a FAULT entry"))
+            }
+        }
+    }
+}
+
+fn sealed_fault(code: &str, body: Bytes, outstanding: &Outstanding) -> Result<Fault, Refusal> {
+    let fault = gen::Fault::decode(body).map_err(|_| Refusal::Shape("the body of a FAULT is not a Fault message"))?;
+    if fault.code != code {
+        return Err(Refusal::AnswerMismatch("the fault's code differs from its head"));
+    }
+    let fault = Fault::from_proto(&fault).map_err(|_| Refusal::Shape("the body of a FAULT is not a known fault"))?;
+    Ok(fault.with_exchange(outstanding.exchange))
+}
+
+fn received_head(arrived: &Arrived) -> ReceivedHead {
+    ReceivedHead {
+        peer_origin: arrived.entry.origin().clone(),
+        peer_index: arrived.position.index(),
+        peer_leaf: arrived.entry.leaf_hash(),
+        peer_checkpoint: arrived.checkpoint.note_hash(),
+        expires_at: None,
+        received_at: arrived.received_at,
+        verdict: Verdict::Accepted,
+        grant: None,
+    }
+}

@@ -1,0 +1,269 @@
+//! A request on its way through the guard: `Received` → `Verified` → `Authorised`, cheap checks before dear ones.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use peabiru_ledger::payload::{Direction, OpenPayload};
+use peabiru_ledger::seal::Seal;
+use peabiru_proto::contract::MethodFacts;
+use peabiru_proto::entry::{Body, Content, Entry, GrantRef, Received as ReceivedHead, Request, SideEffects, Verdict};
+use peabiru_proto::gen::Context;
+use peabiru_proto::globalconf::GlobalConfiguration;
+use peabiru_proto::hash::Digest;
+use peabiru_proto::id::NodeId;
+use peabiru_proto::limits::CLOCK_SKEW;
+use peabiru_proto::time::Timestamp;
+use prost::Message as _;
+
+use super::grant::{Asked, Grants};
+use super::refusal::Refusal;
+use super::replay::{ReplayWindow, Seen};
+use super::Guard;
+use crate::exchange::{Arrived, Invocation};
+
+/// A message of which only the checkpoint is known to hold.
+#[derive(Debug)]
+pub struct Received(Box<Arrived>);
+
+/// Its sender, freshness, seal and payload hold. From here on a refusal is sealed.
+#[derive(Debug)]
+pub struct Verified {
+    arrived: Box<Arrived>,
+    request: Request,
+    context: Context,
+    body: Bytes,
+}
+
+/// Contract and grant allow it, and no copy came before. The dispatcher takes nothing less.
+#[derive(Debug)]
+pub struct Authorised {
+    verified: Verified,
+    grant: GrantRef,
+    facts: MethodFacts,
+}
+
+/// A refusal after a valid seal, with what must be sealed about it.
+#[derive(Debug)]
+pub struct Refused {
+    /// The message.
+    pub verified: Verified,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+impl Received {
+    /// A message as the link hands it over.
+    #[must_use]
+    pub fn new(arrived: Box<Arrived>) -> Self {
+        Self(arrived)
+    }
+
+    /// Who sent it over TLS.
+    #[must_use]
+    pub fn peer(&self) -> &NodeId {
+        &self.0.peer
+    }
+
+    /// The entry.
+    #[must_use]
+    pub fn entry(&self) -> &Entry {
+        &self.0.entry
+    }
+
+    /// Shape → addressee and identity → freshness → replay look-up → seal.
+    ///
+    /// # Errors
+    /// The first check that fails. Nothing was noted: the caller counts it and answers without a seal.
+    pub fn verify(self, guard: &Guard, conf: &GlobalConfiguration, now: Timestamp) -> Result<Verified, Refusal> {
+        let entry = &self.0.entry;
+        let Body::Request(request) = entry.body() else {
+            return Err(Refusal::Shape("an exchange starts with a REQUEST entry"));
+        };
+        let Content::Whole { root, body_bytes } = request.content else {
+            return Err(Refusal::Shape("this node does not take STREAM requests yet"));
+        };
+        check_parties(&self.0, request, guard, conf)?;
+        check_freshness(entry.common().created_at, request.expires_at, now)?;
+        let exchange = entry.exchange();
+        if guard.replay().contains(entry.origin(), &exchange) {
+            return Err(Refusal::Replayed { exchange });
+        }
+        check_seal(&self.0)?;
+        let opened = self
+            .0
+            .payload
+            .open(&exchange, Direction::Request, &root, body_bytes)
+            .map_err(|_| Refusal::Altered("content root, size or encryption"))?;
+        let (context, body) = decode_payload(opened)?;
+        let request = request.clone();
+        Ok(Verified { arrived: self.0, request, context, body })
+    }
+}
+
+impl Verified {
+    /// Contract → grant and policy → replay insert-if-absent, which decides.
+    ///
+    /// # Errors
+    /// Boxed with the message itself, because the refusal is to be sealed. A copy that lost the race is refused
+    /// like any other.
+    pub fn authorise(self, guard: &Guard, conf: &GlobalConfiguration, grants: &Grants, now: Timestamp) -> Result<Authorised, Box<Refused>> {
+        let allowed = check_contract(&self.request, conf).and_then(|facts| {
+            let asked = Asked {
+                consumer: &self.request.consumer,
+                service: &self.request.service,
+                method: &self.request.method,
+                purpose: &self.request.purpose,
+            };
+            Ok((facts, grants.allow(asked, now)?))
+        });
+        // Refused messages are remembered too: a copy of one must not grow the ledger again.
+        let outcome = match (self.note(&mut guard.replay(), now), allowed) {
+            (Err(replayed), _) => Err(replayed),
+            (Ok(()), allowed) => allowed,
+        };
+        match outcome {
+            Ok((facts, grant)) => Ok(Authorised { verified: self, grant, facts }),
+            Err(refusal) => Err(Box::new(Refused { verified: self, refusal })),
+        }
+    }
+
+    /// The sealed facts of the request.
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The message as it came.
+    #[must_use]
+    pub fn arrived(&self) -> &Arrived {
+        &self.arrived
+    }
+
+    /// What our RECEIVED entry says of it.
+    #[must_use]
+    pub fn received_head(&self, verdict: Verdict, grant: Option<GrantRef>) -> ReceivedHead {
+        ReceivedHead {
+            peer_origin: self.arrived.entry.origin().clone(),
+            peer_index: self.arrived.position.index(),
+            peer_leaf: self.arrived.entry.leaf_hash(),
+            peer_checkpoint: self.arrived.checkpoint.note_hash(),
+            expires_at: Some(self.request.expires_at),
+            received_at: self.arrived.received_at,
+            verdict,
+            grant,
+        }
+    }
+
+    fn note(&self, replay: &mut ReplayWindow, now: Timestamp) -> Result<(), Refusal> {
+        let entry = &self.arrived.entry;
+        match replay.insert(entry.origin(), &entry.exchange(), self.request.expires_at, now) {
+            Seen::New => Ok(()),
+            Seen::Before => Err(Refusal::Replayed { exchange: entry.exchange() }),
+            Seen::Full => Err(Refusal::ReplayWindowFull),
+        }
+    }
+}
+
+impl Authorised {
+    /// The message.
+    #[must_use]
+    pub fn verified(&self) -> &Verified {
+        &self.verified
+    }
+
+    /// The grant that allows it.
+    #[must_use]
+    pub fn grant(&self) -> &GrantRef {
+        &self.grant
+    }
+
+    /// Whether RECEIVED must be durable before the service is invoked.
+    #[must_use]
+    pub fn side_effects(&self) -> SideEffects {
+        self.facts.side_effects
+    }
+
+    /// What the dispatcher gets: the context and body leave the message, which is kept as it came.
+    #[must_use]
+    pub fn invocation(&mut self, now: Timestamp, service_timeout: Duration) -> Invocation {
+        let request = &self.verified.request;
+        let until_expiry = request.expires_at.since(now);
+        let timeout = self.facts.timeout.unwrap_or(service_timeout);
+        Invocation {
+            exchange: self.verified.arrived.entry.exchange(),
+            service: request.service.clone(),
+            method: request.method.clone(),
+            consumer: request.consumer.clone(),
+            purpose: request.purpose.clone(),
+            context: std::mem::take(&mut self.verified.context),
+            body: std::mem::take(&mut self.verified.body),
+            deadline: until_expiry.min(timeout),
+        }
+    }
+}
+
+fn check_parties(arrived: &Arrived, request: &Request, guard: &Guard, conf: &GlobalConfiguration) -> Result<(), Refusal> {
+    if request.addressee != *guard.own() {
+        return Err(Refusal::Addressee { addressee: request.addressee.clone(), own: guard.own().clone() });
+    }
+    let origin = arrived.entry.origin();
+    let not_its_ledger = || Refusal::NotItsLedger { peer: arrived.peer.clone(), origin: origin.clone() };
+    let ledger = conf.ledger(origin).filter(|ledger| ledger.node == arrived.peer).ok_or_else(not_its_ledger)?;
+    if arrived.entry.common().node.as_ref() != Some(&arrived.peer) {
+        return Err(not_its_ledger());
+    }
+    if request.consumer.member() != ledger.member || !conf.subsystem_registered(&request.consumer) {
+        return Err(Refusal::ConsumerUnknown { consumer: request.consumer.clone(), origin: origin.clone() });
+    }
+    if conf.ledger_of(&request.service.member(), guard.own()).is_none() {
+        return Err(Refusal::ServiceElsewhere { service: request.service.clone() });
+    }
+    Ok(())
+}
+
+fn check_freshness(created_at: Timestamp, expires_at: Timestamp, now: Timestamp) -> Result<(), Refusal> {
+    if now.plus(CLOCK_SKEW) < created_at {
+        return Err(Refusal::FromFuture { created_at, now });
+    }
+    if now > expires_at.plus(CLOCK_SKEW) {
+        return Err(Refusal::Expired { expires_at, now });
+    }
+    Ok(())
+}
+
+/// The checkpoint's signature was verified when it came over the control stream, once for all messages it seals.
+pub(super) fn check_seal(arrived: &Arrived) -> Result<(), Refusal> {
+    Seal { checkpoint: arrived.checkpoint.clone(), position: arrived.position, proof: arrived.proof.clone() }
+        .includes(&arrived.entry.leaf_hash())
+        .map_err(|_| Refusal::Seal)
+}
+
+fn check_contract(request: &Request, conf: &GlobalConfiguration) -> Result<MethodFacts, Refusal> {
+    let mismatch = || Refusal::Contract { service: request.service.clone(), cited: request.contract_version };
+    let contract = conf.contract_version(&request.service, request.contract_version).ok_or_else(mismatch)?;
+    if contract.digest != request.contract_digest {
+        return Err(mismatch());
+    }
+    let method = contract.facts().and_then(|facts| facts.method(&request.method)).ok_or_else(|| Refusal::MethodUnknown {
+        service: request.service.clone(),
+        method: request.method.clone(),
+    })?;
+    if method.side_effects != request.side_effects {
+        return Err(Refusal::SideEffects { method: request.method.clone() });
+    }
+    if !method.purposes.contains(&request.purpose) {
+        return Err(Refusal::PurposeNotInContract { purpose: request.purpose.clone(), method: request.method.clone() });
+    }
+    Ok(method.clone())
+}
+
+pub(super) fn decode_payload(opened: OpenPayload) -> Result<(Context, Bytes), Refusal> {
+    let context = Context::decode(opened.context).map_err(|_| Refusal::Shape("its context is not a Context message"))?;
+    Ok((context, opened.body))
+}
+
+/// Kept beside the entry so that the policy digest has one definition: SHA-256 of the grant's sealed bytes.
+#[must_use]
+pub fn policy_digest(grant_bytes: &[u8]) -> Digest {
+    Digest::of(grant_bytes)
+}
