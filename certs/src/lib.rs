@@ -1,1 +1,12 @@
 //! Who says it: keys, certificates, TLS.
+//!
+//! A key's purpose is a type. Whether a certificate holds is said by [`chain::VerifiedCertificate`], which only
+//! [`chain::verify`] makes; who a TLS peer is, by the global configuration alone ([`peer`]).
+
+pub mod error;
+pub mod key;
+pub mod passphrase;
+
+pub use error::CertsError;
+pub use key::{SecretKey, StorageKey};
+pub use passphrase::{Passphrase, PassphraseSource};
