@@ -8,3 +8,4 @@
 //! Each part hands on the types of [`exchange`]; only `node` knows all the others.
 
 pub mod exchange;
+pub mod link;
