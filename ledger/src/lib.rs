@@ -7,10 +7,27 @@
 //! ```
 
 pub mod checkpoint;
+mod committer;
+#[cfg(test)]
+mod crash_tests;
+pub mod disk;
 pub mod durable;
+mod error;
+mod hashes;
+mod index;
+mod item;
+pub mod ledger;
 pub mod payload;
 pub mod position;
 pub mod proof;
+mod read;
+pub mod record;
+mod recover;
+mod scan;
 pub mod seal;
+mod segment;
 pub mod slot;
 pub mod tree;
+
+pub use error::LedgerError;
+pub use read::{PayloadState, StoredEntry};

@@ -1,0 +1,269 @@
+//! Group commit as a state machine without I/O: appends come in, one batch goes out, a sync releases it.
+//!
+//! No timer: what came while the last batch was being synced is the next batch. At most one batch is in flight, so
+//! the positions of a batch are known when it is put together, and no head is ever signed that a crash could take
+//! back: signing consumes the [`Durable`] of the sync.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use peabiru_certs::StorageKey;
+use peabiru_proto::hash::Digest;
+use peabiru_proto::origin::Origin;
+use peabiru_proto::random::Random;
+
+use crate::checkpoint::{SealingKey, SignedCheckpoint};
+use crate::durable::{Durable, Head};
+use crate::item::{Item, write_body};
+use crate::position::{LogPosition, TreeSize};
+use crate::proof::InclusionProof;
+use crate::record::{Header, Record, RecordKind, StorageKeyId, StreamId};
+use crate::seal::{Seal, SealedEntry};
+use crate::slot::{SLOT_SEED_BYTES, SlotCipher};
+use crate::tree::{HashSource, Tree};
+
+/// One ledger as writer and readers share it.
+pub(crate) struct Shared {
+    pub(crate) origin: Origin,
+    key: SealingKey,
+    state: Mutex<LedgerState>,
+}
+
+/// Entries that are durable, and their newest head.
+pub(crate) struct LedgerState {
+    pub(crate) tree: Tree,
+    pub(crate) head: Option<SignedCheckpoint>,
+}
+
+impl Shared {
+    pub(crate) fn new(origin: Origin, key: SealingKey, tree: Tree, head: Option<SignedCheckpoint>) -> Self {
+        Self { origin, key, state: Mutex::new(LedgerState { tree, head }) }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, LedgerState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Entries to be committed together, and whom to tell.
+pub(crate) struct Group<R> {
+    pub(crate) ledger: usize,
+    pub(crate) items: Vec<Item>,
+    pub(crate) reply: R,
+}
+
+/// Bytes to write in one piece at the stream's end, then to sync.
+pub(crate) struct Batch {
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// A group whose entries are durable and sealed.
+pub(crate) struct Released<R> {
+    pub(crate) sealed: Vec<SealedEntry>,
+    pub(crate) reply: R,
+}
+
+/// What a sync let go.
+pub(crate) struct Release<R> {
+    pub(crate) groups: Vec<Released<R>>,
+    pub(crate) signatures: u64,
+    /// Hashes of complete subtrees by ledger, to be kept where the window ends.
+    pub(crate) hashes: Vec<(usize, Vec<Completed>)>,
+}
+
+/// A complete subtree: level, index, root.
+pub(crate) type Completed = (usize, u64, Digest);
+
+/// Where the stream stands.
+pub(crate) struct Stream {
+    pub(crate) id: StreamId,
+    pub(crate) next_sequence: u64,
+}
+
+/// The state machine.
+pub(crate) struct Committer<R> {
+    stream: Stream,
+    ledgers: Vec<Arc<Shared>>,
+    storage_key: Option<StorageKey>,
+    storage_key_id: StorageKeyId,
+    random: Arc<dyn Random>,
+    waiting: VecDeque<Group<R>>,
+    in_flight: BTreeMap<usize, Vec<Group<R>>>,
+}
+
+impl<R> Committer<R> {
+    pub(crate) fn new(
+        stream: Stream,
+        ledgers: Vec<Arc<Shared>>,
+        storage_key: Option<StorageKey>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        let storage_key_id = storage_key.as_ref().map(StorageKeyId::of).unwrap_or_default();
+        Self {
+            stream,
+            ledgers,
+            storage_key,
+            storage_key_id,
+            random,
+            waiting: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+        }
+    }
+
+    /// A group asks for its place.
+    pub(crate) fn offer(&mut self, group: Group<R>) {
+        self.waiting.push_back(group);
+    }
+
+    /// The batch to write and sync now: everything that waits, up to `bytes_max`, one record for each ledger. None
+    /// while one is in flight, or if nothing waits.
+    pub(crate) fn poll_write(&mut self, bytes_max: usize) -> Option<Batch> {
+        if !self.in_flight.is_empty() {
+            return None;
+        }
+        let mut bytes = 0;
+        while let Some(group) = self.waiting.front() {
+            let more: usize = group.items.iter().map(Item::record_bytes).sum();
+            if bytes > 0 && bytes + more > bytes_max {
+                break;
+            }
+            bytes += more;
+            let group = self.waiting.pop_front().expect("it was just looked at");
+            self.in_flight.entry(group.ledger).or_default().push(group);
+        }
+        (!self.in_flight.is_empty()).then(|| Batch { bytes: self.encode() })
+    }
+
+    /// The shell reports the batch synced.
+    pub(crate) fn handle_synced(
+        &mut self,
+        durable: Durable,
+        older: &dyn Fn(usize) -> Box<dyn HashSource>,
+    ) -> Release<R> {
+        let in_flight = std::mem::take(&mut self.in_flight);
+        let mut hashes = Vec::with_capacity(in_flight.len());
+        let mut heads = Vec::with_capacity(in_flight.len());
+        for (&number, groups) in &in_flight {
+            let ledger = &self.ledgers[number];
+            let mut completed = Vec::new();
+            let mut state = ledger.state();
+            for item in groups.iter().flat_map(|group| &group.items) {
+                state.tree.push(item.entry.leaf_hash(), &mut |level, index, hash| {
+                    completed.push((level, index, hash));
+                });
+            }
+            heads.push(Head {
+                origin: ledger.origin.clone(),
+                size: state.tree.size(),
+                root: state.tree.root(),
+            });
+            hashes.push((number, completed));
+        }
+        let mut groups = Vec::new();
+        let signatures = heads.len() as u64;
+        for ((number, released), head) in in_flight.into_iter().zip(durable.heads(heads)) {
+            let ledger = &self.ledgers[number];
+            let checkpoint = ledger.key.sign(&head);
+            let mut state = ledger.state();
+            state.head = Some(checkpoint.clone());
+            groups.extend(seal(released, &checkpoint, &state.tree, &*older(number)));
+        }
+        Release { groups, signatures, hashes }
+    }
+
+    /// The sequence number of the next record: how many were put together.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.stream.next_sequence
+    }
+
+    /// Everything that still waits or flies, to be told that it failed. Sequence numbers of what was not written are
+    /// free again.
+    pub(crate) fn abandon(&mut self) -> impl Iterator<Item = R> + '_ {
+        self.stream.next_sequence -= self.in_flight.len() as u64;
+        let flying = std::mem::take(&mut self.in_flight).into_values().flatten();
+        flying.chain(self.waiting.drain(..)).map(|group| group.reply)
+    }
+
+    /// The record of a clean stop.
+    pub(crate) fn closing(&mut self) -> Batch {
+        let mut bytes = Vec::new();
+        let header = self.header(RecordKind::Closing, self.stream.next_sequence, 0);
+        Record::write(&header, &[], &[], &mut bytes);
+        self.stream.next_sequence += 1;
+        Batch { bytes }
+    }
+
+    fn encode(&mut self) -> Vec<u8> {
+        let batch = self.stream.next_sequence;
+        let mut out = Vec::new();
+        let mut body = Vec::new();
+        let in_flight = std::mem::take(&mut self.in_flight);
+        for (&number, groups) in &in_flight {
+            let items: Vec<&Item> = groups.iter().flat_map(|group| &group.items).collect();
+            let slots = items.iter().filter(|item| item.secrets.is_some()).count();
+            let header = self.header(RecordKind::Commit, batch, slots);
+            let slots = self.wrap(&header, &items);
+            body.clear();
+            {
+                let ledger = &self.ledgers[number];
+                let state = ledger.state();
+                write_body(&ledger.origin, state.tree.size().next(), state.head.as_ref(), &items, &mut body);
+            }
+            Record::write(&header, &body, &slots, &mut out);
+            self.stream.next_sequence += 1;
+        }
+        self.in_flight = in_flight;
+        out
+    }
+
+    fn header(&self, kind: RecordKind, batch: u64, slots: usize) -> Header {
+        let mut slot_seed = [0; SLOT_SEED_BYTES];
+        if slots > 0 {
+            self.random.fill(&mut slot_seed);
+        }
+        let storage_key = if slots > 0 { self.storage_key_id } else { StorageKeyId::default() };
+        Header {
+            kind,
+            stream: self.stream.id,
+            sequence: self.stream.next_sequence,
+            batch,
+            slot_seed,
+            storage_key,
+        }
+    }
+
+    fn wrap(&self, header: &Header, items: &[&Item]) -> Vec<[u8; crate::slot::SLOT_BYTES]> {
+        let secrets: Vec<_> = items.iter().filter_map(|item| item.secrets.as_ref()).collect();
+        if secrets.is_empty() {
+            return Vec::new();
+        }
+        let key = self.storage_key.as_ref().expect("without a storage key no encrypted payload is accepted");
+        let cipher = SlotCipher::new(key, &header.slot_seed);
+        (0..).zip(secrets).map(|(number, secrets)| cipher.wrap(number, secrets)).collect()
+    }
+}
+
+fn seal<R>(
+    groups: Vec<Group<R>>,
+    checkpoint: &SignedCheckpoint,
+    tree: &Tree,
+    older: &dyn HashSource,
+) -> Vec<Released<R>> {
+    let count: u64 = groups.iter().map(|group| group.items.len() as u64).sum();
+    let mut next = LogPosition::new(checkpoint.size().entries() - count);
+    let mut sealed = |entry| {
+        let position = next;
+        next = position.size_with().next();
+        let proof = inclusion(tree, position, checkpoint.size(), older);
+        SealedEntry { entry, seal: Seal { checkpoint: checkpoint.clone(), position, proof } }
+    };
+    let release = |group: Group<R>| Released {
+        sealed: group.items.into_iter().map(|item| sealed(item.entry)).collect(),
+        reply: group.reply,
+    };
+    groups.into_iter().map(release).collect()
+}
+
+fn inclusion(tree: &Tree, position: LogPosition, size: TreeSize, older: &dyn HashSource) -> InclusionProof {
+    tree.inclusion(position, size, older).expect("entries of one commit are within the tree's window")
+}

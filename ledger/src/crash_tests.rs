@@ -1,0 +1,251 @@
+//! The crash rule (design §4), on a disk that drops, tears and reorders what was not synced.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use peabiru_certs::StorageKey;
+use peabiru_proto::entry::{Body, Common, Entry, ExchangeId, Notice};
+use peabiru_proto::hash::LeafHash;
+use peabiru_proto::origin::Origin;
+use peabiru_proto::random::{Random as _, SeededRandom};
+use peabiru_proto::time::Timestamp;
+
+use crate::LedgerError;
+use crate::checkpoint::tests::key;
+use crate::disk::Disk;
+use crate::disk::sim::SimDisk;
+use crate::ledger::{Append, FillAhead, Ledger, LedgerIdentity, Recovery, Shutdown, Store, StoreConfig};
+use crate::payload::{Direction, Payload, SealedPayload};
+use crate::seal::SealedEntry;
+
+const FOLDER: &str = "/ledger";
+const ORIGINS: [&str; 2] = ["py.example/registry/1", "py.example/registry/2"];
+
+fn config() -> StoreConfig {
+    StoreConfig {
+        folder: PathBuf::from(FOLDER),
+        index: None,
+        segment_bytes: 64 * 1024,
+        queue_groups: 64,
+        min_free_bytes: 0,
+        fill_ahead: FillAhead::Inline,
+    }
+}
+
+struct Opened {
+    store: Store,
+    recovery: Recovery,
+    payloads: HashMap<LeafHash, Payload>,
+}
+
+fn open(disk: &SimDisk, seed: u64) -> Result<Opened, LedgerError> {
+    let identities = (1..)
+        .zip(ORIGINS)
+        .map(|(seed, origin)| LedgerIdentity { origin: origin.parse().unwrap(), key: key(seed) });
+    let mut payloads = HashMap::new();
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let storage_key = Some(StorageKey::from_bytes([7; 32]));
+    let (store, recovery) = Store::open(
+        &disk,
+        &config(),
+        identities.collect(),
+        storage_key,
+        Arc::new(SeededRandom::new(seed)),
+        &mut |entry| {
+            payloads.extend(entry.payload().map(|payload| (entry.entry.leaf_hash(), payload)));
+        },
+    )?;
+    Ok(Opened { store, recovery, payloads })
+}
+
+fn append(ledger: &Ledger, random: &SeededRandom, body_bytes: usize) -> Append {
+    let exchange = ExchangeId::new(random);
+    let (payload, content_root) =
+        SealedPayload::seal(random, &exchange, Direction::Request, b"", &vec![5; body_bytes]).unwrap();
+    let notice = Notice {
+        code: "test".to_owned(),
+        subject: String::new(),
+        content_root,
+        body_bytes: body_bytes as u64,
+    };
+    let common = Common { exchange, created_at: Timestamp::from_ms(1), node: None, globalconf: None };
+    let entry = Entry::encode(ledger.origin(), &common, &Body::Notice(notice)).unwrap();
+    Append { entry, payload: Some(Arc::new(Payload::Sealed(payload))), foreign: None }
+}
+
+/// Appends from several tasks until the power fails or all is done; what was released comes back.
+async fn append_until_crash(store: &Store, seed: u64) -> Vec<SealedEntry> {
+    let tasks: Vec<_> = (0..6)
+        .map(|task| {
+            let ledger = store.ledgers().remove(task % 2);
+            tokio::spawn(async move {
+                let random = SeededRandom::new(seed * 100 + task as u64);
+                let mut sealed = Vec::new();
+                for round in 0..4 {
+                    let appends = (0..=round % 2)
+                        .map(|_| append(&ledger, &random, 100 * task + 3000 * round))
+                        .collect();
+                    match ledger.append(appends).await {
+                        Ok(entries) => sealed.extend(entries),
+                        Err(_) => break,
+                    }
+                }
+                sealed
+            })
+        })
+        .collect();
+    let mut sealed = Vec::new();
+    for task in tasks {
+        sealed.extend(task.await.unwrap());
+    }
+    sealed
+}
+
+/// Every seal that ever left holds in the recovered ledger: same entry, same place, same root.
+fn broken_promises(opened: &Opened, released: &[SealedEntry]) -> usize {
+    let holds = |sealed: &SealedEntry| {
+        let ledger = opened.store.ledger(sealed.entry.origin()).unwrap();
+        let size = sealed.seal.checkpoint.size();
+        ledger.size() >= size
+            && ledger.root_at(size).is_ok_and(|root| root == *sealed.seal.checkpoint.root())
+            && ledger.inclusion(sealed.seal.position, size).is_ok_and(|proof| proof == sealed.seal.proof)
+            && sealed.seal.includes(&sealed.entry.leaf_hash()).is_ok()
+            && opened.payloads.contains_key(&sealed.entry.leaf_hash())
+    };
+    released.iter().filter(|sealed| !holds(sealed)).count()
+}
+
+/// Crashes, restarts, crashes again, also while recovering. Returns how many promises were broken.
+fn crash_cycles(disk: &SimDisk, seed: u64) -> usize {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let random = SeededRandom::new(seed ^ 0xC0FFEE);
+    let roll = |below: u8| {
+        let mut byte = [0];
+        random.fill(&mut byte);
+        u64::from(byte[0] % below)
+    };
+    let mut released: Vec<SealedEntry> = Vec::new();
+    let mut broken = 0;
+    for cycle in 0..4 {
+        if roll(3) == 0 {
+            disk.fail_power_after(roll(12));
+            if let Ok(opened) = open(disk, seed + cycle) {
+                opened.store.stopped();
+            }
+            disk.restart();
+        }
+        let Ok(opened) = open(disk, seed + cycle) else { return broken + released.len().max(1) };
+        broken += broken_promises(&opened, &released);
+        disk.fail_power_after(roll(30));
+        released.extend(runtime.block_on(append_until_crash(&opened.store, seed * 10 + cycle)));
+        opened.store.stopped();
+        disk.restart();
+    }
+    match open(disk, seed) {
+        Ok(opened) => broken + broken_promises(&opened, &released),
+        Err(_) => broken + released.len().max(1),
+    }
+}
+
+#[test]
+fn no_crash_takes_back_a_seal() {
+    for seed in 0..CRASH_SEEDS {
+        assert_eq!(crash_cycles(&SimDisk::new(seed), seed), 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn without_the_sync_the_simulation_notices() {
+    let noticed = (0..40).filter(|&seed| crash_cycles(&SimDisk::lying(seed), seed) > 0).count();
+    assert!(noticed > 20, "only {noticed} of 40 seeds broke a promise on a disk that does not sync");
+}
+
+#[test]
+fn a_clean_stop_is_told_from_a_crash() {
+    let disk = SimDisk::new(1);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let first = open(&disk, 1).unwrap();
+    assert_eq!((first.recovery.shutdown, first.recovery.entries), (Shutdown::New, 0));
+    let sealed = runtime.block_on(async {
+        let sealed = append_until_crash(&first.store, 1).await;
+        first.store.close().await;
+        sealed
+    });
+    first.store.stopped();
+    disk.restart();
+    let second = open(&disk, 1).unwrap();
+    assert_eq!((second.recovery.shutdown, second.recovery.entries), (Shutdown::Clean, sealed.len() as u64));
+    assert_eq!(broken_promises(&second, &sealed), 0);
+    second.store.stopped();
+    disk.restart();
+    assert_eq!(open(&disk, 1).unwrap().recovery.shutdown, Shutdown::Clean, "nothing was written since");
+}
+
+#[test]
+fn damage_before_intact_records_is_refused_and_named() {
+    let disk = SimDisk::new(1);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let opened = open(&disk, 1).unwrap();
+    runtime.block_on(async {
+        append_until_crash(&opened.store, 1).await;
+        opened.store.close().await;
+    });
+    opened.store.stopped();
+    disk.restart();
+    let segment = PathBuf::from(FOLDER).join("segments/0000000000000000.seg");
+    // A byte of the first record's body, then one of its header.
+    for offset in [200, 30] {
+        disk.damage(&segment, offset, 0x40);
+        match open(&disk, 1).map(|_| ()) {
+            Err(LedgerError::Corrupt { segment, offset: 0, .. }) => {
+                assert_eq!(segment, "0000000000000000.seg");
+            }
+            other => panic!("{other:?}"),
+        }
+        disk.damage(&segment, offset, 0x40);
+    }
+    assert!(open(&disk, 1).is_ok(), "the damage was taken back");
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_recovers() {
+    let disk = SimDisk::new(1);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    disk.set_free_bytes(70 * 1024);
+    let opened = open(&disk, 1).unwrap();
+    let ledger = opened.store.ledger(&ORIGINS[0].parse::<Origin>().unwrap()).unwrap();
+    let random = SeededRandom::new(9);
+    let mut released = Vec::new();
+    runtime.block_on(async {
+        disk.set_free_bytes(0);
+        let full = loop {
+            match ledger.append(vec![append(&ledger, &random, 20_000)]).await {
+                Ok(sealed) => released.extend(sealed),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(full.code(), "ledger.disk_full");
+        assert!(released.len() >= 2, "the segment that was there took entries");
+        disk.set_free_bytes(u64::MAX);
+        released.extend(
+            ledger.append(vec![append(&ledger, &random, 20_000)]).await.expect("there is room again"),
+        );
+    });
+    drop(ledger);
+    opened.store.stopped();
+    disk.restart();
+    assert_eq!(broken_promises(&open(&disk, 1).unwrap(), &released), 0);
+}
+
+#[test]
+fn a_folder_serves_one_process() {
+    let disk = SimDisk::new(1);
+    let opened = open(&disk, 1).unwrap();
+    assert_eq!(open(&disk, 1).map(|_| ()).unwrap_err().code(), "ledger.locked");
+    opened.store.stopped();
+    assert!(open(&disk, 1).is_ok());
+}
+
+/// How many simulated histories the ordinary tests go through.
+const CRASH_SEEDS: u64 = 2000;

@@ -1,0 +1,321 @@
+//! A disk in memory that forgets what was not synced, in part, in pieces and out of order. For tests alone.
+//!
+//! A power cut keeps of each unsynced write a random choice of its 512-byte sectors, and of unsynced names a random
+//! choice. A disk made with [`SimDisk::lying`] calls a sync done without doing it: the tests must notice.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use peabiru_proto::random::{Random as _, SeededRandom};
+
+use super::{Disk, DiskFile};
+
+/// A simulated disk; clones share it.
+#[derive(Clone)]
+pub struct SimDisk(Arc<Mutex<State>>);
+
+/// Whether a sync does what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Syncs {
+    Honest,
+    Lying,
+}
+
+struct State {
+    random: SeededRandom,
+    syncs: Syncs,
+    /// Names that a power cut cannot take.
+    durable_names: BTreeMap<PathBuf, Arc<Mutex<Content>>>,
+    names: BTreeMap<PathBuf, Arc<Mutex<Content>>>,
+    /// Writes and syncs left until the power fails; none: it does not.
+    power: Option<u64>,
+    free_bytes: u64,
+    locked: Arc<()>,
+}
+
+#[derive(Default, Clone)]
+struct Content {
+    durable: Vec<u8>,
+    current: Vec<u8>,
+    /// Unsynced writes, as offset and length, in order.
+    unsynced: Vec<(usize, usize)>,
+}
+
+impl SimDisk {
+    /// An empty disk whose faults follow from the seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self::with(seed, Syncs::Honest)
+    }
+
+    /// The same, but every sync is a lie.
+    #[must_use]
+    pub fn lying(seed: u64) -> Self {
+        Self::with(seed, Syncs::Lying)
+    }
+
+    fn with(seed: u64, syncs: Syncs) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            random: SeededRandom::new(seed),
+            syncs,
+            durable_names: BTreeMap::new(),
+            names: BTreeMap::new(),
+            power: None,
+            free_bytes: u64::MAX,
+            locked: Arc::new(()),
+        })))
+    }
+
+    /// Lets the power fail after this many more writes and syncs.
+    pub fn fail_power_after(&self, operations: u64) {
+        self.state().power = Some(operations);
+    }
+
+    /// Sets how much space is left.
+    pub fn set_free_bytes(&self, bytes: u64) {
+        self.state().free_bytes = bytes;
+    }
+
+    /// Cuts the power, if it has not failed yet, and starts again with what survived.
+    pub fn restart(&self) {
+        let mut state = self.state();
+        let State { random, names, durable_names, .. } = &mut *state;
+        let mut survivors = durable_names.clone();
+        for (path, content) in names.iter() {
+            if !survivors.contains_key(path) && chance(random, 2) {
+                survivors.insert(path.clone(), Arc::clone(content));
+            }
+        }
+        for content in survivors.values() {
+            let mut content = content.lock().unwrap_or_else(PoisonError::into_inner);
+            content.cut(random);
+        }
+        state.names = survivors.clone();
+        state.durable_names = survivors;
+        state.power = None;
+        state.locked = Arc::new(());
+    }
+
+    /// Flips bits of one byte of a file, durably.
+    pub fn damage(&self, path: &Path, offset: u64, flip: u8) {
+        let state = self.state();
+        let mut content = state.names[path].lock().unwrap_or_else(PoisonError::into_inner);
+        let at = usize::try_from(offset).expect("files of tests are small");
+        content.current[at] ^= flip;
+        content.durable[at] ^= flip;
+    }
+
+    /// The bytes of a file.
+    #[must_use]
+    pub fn content(&self, path: &Path) -> Vec<u8> {
+        let state = self.state();
+        state.names[path].lock().unwrap_or_else(PoisonError::into_inner).current.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn operation(&mut self) -> io::Result<()> {
+        match &mut self.power {
+            None => Ok(()),
+            Some(0) => Err(io::Error::other("the power is off")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Content {
+    fn write(&mut self, bytes: &[u8], offset: usize) {
+        let end = offset + bytes.len();
+        if self.current.len() < end {
+            self.current.resize(end, 0);
+        }
+        self.current[offset..end].copy_from_slice(bytes);
+        self.unsynced.push((offset, bytes.len()));
+    }
+
+    /// Every sector of every unsynced write survives or not, on its own.
+    fn cut(&mut self, random: &SeededRandom) {
+        for (offset, length) in std::mem::take(&mut self.unsynced) {
+            let mut at = offset;
+            while at < offset + length {
+                let end = ((at / SECTOR_BYTES + 1) * SECTOR_BYTES).min(offset + length);
+                if chance(random, 2) {
+                    if self.durable.len() < end {
+                        self.durable.resize(end, 0);
+                    }
+                    self.durable[at..end].copy_from_slice(&self.current[at..end]);
+                }
+                at = end;
+            }
+        }
+        self.current = self.durable.clone();
+    }
+}
+
+struct SimFile {
+    disk: SimDisk,
+    content: Arc<Mutex<Content>>,
+}
+
+impl SimFile {
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Disk for SimDisk {
+    fn create_folder(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let content = Arc::clone(self.state().names.entry(path.to_owned()).or_default());
+        Ok(Box::new(SimFile { disk: self.clone(), content }))
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let state = self.state();
+        let inside = state.names.keys().filter(|path| path.parent() == Some(folder));
+        Ok(inside.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect())
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.operation()?;
+        if state.syncs == Syncs::Honest {
+            let inside: Vec<_> = state
+                .names
+                .iter()
+                .filter(|(path, _)| path.parent() == Some(folder))
+                .map(|(path, content)| (path.clone(), Arc::clone(content)))
+                .collect();
+            state.durable_names.extend(inside);
+        }
+        Ok(())
+    }
+
+    fn lock(&self, _folder: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        let state = self.state();
+        if Arc::strong_count(&state.locked) > 1 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(Box::new(Arc::clone(&state.locked)))
+    }
+
+    fn free_bytes(&self, _folder: &Path) -> io::Result<u64> {
+        Ok(self.state().free_bytes)
+    }
+}
+
+impl DiskFile for SimFile {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let content = self.content();
+        let start = usize::try_from(offset).map_err(io::Error::other)?;
+        let bytes = content.current.get(start..start + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        buffer.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let powered = self.disk.state().operation();
+        let offset = usize::try_from(offset).map_err(io::Error::other)?;
+        // The write during which the power fails may have reached the disk in part.
+        self.content().write(bytes, offset);
+        powered
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.content().current.len() as u64)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let syncs = {
+            let mut state = self.disk.state();
+            state.operation()?;
+            state.syncs
+        };
+        if syncs == Syncs::Honest {
+            let mut content = self.content();
+            let current = content.current.clone();
+            content.durable = current;
+            content.unsynced.clear();
+        }
+        Ok(())
+    }
+}
+
+/// A disk whose every sync takes longer: shows how often a path waits for it.
+pub struct SlowDisk<D> {
+    /// The disk behind.
+    pub disk: D,
+    /// Added to each sync of a file.
+    pub delay: Duration,
+}
+
+struct SlowFile {
+    file: Box<dyn DiskFile>,
+    delay: Duration,
+}
+
+impl<D: Disk> Disk for SlowDisk<D> {
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        self.disk.create_folder(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(SlowFile { file: self.disk.open(path)?, delay: self.delay }))
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        self.disk.list(folder)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.disk.sync_folder(folder)
+    }
+
+    fn lock(&self, folder: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        self.disk.lock(folder)
+    }
+
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
+        self.disk.free_bytes(folder)
+    }
+}
+
+impl DiskFile for SlowFile {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        self.file.bytes()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        std::thread::sleep(self.delay);
+        self.file.sync()
+    }
+}
+
+fn chance(random: &SeededRandom, one_in: u8) -> bool {
+    let mut byte = [0];
+    random.fill(&mut byte);
+    byte[0] % one_in == 0
+}
+
+const SECTOR_BYTES: usize = 512;

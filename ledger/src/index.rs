@@ -1,0 +1,289 @@
+//! The index: from exchange to positions, from position to record. The only user of sled.
+//!
+//! It reads the segments behind the writer, in a thread of its own, and holds nothing that they do not: a folder that
+//! is missing, of another stream or will not open is rebuilt. It is never on a message's path.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::{Buf as _, BufMut as _};
+use peabiru_proto::entry::ExchangeId;
+use peabiru_proto::hash::Digest;
+use peabiru_proto::origin::Origin;
+
+use crate::LedgerError;
+use crate::position::LogPosition;
+use crate::record::StreamId;
+use crate::scan::{Scanned, Scanner};
+use crate::segment::{Location, Segments};
+
+/// Look-ups that wait until the index has read everything durable.
+pub(crate) struct Index {
+    db: sled::Db,
+    progress: Arc<Progress>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Progress {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    /// Records that are durable.
+    durable: u64,
+    /// Records that the index has read.
+    read: u64,
+    /// Somebody waits: do not gather more first.
+    hurry: Hurry,
+    stopped: Option<Stop>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Hurry {
+    No,
+    Yes,
+}
+
+enum Stop {
+    Closing,
+    Failed(String),
+}
+
+impl Progress {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Index {
+    /// Opens the folder, or sets it aside and begins anew.
+    pub(crate) fn open(folder: &Path, segments: Segments, stream: StreamId) -> Result<Self, LedgerError> {
+        let db = open_or_set_aside(folder)?;
+        let cursor = Cursor::load(&db, stream)?;
+        let state =
+            State { durable: cursor.sequence, read: cursor.sequence, hurry: Hurry::No, stopped: None };
+        let progress = Arc::new(Progress { state: Mutex::new(state), changed: Condvar::new() });
+        let reader = Reader { db: db.clone(), segments, stream, progress: Arc::clone(&progress) };
+        let thread =
+            std::thread::Builder::new().name("ledger-index".to_owned()).spawn(move || reader.run(cursor));
+        let thread = thread.map_err(|error| LedgerError::Index(error.to_string()))?;
+        Ok(Self { db, progress, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// The writer reports how many records are durable.
+    pub(crate) fn advance(&self, durable: u64) {
+        self.progress.state().durable = durable;
+        self.progress.changed.notify_all();
+    }
+
+    /// Positions of an exchange's entries in one ledger, in order.
+    pub(crate) fn positions_of(
+        &self,
+        origin: &Origin,
+        exchange: &ExchangeId,
+    ) -> Result<Vec<LogPosition>, LedgerError> {
+        self.catch_up()?;
+        let prefix = exchange_prefix(origin, exchange);
+        let keys = self.db.open_tree(EXCHANGES).map_err(failed)?.scan_prefix(&prefix).keys();
+        keys.map(|key| Ok(LogPosition::new((&key.map_err(failed)?[prefix.len()..]).get_u64()))).collect()
+    }
+
+    /// Where the record with this entry lies.
+    pub(crate) fn location_of(
+        &self,
+        origin: &Origin,
+        position: LogPosition,
+    ) -> Result<Option<Location>, LedgerError> {
+        self.catch_up()?;
+        let last = record_key(origin, position);
+        let first = record_key(origin, LogPosition::default());
+        let found = self.db.open_tree(RECORDS).map_err(failed)?.range(first..=last).next_back().transpose();
+        let Some((_, value)) = found.map_err(failed)? else { return Ok(None) };
+        let mut value = &value[..];
+        Ok((value.len() == 16).then(|| Location { segment: value.get_u64(), offset: value.get_u64() }))
+    }
+
+    /// Stops the thread after it has read everything.
+    pub(crate) fn close(&self) {
+        self.progress.state().stopped.get_or_insert(Stop::Closing);
+        self.progress.changed.notify_all();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // A panic of the reader loses nothing: what it had not read is read at the next start.
+            let _ = thread.join();
+        }
+    }
+
+    fn catch_up(&self) -> Result<(), LedgerError> {
+        let mut state = self.progress.state();
+        let target = state.durable;
+        while state.read < target {
+            if let Some(Stop::Failed(reason)) = &state.stopped {
+                return Err(LedgerError::Index(reason.clone()));
+            }
+            state.hurry = Hurry::Yes;
+            self.progress.changed.notify_all();
+            state = self.progress.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+struct Reader {
+    db: sled::Db,
+    segments: Segments,
+    stream: StreamId,
+    progress: Arc<Progress>,
+}
+
+impl Reader {
+    fn run(self, mut cursor: Cursor) {
+        while let Some(target) = self.wait_for_more(cursor.sequence) {
+            if let Err(error) = self.read_until(&mut cursor, target) {
+                tracing::error!(code = error.code(), %error, "the index stopped");
+                self.progress.state().stopped = Some(Stop::Failed(error.to_string()));
+            }
+            let mut state = self.progress.state();
+            state.read = cursor.sequence;
+            state.hurry = Hurry::No;
+            drop(state);
+            self.progress.changed.notify_all();
+        }
+    }
+
+    /// How far to read now; none to stop. Gathers for a moment, so that many small commits become one change of sled.
+    fn wait_for_more(&self, read: u64) -> Option<u64> {
+        let mut state = self.progress.state();
+        loop {
+            match &state.stopped {
+                Some(Stop::Failed(_)) => return None,
+                Some(Stop::Closing) => return (state.durable > read).then_some(state.durable),
+                None if state.durable > read && state.hurry == Hurry::Yes => return Some(state.durable),
+                None if state.durable > read => {
+                    let gathered = self.progress.changed.wait_timeout_while(state, GATHER, |state| {
+                        state.hurry == Hurry::No && state.stopped.is_none()
+                    });
+                    return Some(gathered.unwrap_or_else(PoisonError::into_inner).0.durable);
+                }
+                None => state = self.progress.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    fn read_until(&self, cursor: &mut Cursor, target: u64) -> Result<(), LedgerError> {
+        let (records, exchanges) =
+            (self.db.open_tree(RECORDS).map_err(failed)?, self.db.open_tree(EXCHANGES).map_err(failed)?);
+        let mut scanner = Scanner::from(&self.segments, self.stream, cursor.at, cursor.sequence)?;
+        while scanner.end().next_sequence < target {
+            let Some(Scanned { location, body, .. }) = scanner.next()? else {
+                return Err(LedgerError::Index(format!(
+                    "record {} is not in the segments",
+                    scanner.end().next_sequence
+                )));
+            };
+            if let Some(body) = body {
+                let mut value = Vec::with_capacity(16);
+                value.put_u64(location.segment);
+                value.put_u64(location.offset);
+                records.insert(record_key(&body.origin, body.first), value).map_err(failed)?;
+                for (position, item) in (body.first.index()..).zip(&body.items) {
+                    let mut key = exchange_prefix(&body.origin, &item.entry.exchange());
+                    key.put_u64(position);
+                    exchanges.insert(key, &[]).map_err(failed)?;
+                }
+            }
+            cursor.at = scanner.end().at;
+            cursor.sequence = scanner.end().next_sequence;
+        }
+        cursor.save(&self.db, self.stream)
+    }
+}
+
+/// How far the index has read.
+struct Cursor {
+    at: Location,
+    sequence: u64,
+}
+
+impl Cursor {
+    fn load(db: &sled::Db, stream: StreamId) -> Result<Self, LedgerError> {
+        let stored = db.get(CURSOR).map_err(failed)?;
+        let start = Self { at: Location { segment: 0, offset: 0 }, sequence: 0 };
+        match stored {
+            Some(bytes) if bytes.len() == 40 && bytes[..16] == stream => {
+                let mut rest = &bytes[16..];
+                let at = Location { segment: rest.get_u64(), offset: rest.get_u64() };
+                Ok(Self { at, sequence: rest.get_u64() })
+            }
+            Some(_) => {
+                // Of another stream.
+                for tree in [RECORDS, EXCHANGES] {
+                    db.open_tree(tree).map_err(failed)?.clear().map_err(failed)?;
+                }
+                Ok(start)
+            }
+            None => Ok(start),
+        }
+    }
+
+    fn save(&self, db: &sled::Db, stream: StreamId) -> Result<(), LedgerError> {
+        let mut value = stream.to_vec();
+        value.put_u64(self.at.segment);
+        value.put_u64(self.at.offset);
+        value.put_u64(self.sequence);
+        db.insert(CURSOR, value).map_err(failed)?;
+        Ok(())
+    }
+}
+
+fn open_or_set_aside(folder: &Path) -> Result<sled::Db, LedgerError> {
+    let open =
+        || sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_MS)).open();
+    open().or_else(|error| {
+        let aside: PathBuf = folder.with_extension("damaged");
+        tracing::warn!(%error, aside = %aside.display(), "the index does not open: set aside and rebuilt");
+        // What an earlier damage left there is of no use any more.
+        let _ = std::fs::remove_dir_all(&aside);
+        std::fs::rename(folder, &aside).map_err(|error| LedgerError::Index(error.to_string()))?;
+        open().map_err(failed)
+    })
+}
+
+fn origin_prefix(origin: &Origin) -> Vec<u8> {
+    Digest::of(origin.as_str().as_bytes()).as_bytes()[..8].to_vec()
+}
+
+fn record_key(origin: &Origin, first: LogPosition) -> Vec<u8> {
+    let mut key = origin_prefix(origin);
+    key.put_u64(first.index());
+    key
+}
+
+fn exchange_prefix(origin: &Origin, exchange: &ExchangeId) -> Vec<u8> {
+    let mut key = origin_prefix(origin);
+    key.put_slice(exchange.as_bytes());
+    key
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn failed(error: sled::Error) -> LedgerError {
+    LedgerError::Index(error.to_string())
+}
+
+const RECORDS: &str = "records";
+const EXCHANGES: &str = "exchanges";
+const CURSOR: &str = "cursor";
+/// sled's cache.
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+const FLUSH_MS: u64 = 1000;
+/// How long the index may lag if nobody asks.
+const GATHER: Duration = Duration::from_millis(100);

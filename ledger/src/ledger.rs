@@ -1,0 +1,496 @@
+//! The public face of a node's ledgers: one writer thread behind a bounded queue.
+//!
+//! Callers encrypt, hash and encode their entries themselves; the writer joins them, writes once, syncs once, signs one
+//! head for each ledger, and releases. An answer means: durable and sealed.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use peabiru_certs::StorageKey;
+use peabiru_proto::entry::ExchangeId;
+use peabiru_proto::origin::Origin;
+use peabiru_proto::random::Random;
+use tokio::sync::{oneshot, watch};
+
+pub use crate::LedgerError;
+use crate::checkpoint::SignedCheckpoint;
+use crate::committer::{Committer, Group, Shared, Stream};
+use crate::disk::Disk;
+use crate::durable::Durable;
+use crate::hashes::HashFile;
+use crate::index::Index;
+use crate::item::Item;
+pub use crate::item::{Append, Foreign};
+use crate::payload::Payload;
+use crate::position::{LogPosition, TreeSize};
+use crate::proof::{ConsistencyProof, InclusionProof};
+use crate::recover::{self, Recovered};
+pub use crate::recover::{DroppedTail, LedgerIdentity, NOTICE_ERASED, RecoveredEntry, Recovery, Shutdown};
+use crate::seal::SealedEntry;
+pub use crate::segment::FillAhead;
+use crate::segment::{Segments, StreamEnd, at};
+use crate::tree::HashSource;
+
+/// Where and how a store keeps its files.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// Locked exclusively.
+    pub folder: PathBuf,
+    /// Folder of the index; none: look-ups by exchange are not available.
+    pub index: Option<PathBuf>,
+    /// Length of a segment file.
+    pub segment_bytes: u64,
+    /// How many groups of entries may wait for the disk.
+    pub queue_groups: usize,
+    /// What must stay free beside a new segment.
+    pub min_free_bytes: u64,
+    /// Where the next segment is filled.
+    pub fill_ahead: FillAhead,
+}
+
+impl StoreConfig {
+    /// The defaults, in this folder.
+    #[must_use]
+    pub fn new(folder: PathBuf) -> Self {
+        let index = Some(folder.join("index"));
+        Self {
+            folder,
+            index,
+            segment_bytes: 64 * 1024 * 1024,
+            queue_groups: 4096,
+            min_free_bytes: 64 * 1024 * 1024,
+            fill_ahead: FillAhead::Background,
+        }
+    }
+}
+
+/// All ledgers of one node. Dropped without `close`, it stops as a crash would: what was not released may be lost.
+pub struct Store {
+    inner: Arc<Inner>,
+    queue: SyncSender<Command>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// One ledger; clones share it.
+#[derive(Clone)]
+pub struct Ledger {
+    pub(crate) inner: Arc<Inner>,
+    queue: SyncSender<Command>,
+    number: usize,
+}
+
+/// Counts since the start, all ledgers together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreCounters {
+    /// Entries sealed.
+    pub entries: u64,
+    /// Batches written.
+    pub commits: u64,
+    /// `fdatasync` calls on the stream.
+    pub syncs: u64,
+    /// Checkpoints signed.
+    pub signatures: u64,
+}
+
+pub(crate) struct Inner {
+    pub(crate) ledgers: Vec<Arc<Shared>>,
+    pub(crate) hashes: Vec<HashFile>,
+    pub(crate) segments: Segments,
+    pub(crate) storage_key: Option<StorageKey>,
+    pub(crate) index: Option<Index>,
+    queue_groups: usize,
+    counters: Counters,
+    failure: watch::Sender<Option<String>>,
+    _lock: Box<dyn Send + Sync>,
+}
+
+#[derive(Default)]
+struct Counters {
+    entries: AtomicU64,
+    commits: AtomicU64,
+    syncs: AtomicU64,
+    signatures: AtomicU64,
+}
+
+/// Nobody waits for a queued entry.
+type Reply = Option<oneshot::Sender<Result<Vec<SealedEntry>, LedgerError>>>;
+
+enum Command {
+    Append(Group<Reply>),
+    Close(oneshot::Sender<()>),
+}
+
+impl Store {
+    /// Locks the folder, recovers, and starts the writer. `visit` is shown every entry, in order.
+    ///
+    /// # Errors
+    /// `Locked`, `Corrupt`, `UnknownLedger`, `StorageKey`, `Disk`, `Index`.
+    pub fn open(
+        disk: &Arc<dyn Disk>,
+        config: &StoreConfig,
+        identities: Vec<LedgerIdentity>,
+        storage_key: Option<StorageKey>,
+        random: Arc<dyn Random>,
+        visit: &mut dyn FnMut(&RecoveredEntry<'_>),
+    ) -> Result<(Self, Recovery), LedgerError> {
+        let folder = &config.folder;
+        disk.create_folder(folder).map_err(at(folder))?;
+        let lock = disk.lock(folder).map_err(|error| match error.kind() {
+            std::io::ErrorKind::WouldBlock => LedgerError::Locked { folder: folder.clone() },
+            _ => at(folder)(error),
+        })?;
+        let segments = Segments::open(Arc::clone(disk), folder, config.segment_bytes)?;
+        let Recovered { stream, end, ledgers, hashes, report } =
+            recover::recover(&**disk, folder, &segments, identities, storage_key.as_ref(), &*random, visit)?;
+        let stream_end = StreamEnd::open(segments.clone(), end.at, config.fill_ahead, config.min_free_bytes)?;
+        let index =
+            config.index.as_ref().map(|folder| Index::open(folder, segments.clone(), stream)).transpose()?;
+        if let Some(index) = &index {
+            index.advance(end.next_sequence);
+        }
+        let (queue, commands) = sync_channel(config.queue_groups);
+        let inner = Arc::new(Inner {
+            ledgers: ledgers.clone(),
+            hashes,
+            segments,
+            storage_key: storage_key.clone(),
+            index,
+            queue_groups: config.queue_groups,
+            counters: Counters::default(),
+            failure: watch::Sender::new(None),
+            _lock: lock,
+        });
+        let next = Stream { id: stream, next_sequence: end.next_sequence };
+        let committer = Committer::new(next, ledgers, storage_key, random);
+        let writer = Writer { inner: Arc::clone(&inner), committer, stream: stream_end, commands };
+        let thread = std::thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || writer.run());
+        let thread = thread.map_err(at(&config.folder))?;
+        Ok((Self { inner, queue, writer: Mutex::new(Some(thread)) }, report))
+    }
+
+    /// The ledger with this origin.
+    #[must_use]
+    pub fn ledger(&self, origin: &Origin) -> Option<Ledger> {
+        self.ledgers().into_iter().find(|ledger| ledger.origin() == origin)
+    }
+
+    /// All ledgers.
+    #[must_use]
+    pub fn ledgers(&self) -> Vec<Ledger> {
+        (0..self.inner.ledgers.len())
+            .map(|number| Ledger { inner: Arc::clone(&self.inner), queue: self.queue.clone(), number })
+            .collect()
+    }
+
+    /// Counts since the start.
+    #[must_use]
+    pub fn counters(&self) -> StoreCounters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Counters { entries, commits, syncs, signatures } = &self.inner.counters;
+        StoreCounters {
+            entries: read(entries),
+            commits: read(commits),
+            syncs: read(syncs),
+            signatures: read(signatures),
+        }
+    }
+
+    /// Says why, if a write or sync failed: the process must stop then.
+    #[must_use]
+    pub fn failure(&self) -> watch::Receiver<Option<String>> {
+        self.inner.failure.subscribe()
+    }
+
+    /// Commits what waits, writes the closing record, stops the threads. Later appends get `Closed`.
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        let queue = self.queue.clone();
+        // The queue may be full: wait for room off the runtime's threads.
+        let sent = tokio::task::spawn_blocking(move || queue.send(Command::Close(done)).is_ok()).await;
+        if sent.unwrap_or(false) {
+            // An error means that the writer failed on the way, which `failure` reports.
+            let _ = closed.await;
+        }
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+        }
+        if let Some(index) = &self.inner.index {
+            index.close();
+        }
+    }
+
+    /// Waits until the writer has stopped after a failure or because nobody holds a ledger any more.
+    #[cfg(test)]
+    pub(crate) fn stopped(self) {
+        let Self { inner, queue, writer } = self;
+        drop((inner, queue));
+        if let Some(writer) = writer.into_inner().unwrap() {
+            writer.join().unwrap();
+        }
+    }
+}
+
+impl Ledger {
+    /// Its name.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.shared().origin
+    }
+
+    /// How many entries are durable and sealed.
+    #[must_use]
+    pub fn size(&self) -> TreeSize {
+        self.head().map_or(TreeSize::EMPTY, |head| head.size())
+    }
+
+    /// The newest checkpoint; none before the first entry.
+    #[must_use]
+    pub fn head(&self) -> Option<SignedCheckpoint> {
+        self.shared().state().head.clone()
+    }
+
+    /// Appends consecutive entries in one commit. The answer comes when they are durable and sealed.
+    ///
+    /// # Errors
+    /// `Full`, `DiskFull`, `TooLarge`: nothing was appended. `Failed`: the process must stop. `Closed`.
+    pub async fn append(&self, appends: Vec<Append>) -> Result<Vec<SealedEntry>, LedgerError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(appends, Some(reply))?;
+        answer.await.unwrap_or_else(|_| Err(self.inner.failed()))
+    }
+
+    /// Appends an entry with the next commit; nobody waits.
+    ///
+    /// # Errors
+    /// `Full`, `TooLarge`, `Closed`: nothing was queued.
+    pub fn queue(&self, append: Append) -> Result<(), LedgerError> {
+        self.send(vec![append], None)
+    }
+
+    /// Proof that a sealed tree begins with an earlier one.
+    ///
+    /// # Errors
+    /// `NoSuchEntry` beyond the newest checkpoint.
+    pub fn consistency(&self, old: TreeSize, new: TreeSize) -> Result<ConsistencyProof, LedgerError> {
+        let missing = || self.no_such_entry(new.entries().saturating_sub(1));
+        self.with_hashes(|state, older| state.tree.consistency(old, new, older)).ok_or_else(missing)
+    }
+
+    /// Proof that an entry is in a sealed tree.
+    ///
+    /// # Errors
+    /// `NoSuchEntry` beyond the newest checkpoint.
+    pub fn inclusion(&self, position: LogPosition, size: TreeSize) -> Result<InclusionProof, LedgerError> {
+        let missing = || self.no_such_entry(position.index());
+        self.with_hashes(|state, older| state.tree.inclusion(position, size, older)).ok_or_else(missing)
+    }
+
+    /// Root of the first `size` entries.
+    ///
+    /// # Errors
+    /// `NoSuchEntry` beyond the newest checkpoint.
+    pub fn root_at(&self, size: TreeSize) -> Result<peabiru_proto::hash::Digest, LedgerError> {
+        let missing = || self.no_such_entry(size.entries().saturating_sub(1));
+        self.with_hashes(|state, older| state.tree.root_at(size, older)).ok_or_else(missing)
+    }
+
+    /// Positions of an exchange's entries. Waits for the index: never on a message's path.
+    ///
+    /// # Errors
+    /// `Index` if there is none or it failed.
+    pub fn positions_of(&self, exchange: &ExchangeId) -> Result<Vec<LogPosition>, LedgerError> {
+        self.index()?.positions_of(self.origin(), exchange)
+    }
+
+    pub(crate) fn index(&self) -> Result<&Index, LedgerError> {
+        self.inner
+            .index
+            .as_ref()
+            .ok_or_else(|| LedgerError::Index("this store was opened without one".to_owned()))
+    }
+
+    pub(crate) fn no_such_entry(&self, index: u64) -> LedgerError {
+        LedgerError::NoSuchEntry { position: LogPosition::new(index), size: self.size() }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.inner.ledgers[self.number]
+    }
+
+    fn with_hashes<T>(&self, read: impl FnOnce(&crate::committer::LedgerState, &dyn HashSource) -> T) -> T {
+        read(&self.shared().state(), &self.inner.hashes[self.number])
+    }
+
+    fn send(&self, appends: Vec<Append>, reply: Reply) -> Result<(), LedgerError> {
+        if let Some(foreign) = appends.iter().find(|append| append.entry.origin() != self.origin()) {
+            return Err(LedgerError::WrongLedger { origin: foreign.entry.origin().clone() });
+        }
+        let encrypted = |append: &Append| matches!(append.payload.as_deref(), Some(Payload::Sealed(_)));
+        if self.inner.storage_key.is_none() && appends.iter().any(encrypted) {
+            return Err(LedgerError::NoStorageKey);
+        }
+        let items: Vec<_> = appends.into_iter().map(Item::encode).collect();
+        let bytes = items.iter().map(Item::record_bytes).sum();
+        let max = self.inner.batch_bytes_max();
+        if bytes > max || items.len() > BATCH_ENTRIES_MAX {
+            return Err(LedgerError::TooLarge { bytes, max });
+        }
+        let group = Group { ledger: self.number, items, reply };
+        self.queue.try_send(Command::Append(group)).map_err(|error| match error {
+            TrySendError::Full(_) => LedgerError::Full { appends_max: self.inner.queue_groups },
+            TrySendError::Disconnected(_) => self.inner.failed(),
+        })
+    }
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ledger({})", self.origin())
+    }
+}
+
+impl Inner {
+    /// Half a segment: a batch of two ledgers with its padding still fits one.
+    fn batch_bytes_max(&self) -> usize {
+        usize::try_from(self.segments.segment_bytes / 2).unwrap_or(usize::MAX).min(BATCH_BYTES_MAX)
+    }
+
+    fn failed(&self) -> LedgerError {
+        match self.failure.borrow().clone() {
+            Some(reason) => LedgerError::Failed { reason },
+            None => LedgerError::Closed,
+        }
+    }
+}
+
+struct Writer {
+    inner: Arc<Inner>,
+    committer: Committer<Reply>,
+    stream: StreamEnd,
+    commands: Receiver<Command>,
+}
+
+impl Writer {
+    fn run(mut self) {
+        while let Ok(first) = self.commands.recv() {
+            let closing = self.gather(first);
+            if !self.commit_all() {
+                return;
+            }
+            if let Some(done) = closing {
+                self.write_closing();
+                // Whoever closes may have gone.
+                let _ = done.send(());
+                return;
+            }
+        }
+    }
+
+    /// Everything that came while the last batch was synced. No timer.
+    fn gather(&mut self, first: Command) -> Option<oneshot::Sender<()>> {
+        let mut entries = 0;
+        let mut command = first;
+        loop {
+            match command {
+                Command::Append(group) => {
+                    entries += group.items.len();
+                    self.committer.offer(group);
+                }
+                Command::Close(done) => return Some(done),
+            }
+            if entries >= BATCH_ENTRIES_MAX {
+                return None;
+            }
+            match self.commands.try_recv() {
+                Ok(next) => command = next,
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Whether the writer may go on.
+    fn commit_all(&mut self) -> bool {
+        while let Some(batch) = self.committer.poll_write(self.inner.batch_bytes_max()) {
+            if let Err(full) = self.stream.reserve(batch.bytes.len()) {
+                self.refuse(&full);
+                // The sequence numbers of the refused batch were not used.
+                return true;
+            }
+            match self.stream.write_synced(&batch.bytes) {
+                // Crash here: the batch is on disk, unsigned. Recovery finds it whole and derives the same heads.
+                Ok(_) => self.release(Durable::after_sync()),
+                Err(error) => {
+                    self.fail(&format!("writing or syncing the segment failed: {error}"));
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn release(&mut self, durable: Durable) {
+        let hashes = self.inner.hashes.clone();
+        let released = self.committer.handle_synced(durable, &|number| Box::new(hashes[number].clone()));
+        let counters = &self.inner.counters;
+        counters.commits.fetch_add(1, Ordering::Relaxed);
+        counters.syncs.fetch_add(1, Ordering::Relaxed);
+        counters.signatures.fetch_add(released.signatures, Ordering::Relaxed);
+        for group in released.groups {
+            counters.entries.fetch_add(group.sealed.len() as u64, Ordering::Relaxed);
+            if let Some(reply) = group.reply {
+                // Whoever asked may have gone; the entry stays.
+                let _ = reply.send(Ok(group.sealed));
+            }
+        }
+        for (number, completed) in released.hashes {
+            if let Err(error) = self.inner.hashes[number].write(&completed) {
+                tracing::warn!(%error, "older hashes are not written; proofs about old entries need a restart");
+            }
+        }
+        if let Some(index) = &self.inner.index {
+            index.advance(self.committer.next_sequence());
+        }
+    }
+
+    fn refuse(&mut self, error: &LedgerError) {
+        let LedgerError::DiskFull { min_free_bytes } = *error else {
+            return self.fail(&error.to_string());
+        };
+        for reply in self.committer.abandon().flatten() {
+            let _ = reply.send(Err(LedgerError::DiskFull { min_free_bytes }));
+        }
+    }
+
+    fn fail(&mut self, reason: &str) {
+        tracing::error!(reason, "the ledger stops");
+        self.inner.failure.send_replace(Some(reason.to_owned()));
+        for reply in self.committer.abandon().flatten() {
+            let _ = reply.send(Err(LedgerError::Failed { reason: reason.to_owned() }));
+        }
+    }
+
+    fn write_closing(&mut self) {
+        let batch = self.committer.closing();
+        let written = self.stream.reserve(batch.bytes.len()).map_err(|error| error.to_string());
+        let written =
+            written.and_then(|()| self.stream.write_synced(&batch.bytes).map_err(|error| error.to_string()));
+        match written {
+            Ok(_) => {
+                if let Some(index) = &self.inner.index {
+                    index.advance(self.committer.next_sequence());
+                }
+            }
+            // The next start recovers as after a crash: nothing is lost.
+            Err(error) => tracing::warn!(error, "no closing record was written"),
+        }
+    }
+}
+
+/// Most entries of one commit: they stay within the tree's window, so their proofs need no disk.
+const BATCH_ENTRIES_MAX: usize = 1024;
+/// Most bytes of one commit.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -1,0 +1,132 @@
+//! Reading entries back, and erasing payloads. Blocks on the disk: never on a message's path.
+
+use peabiru_proto::entry::Entry;
+
+use crate::LedgerError;
+use crate::checkpoint::SignedCheckpoint;
+use crate::item::{Append, Foreign, StoredContent};
+use crate::ledger::Ledger;
+use crate::payload::Payload;
+use crate::position::{LogPosition, TreeSize};
+use crate::record::{Page, Record};
+use crate::recover::{erase_slot, payload_of};
+use crate::scan::{corrupt, read_page};
+use crate::seal::{Seal, SealedEntry};
+use crate::segment::Location;
+
+/// An entry with everything that is kept of it.
+#[derive(Debug, Clone)]
+pub struct StoredEntry {
+    /// The entry.
+    pub entry: Entry,
+    /// Its seal, by the newest checkpoint.
+    pub seal: Seal,
+    /// What is kept of its payload.
+    pub payload: PayloadState,
+    /// For a RECEIVED: what was received.
+    pub foreign: Option<Foreign>,
+}
+
+/// What is kept of a payload.
+#[derive(Debug, Clone)]
+pub enum PayloadState {
+    /// The entry has none.
+    None,
+    /// It can be opened.
+    Kept(Payload),
+    /// Its key and salt are gone.
+    Erased,
+}
+
+struct Found {
+    location: Location,
+    record: Record,
+    item: crate::item::StoredItem,
+    first: LogPosition,
+    previous: Option<SignedCheckpoint>,
+}
+
+impl Ledger {
+    /// Reads one entry.
+    ///
+    /// # Errors
+    /// `NoSuchEntry`, `Index`, `Disk`, `Corrupt`.
+    pub fn read(&self, position: LogPosition) -> Result<StoredEntry, LedgerError> {
+        let head = self.head().filter(|head| position.index() < head.size().entries());
+        let checkpoint = head.ok_or_else(|| self.no_such_entry(position.index()))?;
+        let found = self.find(position)?;
+        let kept = payload_of(&found.item, &found.record, self.inner.storage_key.as_ref());
+        let payload = match (&found.item.payload, kept) {
+            (StoredContent::None, _) => PayloadState::None,
+            (_, Some(payload)) => PayloadState::Kept(payload),
+            (_, None) => PayloadState::Erased,
+        };
+        let proof = self.inclusion(position, checkpoint.size())?;
+        let seal = Seal { checkpoint, position, proof };
+        Ok(StoredEntry { entry: found.item.entry, seal, payload, foreign: found.item.foreign })
+    }
+
+    /// The checkpoint before the commit that holds this entry, as it was stored.
+    ///
+    /// # Errors
+    /// As `read`.
+    pub fn checkpoint_before(&self, position: LogPosition) -> Result<Option<SignedCheckpoint>, LedgerError> {
+        Ok(self.find(position)?.previous)
+    }
+
+    /// The checkpoint that first sealed this entry: stored with the next commit, or the newest.
+    ///
+    /// # Errors
+    /// As `read`.
+    pub fn checkpoint_of(&self, position: LogPosition) -> Result<SignedCheckpoint, LedgerError> {
+        let found = self.find(position)?;
+        let body = crate::item::read_body(found.record.body.clone(), found.record.slots.len());
+        let items =
+            body.map_err(|_| corrupt(found.location, "the record does not parse"))?.items.len() as u64;
+        let after = TreeSize::new(found.first.index() + items);
+        let head = self.head().ok_or_else(|| self.no_such_entry(position.index()))?;
+        if head.size() == after {
+            return Ok(head);
+        }
+        let missing = || corrupt(found.location, "the checkpoint after this record is missing");
+        self.checkpoint_before(after.next())?.ok_or_else(missing)
+    }
+
+    /// Erases the payload of an entry: `notice` (a NOTICE `payload.erased` whose subject is the entry's leaf hash) is
+    /// committed first, then key and salt are overwritten and synced.
+    ///
+    /// # Errors
+    /// `NotErasable` if the entry has no encrypted payload of its own, else as `append`.
+    pub async fn erase(&self, position: LogPosition, notice: Append) -> Result<SealedEntry, LedgerError> {
+        let ledger = self.clone();
+        let found = blocking(move || ledger.find(position)).await?;
+        let StoredContent::Sealed { slot, .. } = found.item.payload else {
+            return Err(LedgerError::NotErasable { position });
+        };
+        let sealed = self.append(vec![notice]).await?;
+        let ledger = self.clone();
+        blocking(move || erase_slot(&ledger.inner.segments, found.location, &found.record, slot)).await?;
+        sealed.into_iter().next().ok_or(LedgerError::Closed)
+    }
+
+    fn find(&self, position: LogPosition) -> Result<Found, LedgerError> {
+        let missing = || self.no_such_entry(position.index());
+        let location = self.index()?.location_of(self.origin(), position)?.ok_or_else(missing)?;
+        let file = self.inner.segments.file(location.segment)?;
+        let Page::Record(record) = read_page(&*file, location.offset)? else {
+            return Err(corrupt(location, "the record is damaged"));
+        };
+        let body = crate::item::read_body(record.body.clone(), record.slots.len());
+        let body = body.map_err(|_| corrupt(location, "the record does not parse"))?;
+        let number =
+            position.index().checked_sub(body.first.index()).and_then(|number| usize::try_from(number).ok());
+        let item = number.and_then(|number| body.items.get(number)).ok_or_else(missing)?.clone();
+        Ok(Found { location, record, item, first: body.first, previous: body.previous })
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LedgerError> + Send + 'static,
+) -> Result<T, LedgerError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(LedgerError::Closed))
+}
