@@ -1,0 +1,74 @@
+//! Certification requests (PKCS#10): how a node asks an authority for a certificate without giving its key away.
+
+use der::{Decode as _, DecodePem as _, EncodePem as _, pem::LineEnding};
+use ring::signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey};
+use x509_cert::builder::{Builder as _, RequestBuilder};
+use x509_cert::request::CertReq;
+
+use crate::CertsError;
+use crate::key::{Algorithm, SecretKey};
+use crate::profile::{malformed, name, to_der};
+use crate::signer::{BuilderKey, PublicKey, RawSignature};
+
+/// A request whose own signature holds: whoever made it has the key.
+pub struct VerifiedRequest {
+    pub(crate) public_key: PublicKey,
+    common_name: String,
+}
+
+/// Makes a request in PEM. The name is for people; what the certificate says, the authority decides.
+///
+/// # Errors
+/// `Malformed` if the name cannot be written.
+pub fn make(key: &SecretKey, common_name: &str) -> Result<String, CertsError> {
+    let builder =
+        RequestBuilder::new(name("Peabiru", common_name)?).map_err(|error| malformed("request", &error))?;
+    let request =
+        builder.build::<_, RawSignature>(&BuilderKey(key)).map_err(|error| malformed("request", &error))?;
+    request.to_pem(LineEnding::LF).map_err(|error| malformed("request", &error))
+}
+
+/// Reads a request in PEM or DER and checks its signature.
+///
+/// # Errors
+/// `Malformed`, or `RequestSignature`.
+pub fn verify(bytes: &[u8]) -> Result<VerifiedRequest, CertsError> {
+    let parsed =
+        if bytes.starts_with(b"-----") { CertReq::from_pem(bytes) } else { CertReq::from_der(bytes) };
+    let request = parsed.map_err(|error| malformed("certification request", &error))?;
+    let info = &request.info.public_key;
+    let signed = to_der(&request.info, "certification request")?;
+    let signature = request.signature.raw_bytes();
+    let key = info.subject_public_key.raw_bytes();
+    let algorithm = match info.algorithm.oid {
+        const_oid::db::rfc8410::ID_ED_25519 => Algorithm::Ed25519,
+        const_oid::db::rfc5912::ID_EC_PUBLIC_KEY => Algorithm::P256,
+        other => {
+            return Err(malformed(
+                "certification request",
+                &format_args!("keys of kind {other} are not used here"),
+            ));
+        }
+    };
+    let holds = match algorithm {
+        Algorithm::Ed25519 => UnparsedPublicKey::new(&ED25519, key).verify(&signed, signature),
+        Algorithm::P256 => UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key).verify(&signed, signature),
+    };
+    holds.map_err(|_| CertsError::RequestSignature)?;
+    let public_key = PublicKey { algorithm, bytes: key.to_vec() };
+    Ok(VerifiedRequest { public_key, common_name: request.info.subject.to_string() })
+}
+
+impl VerifiedRequest {
+    /// Which signature its key makes.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.public_key.algorithm
+    }
+
+    /// The name in the request, for people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.common_name
+    }
+}
