@@ -21,7 +21,7 @@ pub const MAX_PROOF_HASHES: usize = 63;
 /// Longest frame between nodes, in bytes: an entry, a proof and a small payload, with room for framing.
 pub const MAX_FRAME_BYTES: usize = 256 * 1024;
 /// Most checkpoints that a `Hello` may name.
-pub const MAX_HELLO_CHECKPOINTS: usize = 16;
+pub const MAX_HELLO_CHECKPOINTS: usize = 256;
 /// Most entries that a node gives about one exchange.
 pub const MAX_FETCH_ENTRIES: usize = 16;
 /// Most messages that the replay window remembers.

@@ -83,6 +83,9 @@ pub enum HeadError {
     /// A newer connection with the same node took over.
     #[error("a newer connection took over")]
     Superseded,
+    /// No key is registered for it at this peer.
+    #[error("{0} is not a ledger of this peer")]
+    Unregistered(Origin),
     /// More ledgers than this node wants to know.
     #[error("more than {MAX_LEDGERS} ledgers")]
     TooMany,
@@ -109,15 +112,18 @@ impl Heads {
         }
     }
 
-    /// A connection with `peer` begins: heads of older ones are no longer taken, and these are the newest held.
-    pub fn begin(&self, peer: &NodeId, serial: u64, origins: &[Origin]) -> Vec<SignedCheckpoint> {
+    /// A connection with `peer` begins: heads of older ones are no longer taken, and these are the newest held of
+    /// the ledgers that it `hosts`.
+    pub fn begin(
+        &self,
+        peer: &NodeId,
+        serial: u64,
+        hosts: &dyn Fn(&Origin) -> bool,
+    ) -> Vec<SignedCheckpoint> {
         let mut inner = self.inner();
         inner.serials.insert(peer.clone(), serial);
-        origins
-            .iter()
-            .filter_map(|origin| inner.ledgers.get(origin))
-            .map(|held| held.newest.clone())
-            .collect()
+        let hosted = inner.ledgers.iter().filter(|(origin, _)| hosts(origin));
+        hosted.map(|(_, chain)| chain.newest.clone()).collect()
     }
 
     /// Takes a head: signature, then consistency with the newest one held. A contradiction is kept on disk.
@@ -337,7 +343,7 @@ mod tests {
         }
 
         fn begin(&self, serial: u64) -> Vec<TreeSize> {
-            let known = self.heads.begin(&self.peer, serial, &[ORIGIN.parse().unwrap()]);
+            let known = self.heads.begin(&self.peer, serial, &|origin| origin.as_str() == ORIGIN);
             known.iter().map(SignedCheckpoint::size).collect()
         }
 

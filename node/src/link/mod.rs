@@ -1,9 +1,326 @@
-//! The link: how nodes talk to each other.
+//! The link: how nodes talk to each other. One QUIC connection per pair of nodes, one stream per exchange.
+//!
+//! ```text
+//! exchange ─▶ ask ──▶ pool ─▶ connect: dial, Hello ─▶ peer ◀─ connect: answer, Hello ◀─ whoever dials us
+//!              │        one connection per peer         │ control: heads out       heads in ─▶ heads
+//!              └──────── stream: message, answer ───────┴─ answer ─▶ Inbound (guard, ledger, dispatcher)
+//! ```
+//!
+//! A peer is who the global configuration says its certificate is. What arrives was sealed by a verified checkpoint
+//! that is consistent with every head of its ledger that this node has ever seen; the rest is for the guard.
 
+mod answer;
+mod ask;
+pub mod budget;
+mod connect;
+mod control;
+mod counters;
+mod directory;
 pub mod forks;
 pub mod frame;
 pub mod heads;
 pub mod hello;
-
+mod keys;
+mod message;
+mod peer;
+mod pool;
+mod quic;
 #[cfg(test)]
 mod testing;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use peabiru_certs::CertsError;
+use peabiru_certs::peer::{TlsIdentity, link_server};
+use peabiru_ledger::ledger::Ledger;
+use peabiru_ledger::payload::Payload;
+use peabiru_ledger::seal::SealedEntry;
+use peabiru_proto::fault::{Fault, FaultCode, Place};
+use peabiru_proto::globalconf::GlobalConfiguration;
+use peabiru_proto::id::NodeId;
+use peabiru_proto::limits::CHECKPOINT_WAIT;
+use peabiru_proto::origin::Origin;
+use peabiru_proto::time::Clock;
+use peabiru_proto::wire::HeldEntry;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+
+use crate::exchange::{Inbound, LinkAnswer, Wanted};
+use budget::{Budget, DEFAULT_MEMORY_BUDGET};
+use counters::Counters;
+use directory::ConfDirectory;
+use heads::Heads;
+use keys::SealingKeys;
+use peer::Peer;
+pub use peer::{DialledBy, PeerStatus};
+use pool::Pool;
+use quic::Endpoint;
+
+/// All connections of this node with others.
+pub struct Link(Arc<Inner>);
+
+/// What an operator can set.
+#[derive(Debug, Clone)]
+pub struct LinkConfig {
+    /// Where to listen, and to dial from: one UDP socket.
+    pub listen: SocketAddr,
+    /// `node_memory_budget`: what messages from peers may take, in bytes.
+    pub memory_budget: usize,
+    /// How long to wait for what.
+    pub waits: Waits,
+}
+
+/// Every wait of the link that is not bounded by the caller's own deadline.
+#[derive(Debug, Clone, Copy)]
+pub struct Waits {
+    /// For a connection: addresses, handshake and `Hello`s together.
+    pub connect: Duration,
+    /// For a message to come to its end once its stream was opened.
+    pub read: Duration,
+    /// For a peer to take an answer.
+    pub write: Duration,
+    /// For the checkpoint that seals a message.
+    pub checkpoint: Duration,
+    /// For what goes on over a connection that another one replaced.
+    pub retire: Duration,
+    /// For what goes on when the node stops.
+    pub drain: Duration,
+}
+
+/// What the link works with.
+pub struct LinkParts {
+    /// This node.
+    pub own: NodeId,
+    /// Its authentication key and certificate.
+    pub identity: TlsIdentity,
+    /// The node's clock.
+    pub clock: Arc<dyn Clock>,
+    /// The global configuration of the moment.
+    pub conf: ConfSource,
+    /// This node's own ledgers.
+    pub ledgers: Vec<Ledger>,
+    /// What is known of others'.
+    pub heads: Arc<Heads>,
+    /// Who answers peers.
+    pub inbound: Arc<dyn Inbound>,
+}
+
+/// Gives the global configuration of the moment, if there is one.
+pub type ConfSource = Arc<dyn Fn() -> Option<Arc<GlobalConfiguration>> + Send + Sync>;
+
+/// Why the link does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The socket.
+    #[error("cannot listen on {address} (UDP): {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The authentication key or certificate.
+    #[error(transparent)]
+    Identity(#[from] CertsError),
+}
+
+impl LinkError {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Listen { .. } => "link.listen",
+            Self::Identity(error) => error.code(),
+        }
+    }
+}
+
+impl Link {
+    /// Listens. Runs on the tokio runtime of the caller; a metrics recorder must be installed before.
+    ///
+    /// # Errors
+    /// `Listen` or `Identity`.
+    pub fn start(config: &LinkConfig, parts: LinkParts) -> Result<Self, LinkError> {
+        let directory =
+            Arc::new(ConfDirectory { conf: Arc::clone(&parts.conf), clock: Arc::clone(&parts.clock) });
+        let server = link_server(&parts.identity, Arc::clone(&directory) as _)?;
+        let listen = |source| LinkError::Listen { address: config.listen, source };
+        let endpoint = Endpoint::bind(config.listen, server).map_err(listen)?;
+        let ledgers = parts.ledgers.into_iter().map(|ledger| (ledger.origin().clone(), ledger)).collect();
+        let inner = Arc::new(Inner {
+            own: parts.own,
+            identity: parts.identity,
+            directory,
+            serial: AtomicU64::new(parts.clock.now().as_ms()),
+            clock: parts.clock,
+            conf: parts.conf,
+            ledgers,
+            heads: parts.heads,
+            keys: SealingKeys::default(),
+            inbound: parts.inbound,
+            endpoint,
+            pool: Pool::default(),
+            budget: Budget::new(config.memory_budget),
+            counters: Counters::new(),
+            waits: config.waits,
+            tasks: TaskTracker::new(),
+            exchanges: TaskTracker::new(),
+            draining: AtomicBool::new(false),
+        });
+        inner.tasks.spawn(Arc::clone(&inner).accept_connections());
+        Ok(Self(inner))
+    }
+
+    /// Where the node listens: with the port that the system chose, if the configuration left it to it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.endpoint.local_addr()
+    }
+
+    /// Sends a sealed message and waits for its answer.
+    ///
+    /// # Errors
+    /// `exchange.outcome_unknown`, `answer.mismatch` and `ledger.forked` are about an exchange that the peer may have
+    /// accepted. Every other fault proves that it did not.
+    pub async fn exchange(
+        &self,
+        peer: &NodeId,
+        message: SealedEntry,
+        payload: Arc<Payload>,
+        deadline: Duration,
+    ) -> Result<LinkAnswer, Fault> {
+        self.0.exchange(peer, &message, &payload, Instant::now() + deadline).await
+    }
+
+    /// Asks a counterparty for the evidence that it holds about an exchange. What it gives is not checked yet.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn fetch(
+        &self,
+        peer: &NodeId,
+        wanted: Wanted,
+        deadline: Duration,
+    ) -> Result<Vec<HeldEntry>, Fault> {
+        self.0.fetch(peer, wanted, Instant::now() + deadline).await
+    }
+
+    /// Makes sure that there is a connection: for nodes that dial out only, and for `doctor`.
+    ///
+    /// # Errors
+    /// `node.unknown`, `node.unreachable` or `node.no_globalconf`.
+    pub async fn connect(&self, peer: &NodeId) -> Result<(), Fault> {
+        self.0.connected(peer, Instant::now() + self.0.waits.connect).await.map(drop)
+    }
+
+    /// The live connections.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        self.0.pool.live().iter().map(|peer| peer.status()).collect()
+    }
+
+    /// A new snapshot is in force: closes the connections of peers that it no longer knows.
+    pub fn rejudge(&self) {
+        self.0.rejudge();
+    }
+
+    /// Takes no new exchanges, waits for those that go on, then says goodbye.
+    pub async fn close(&self) {
+        self.0.draining.store(true, Ordering::Release);
+        self.0.exchanges.close();
+        if timeout(self.0.waits.drain, self.0.exchanges.wait()).await.is_err() {
+            tracing::warn!(left = self.0.exchanges.len(), "stopping while exchanges go on");
+        }
+        if timeout(GOODBYE_WAIT, self.0.endpoint.close()).await.is_err() {
+            tracing::debug!("some peers did not hear the goodbye");
+        }
+    }
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            connect: CONNECT_WAIT,
+            read: READ_WAIT,
+            write: WRITE_WAIT,
+            checkpoint: CHECKPOINT_WAIT,
+            retire: RETIRE_WAIT,
+            drain: DRAIN_WAIT,
+        }
+    }
+}
+
+impl LinkConfig {
+    /// The defaults, on this address.
+    #[must_use]
+    pub fn on(listen: SocketAddr) -> Self {
+        Self { listen, memory_budget: DEFAULT_MEMORY_BUDGET, waits: Waits::default() }
+    }
+}
+
+/// What all parts of the link share.
+struct Inner {
+    own: NodeId,
+    identity: TlsIdentity,
+    directory: Arc<ConfDirectory>,
+    clock: Arc<dyn Clock>,
+    conf: ConfSource,
+    ledgers: HashMap<Origin, Ledger>,
+    heads: Arc<Heads>,
+    keys: SealingKeys,
+    inbound: Arc<dyn Inbound>,
+    endpoint: Endpoint,
+    pool: Pool<Peer>,
+    budget: Budget,
+    counters: Counters,
+    waits: Waits,
+    /// Tasks of connections.
+    tasks: TaskTracker,
+    /// Tasks of streams that peers opened: what a stop waits for.
+    exchanges: TaskTracker,
+    draining: AtomicBool,
+    /// Of our newest `Hello`. Starts at the clock's milliseconds, so it rises over restarts.
+    serial: AtomicU64,
+}
+
+impl Inner {
+    fn conf_or_fault(&self) -> Result<Arc<GlobalConfiguration>, Fault> {
+        let none = "this node has no global configuration yet";
+        (self.conf)().ok_or_else(|| Fault::new(FaultCode::NodeNoGlobalconf, Place::ConsumerNode, none))
+    }
+
+    fn next_serial(&self) -> u64 {
+        self.serial.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+fn unreachable(what: impl Into<String>) -> Fault {
+    Fault::new(FaultCode::NodeUnreachable, Place::ConsumerNode, what)
+}
+
+/// A broken invariant of ours that must not take the node down.
+fn internal(what: &str) -> Fault {
+    Fault::new(FaultCode::Internal, Place::ProviderNode, what)
+}
+
+const CONNECT_WAIT: Duration = Duration::from_secs(5);
+const READ_WAIT: Duration = Duration::from_secs(10);
+const WRITE_WAIT: Duration = Duration::from_secs(10);
+const RETIRE_WAIT: Duration = Duration::from_secs(5);
+const DRAIN_WAIT: Duration = Duration::from_secs(30);
+/// For the last packets to be acknowledged.
+const GOODBYE_WAIT: Duration = Duration::from_secs(1);
+
+const _: () =
+    assert!(RETIRE_WAIT.as_secs() > CHECKPOINT_WAIT.as_secs(), "an unsealed message is refused before");

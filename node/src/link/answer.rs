@@ -1,0 +1,147 @@
+//! Streams that a peer opens: a message or a fetch comes in, its answer goes out.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use peabiru_ledger::payload::Payload;
+use peabiru_ledger::seal::SealedEntry;
+use peabiru_proto::entry::ExchangeId;
+use peabiru_proto::fault::{Fault, FaultCode, Place};
+use peabiru_proto::hash::LeafHash;
+use peabiru_proto::limits::MAX_FETCH_ENTRIES;
+use peabiru_proto::wire::{FetchRequest, FetchResponse, SealedMessage, link_frame::Frame};
+use tokio::time::{Instant, timeout};
+
+use super::counters::Counters;
+use super::frame::{self, FrameError, Outgoing};
+use super::message::Incoming;
+use super::peer::Peer;
+use super::quic::{Code, Receiver, Sender, StreamError};
+use super::{Inner, internal};
+use crate::exchange::{Reply, Wanted};
+
+impl Inner {
+    /// Serves one stream from its first byte to its last, each wait bounded.
+    pub(crate) async fn answer_stream(
+        self: Arc<Self>,
+        peer: Arc<Peer>,
+        mut sender: Sender,
+        mut receiver: Receiver,
+    ) {
+        let read = timeout(self.waits.read, receiver.only_frame(&self.budget)).await;
+        let (asked, reserved) = match read {
+            Ok(Ok(read)) => read,
+            Ok(Err(StreamError::Lost(_))) => return,
+            Ok(Err(StreamError::Frame(error))) => {
+                self.counters.malformed.increment(1);
+                receiver.stop(Code::Protocol);
+                let what = error.to_string();
+                return self
+                    .refuse(&mut sender, &Fault::new(FaultCode::MessageMalformed, Place::ProviderNode, what))
+                    .await;
+            }
+            Err(_) => {
+                self.counters.stalled.increment(1);
+                tracing::warn!(peer = %peer.id, wait = ?self.waits.read, "a message did not come to its end in time");
+                return receiver.stop(Code::Stalled);
+            }
+        };
+        self.counters.bytes_received.increment(reserved.bytes());
+        match asked {
+            Frame::Message(message) => self.answer_message(&peer, message, &mut sender).await,
+            Frame::Fetch(request) => self.answer_fetch(&peer, &request, &mut sender).await,
+            _ => {
+                let what = FrameError::Unexpected("a message or a fetch").to_string();
+                self.refuse(&mut sender, &Fault::new(FaultCode::MessageMalformed, Place::ProviderNode, what))
+                    .await;
+            }
+        }
+        drop(reserved);
+    }
+
+    async fn answer_message(&self, peer: &Peer, message: SealedMessage, sender: &mut Sender) {
+        match self.reply(peer, message).await {
+            Reply::Sealed { entry, payload } => match self.sealed_pieces(peer, &entry, &payload) {
+                Ok(pieces) => self.send(sender, pieces).await,
+                Err(fault) => self.refuse(sender, &fault.with_exchange(entry.entry.exchange())).await,
+            },
+            Reply::Refusal(fault) => self.refuse(sender, &fault).await,
+        }
+    }
+
+    async fn reply(&self, peer: &Peer, message: SealedMessage) -> Reply {
+        if self.is_draining() {
+            return Reply::Refusal(Fault::new(
+                FaultCode::NodeDraining,
+                Place::ProviderNode,
+                "this node is stopping",
+            ));
+        }
+        let incoming = match Incoming::read(message, self.clock.now(), Place::ProviderNode) {
+            Ok(incoming) => incoming,
+            Err(fault) => return Reply::Refusal(fault),
+        };
+        let until = Instant::now() + self.waits.checkpoint;
+        match self.arrive(peer, incoming, until, Place::ProviderNode).await {
+            Ok(arrived) => self.inbound.message(arrived).await,
+            Err(fault) => Reply::Refusal(fault),
+        }
+    }
+
+    async fn answer_fetch(&self, peer: &Peer, request: &FetchRequest, sender: &mut Sender) {
+        let wanted = ExchangeId::from_slice(&request.exchange_id)
+            .zip(LeafHash::from_slice(&request.request_leaf_hash).ok());
+        let Some((exchange, request_leaf)) = wanted else {
+            let what = "a fetch names an exchange id of 16 bytes and a leaf hash of 32";
+            return self
+                .refuse(sender, &Fault::new(FaultCode::MessageMalformed, Place::ProviderNode, what))
+                .await;
+        };
+        let mut entries = self.inbound.fetch(peer.id.clone(), Wanted { exchange, request_leaf }).await;
+        entries.truncate(MAX_FETCH_ENTRIES);
+        sender.mark_bulk();
+        self.send(sender, vec![frame::encode(Frame::Fetched(FetchResponse { entries }))]).await;
+    }
+
+    /// The frame of a sealed message, once its checkpoint is on its way to the peer.
+    pub(crate) fn sealed_pieces(
+        &self,
+        peer: &Peer,
+        sealed: &SealedEntry,
+        payload: &Payload,
+    ) -> Result<Vec<Bytes>, Fault> {
+        let Payload::Sealed(payload) = payload else {
+            return Err(internal("a payload in clear does not leave the node"));
+        };
+        let ledger = self.ledgers.get(sealed.entry.origin());
+        let ledger = ledger.ok_or_else(|| internal("an entry of a ledger that is not of this node"))?;
+        let named =
+            peer.announcer.announce(ledger, &sealed.seal).map_err(|error| internal(&error.to_string()))?;
+        Ok(frame::encode_message(&Outgoing {
+            entry: sealed.entry.bytes(),
+            position: sealed.seal.position,
+            tree_size: named.tree_size,
+            proof: named.proof.as_ref().unwrap_or(&sealed.seal.proof),
+            payload,
+        }))
+    }
+
+    async fn refuse(&self, sender: &mut Sender, fault: &Fault) {
+        Counters::refused(fault);
+        self.send(sender, vec![frame::encode(Frame::Refusal(fault.to_proto()))]).await;
+    }
+
+    /// Writes the answer. A peer that does not read it loses it: it can fetch it later.
+    async fn send(&self, sender: &mut Sender, mut pieces: Vec<Bytes>) {
+        let bytes: usize = pieces.iter().map(Bytes::len).sum();
+        match timeout(self.waits.write, sender.send(&mut pieces)).await {
+            Ok(Ok(())) => {
+                sender.finish();
+                self.counters.bytes_sent.increment(bytes as u64);
+            }
+            // The peer is gone, or gave the answer up.
+            Ok(Err(_)) => {}
+            Err(_) => self.counters.stalled.increment(1),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Streams that this node opens: a message or a fetch goes out, its answer comes in.
+//!
+//! What matters to a caller who must not do a thing twice: did the peer accept the message? It does so only once it
+//! has all of it. Every fault before that is one that proves it did not; after it there is
+//! `exchange.outcome_unknown`, unless the peer itself says more.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use peabiru_ledger::payload::Payload;
+use peabiru_ledger::seal::SealedEntry;
+use peabiru_proto::entry::ExchangeId;
+use peabiru_proto::fault::{Fault, FaultCode, Place};
+use peabiru_proto::id::NodeId;
+use peabiru_proto::limits::MAX_FRAME_BYTES;
+use peabiru_proto::wire::{FetchRequest, HeldEntry, SealedMessage, link_frame::Frame};
+use tokio::time::{Instant, timeout_at};
+
+use super::budget::Reserved;
+use super::frame::{self, MAX_FETCH_FRAME_BYTES};
+use super::message::Incoming;
+use super::peer::Peer;
+use super::quic::{Code, Receiver, Sender, StreamError};
+use super::{Inner, unreachable};
+use crate::exchange::{LinkAnswer, Wanted};
+
+/// A stream on which nothing was sent yet.
+struct Opened {
+    peer: Arc<Peer>,
+    sender: Sender,
+    receiver: Receiver,
+}
+
+impl Inner {
+    pub(crate) async fn exchange(
+        self: &Arc<Self>,
+        to: &NodeId,
+        sealed: &SealedEntry,
+        payload: &Payload,
+        until: Instant,
+    ) -> Result<LinkAnswer, Fault> {
+        let exchange = sealed.entry.exchange();
+        let not_accepted = |fault: Fault| fault.with_exchange(exchange);
+        let mut opened = self.open(to, MAX_FRAME_BYTES, until).await.map_err(not_accepted)?;
+        let pieces = self.sealed_pieces(&opened.peer, sealed, payload).map_err(not_accepted)?;
+        self.put(&mut opened.sender, pieces, until).await.map_err(not_accepted)?;
+        let (frame, _reserved) =
+            self.get(&mut opened.receiver, until).await.map_err(|why| unknown(to, exchange, &why))?;
+        match frame {
+            Frame::Message(message) => self.answered(&opened.peer, message, exchange, until).await,
+            Frame::Refusal(fault) => match Fault::from_proto(&fault) {
+                Ok(fault) => Ok(LinkAnswer::Refused(fault.with_exchange(exchange))),
+                Err(error) => Err(unknown(to, exchange, &error.to_string())),
+            },
+            _ => Err(unknown(to, exchange, "it answered with another frame")),
+        }
+    }
+
+    /// The peer accepted the message. Whatever is wrong with its answer, the outcome is not known.
+    async fn answered(
+        &self,
+        peer: &Peer,
+        message: SealedMessage,
+        exchange: ExchangeId,
+        until: Instant,
+    ) -> Result<LinkAnswer, Fault> {
+        let mismatch = |fault: Fault| {
+            Fault::new(FaultCode::AnswerMismatch, Place::ConsumerNode, fault.message).with_exchange(exchange)
+        };
+        let incoming = Incoming::read(message, self.clock.now(), Place::ConsumerNode).map_err(mismatch)?;
+        let arrived = self.arrive(peer, incoming, until, Place::ConsumerNode).await;
+        match arrived {
+            Ok(arrived) => Ok(LinkAnswer::Arrived(Box::new(arrived))),
+            Err(fault) if fault.code == FaultCode::LedgerForked => Err(fault.with_exchange(exchange)),
+            Err(fault) => Err(unknown(&peer.id, exchange, &fault.to_string())),
+        }
+    }
+
+    pub(crate) async fn fetch(
+        self: &Arc<Self>,
+        from: &NodeId,
+        wanted: Wanted,
+        until: Instant,
+    ) -> Result<Vec<HeldEntry>, Fault> {
+        let mut opened = self.open(from, MAX_FETCH_FRAME_BYTES, until).await?;
+        let request = FetchRequest {
+            request_leaf_hash: Bytes::copy_from_slice(wanted.request_leaf.as_bytes()),
+            exchange_id: Bytes::copy_from_slice(wanted.exchange.as_bytes()),
+        };
+        self.put(&mut opened.sender, vec![frame::encode(Frame::Fetch(request))], until).await?;
+        let (frame, _reserved) = self.get(&mut opened.receiver, until).await.map_err(unreachable)?;
+        match frame {
+            Frame::Fetched(fetched) => Ok(fetched.entries),
+            Frame::Refusal(fault) => {
+                Err(Fault::from_proto(&fault).unwrap_or_else(|error| unreachable(error.to_string())))
+            }
+            _ => Err(unreachable(format!("{from} answered a fetch with another frame"))),
+        }
+    }
+
+    /// Opens a stream. A connection that turns out to be lost is dialled again, once: nothing was sent.
+    async fn open(
+        self: &Arc<Self>,
+        to: &NodeId,
+        answer_bytes_max: usize,
+        until: Instant,
+    ) -> Result<Opened, Fault> {
+        if self.is_draining() {
+            return Err(Fault::new(FaultCode::NodeDraining, Place::ConsumerNode, "this node is stopping"));
+        }
+        let mut failure = None;
+        for _ in 0..OPEN_ATTEMPTS {
+            let peer = self.connected(to, until).await?;
+            match timeout_at(until, peer.connection.open_exchange(answer_bytes_max)).await {
+                Ok(Ok((sender, receiver))) => {
+                    self.counters.streams_opened.increment(1);
+                    return Ok(Opened { peer, sender, receiver });
+                }
+                Ok(Err(error)) => {
+                    if let Some(slot) = self.pool.slot(to) {
+                        slot.lost(&peer);
+                    }
+                    failure = Some(error);
+                }
+                Err(_) => {
+                    let what = format!("{to} allows no more exchanges at once");
+                    return Err(Fault::new(FaultCode::NodeOverloaded, Place::ConsumerNode, what));
+                }
+            }
+        }
+        Err(unreachable(failure.map_or_else(String::new, |error| format!("{to}: {error}"))))
+    }
+
+    /// Sends the only frame. Until its end is sent the peer does nothing, so a failure here proves that.
+    async fn put(&self, sender: &mut Sender, mut pieces: Vec<Bytes>, until: Instant) -> Result<(), Fault> {
+        let bytes: usize = pieces.iter().map(Bytes::len).sum();
+        if bytes > BULK_BYTES_MIN {
+            sender.mark_bulk();
+        }
+        match timeout_at(until, sender.send(&mut pieces)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(unreachable(error.to_string())),
+            Err(_) => {
+                let what = "the message could not be sent in time";
+                return Err(Fault::new(FaultCode::ExchangeDeadline, Place::ConsumerNode, what));
+            }
+        }
+        sender.finish();
+        self.counters.bytes_sent.increment(bytes as u64);
+        Ok(())
+    }
+
+    /// Waits for the only frame of the answer; says why there is none.
+    async fn get(&self, receiver: &mut Receiver, until: Instant) -> Result<(Frame, Reserved), String> {
+        match timeout_at(until, receiver.only_frame(&self.budget)).await {
+            Ok(Ok((frame, reserved))) => {
+                self.counters.bytes_received.increment(reserved.bytes());
+                Ok((frame, reserved))
+            }
+            Ok(Err(error)) => {
+                if let StreamError::Frame(_) = error {
+                    self.counters.malformed.increment(1);
+                    receiver.stop(Code::Protocol);
+                }
+                Err(error.to_string())
+            }
+            Err(_) => {
+                receiver.stop(Code::Abandoned);
+                Err("no answer came in time".to_owned())
+            }
+        }
+    }
+}
+
+fn unknown(peer: &NodeId, exchange: ExchangeId, why: &str) -> Fault {
+    let what = format!("the message was sent to {peer}, then: {why}");
+    Fault::new(FaultCode::ExchangeOutcomeUnknown, Place::ConsumerNode, what).with_exchange(exchange)
+}
+
+/// How often a stream is tried to be opened, the second time on a new connection.
+const OPEN_ATTEMPTS: usize = 2;
+/// A message beyond this length lets smaller ones go before it.
+const BULK_BYTES_MIN: usize = 16 * 1024;

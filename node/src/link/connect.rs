@@ -1,0 +1,325 @@
+//! From an address to a peer: dialling and answering, and the exchange of `Hello`s.
+
+use std::sync::Arc;
+
+use peabiru_certs::peer::{PeerDirectory as _, link_client, peer_of};
+use peabiru_proto::fault::{Fault, FaultCode, Place};
+use peabiru_proto::globalconf::Address;
+use peabiru_proto::hash::Digest;
+use peabiru_proto::id::NodeId;
+use peabiru_proto::origin::Origin;
+use peabiru_proto::wire::link_frame::Frame;
+use tokio::net::lookup_host;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::control::Announcer;
+use super::frame::{self, FrameError};
+use super::hello::Hello;
+use super::peer::{DialledBy, Peer};
+use super::pool::{Admitted, Arbiter, Begin, Loser, Slot};
+use super::quic::{Code, Connection, Incoming, Receiver, Sender};
+use super::{Inner, unreachable};
+
+/// A connection of which we know whose it is.
+struct Identified {
+    id: NodeId,
+    certificate: Digest,
+    connection: Connection,
+    dialled_by: DialledBy,
+}
+
+/// A peer that greeted us.
+struct Greeted {
+    hello: Hello,
+    control_in: Receiver,
+}
+
+impl Inner {
+    /// The connection with a peer: the live one, else one that is dialled now, by the first who wants it.
+    pub(crate) async fn connected(self: &Arc<Self>, id: &NodeId, until: Instant) -> Result<Arc<Peer>, Fault> {
+        let slot = match self.pool.slot(id) {
+            Some(slot) => slot,
+            None => self.new_slot(id)?,
+        };
+        if let Some(peer) = slot.live() {
+            return Ok(peer);
+        }
+        let mut changes = slot.changes();
+        loop {
+            match slot.begin(Instant::now()) {
+                Begin::Use(peer) => return Ok(peer),
+                Begin::Failed(fault) => return Err(fault),
+                // A task of its own: the others wait for it even if this caller goes away.
+                Begin::Dial => drop(self.tasks.spawn(Arc::clone(self).dial(Arc::clone(&slot), id.clone()))),
+                Begin::Wait => {}
+            }
+            let waited = timeout_at(until, changes.next()).await;
+            waited.map_err(|_| unreachable(format!("{id} did not answer in time")))?;
+        }
+    }
+
+    fn new_slot(&self, id: &NodeId) -> Result<Arc<Slot<Peer>>, Fault> {
+        let conf = self.conf_or_fault()?;
+        if conf.node(id).is_none() || *id == self.own {
+            let what = format!("{id} is not another node of the global configuration");
+            return Err(Fault::new(FaultCode::NodeUnknown, Place::ConsumerNode, what));
+        }
+        Ok(self.pool.slot_of_registered(id))
+    }
+
+    async fn dial(self: Arc<Self>, slot: Arc<Slot<Peer>>, id: NodeId) {
+        let dialled = timeout(self.waits.connect, self.try_dial(&slot, &id)).await;
+        let failure = match dialled {
+            Ok(Ok(())) => return,
+            Ok(Err(fault)) => fault,
+            Err(_) => unreachable(format!("{id} did not answer within {:?}", self.waits.connect)),
+        };
+        self.counters.handshakes_failed.increment(1);
+        tracing::warn!(peer = %id, error = %failure, "no link");
+        slot.fail(failure, Instant::now());
+    }
+
+    async fn try_dial(self: &Arc<Self>, slot: &Slot<Peer>, id: &NodeId) -> Result<(), Fault> {
+        let conf = self.conf_or_fault()?;
+        let addresses = conf.node(id).map(|node| node.addresses.as_slice()).unwrap_or_default();
+        let mut failure = unreachable(format!("{id} has no address"));
+        for address in addresses {
+            let (host, port) = match address {
+                Address::Direct { host, port } => (host, *port),
+                Address::DialOut => {
+                    failure = unreachable(format!("{id} dials out only, and has not dialled this node yet"));
+                    continue;
+                }
+                Address::Relay(relay) => {
+                    failure = unreachable(format!(
+                        "{id} is behind the relay {relay}: relays are not supported yet"
+                    ));
+                    continue;
+                }
+            };
+            match self.dial_address(slot, id, host, port).await {
+                Ok(()) => return Ok(()),
+                Err(reason) => failure = unreachable(format!("{id} at {host}:{port}: {reason}")),
+            }
+        }
+        Err(failure)
+    }
+
+    async fn dial_address(
+        self: &Arc<Self>,
+        slot: &Slot<Peer>,
+        id: &NodeId,
+        host: &str,
+        port: u16,
+    ) -> Result<(), String> {
+        let mut reason = "the name has no address".to_owned();
+        for address in lookup_host((host, port)).await.map_err(|error| error.to_string())? {
+            let directory = Arc::clone(&self.directory);
+            let client =
+                link_client(&self.identity, directory, id.clone()).map_err(|error| error.to_string())?;
+            match self.endpoint.connect(address, host, client).await {
+                Ok(connection) => return self.greet(slot, id, connection).await,
+                Err(error) => reason = error,
+            }
+        }
+        Err(reason)
+    }
+
+    /// The dialler's half: greet, then be greeted.
+    async fn greet(
+        self: &Arc<Self>,
+        slot: &Slot<Peer>,
+        id: &NodeId,
+        connection: Connection,
+    ) -> Result<(), String> {
+        let identified = self.identify(connection, DialledBy::Us)?;
+        let connection = identified.connection.clone();
+        if identified.id != *id {
+            return Err(format!("its certificate is registered for {}", identified.id));
+        }
+        if !slot.greets() {
+            connection.close(Code::Duplicate, "another connection came in");
+            return Ok(());
+        }
+        let (serial, control_out) = self.say_hello(&identified).await?;
+        let greeted = match self.hear_hello(&identified).await {
+            Ok(greeted) => greeted,
+            Err(_) if connection.is_duplicate() => {
+                // The peer uses a connection that it dialled: it is about to be admitted.
+                slot.changes().live().await;
+                return Ok(());
+            }
+            Err(reason) => return Err(reason),
+        };
+        self.counters.dialled.increment(1);
+        self.admit(slot, identified, serial, control_out, greeted);
+        Ok(())
+    }
+
+    /// Answers who dials us, a bounded number at a time.
+    pub(crate) async fn accept_connections(self: Arc<Self>) {
+        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        while let Some(incoming) = self.endpoint.accept().await {
+            match Arc::clone(&handshakes).try_acquire_owned() {
+                Ok(permit) => {
+                    let inner = Arc::clone(&self);
+                    self.tasks.spawn(async move {
+                        inner.answer_connection(incoming).await;
+                        drop(permit);
+                    });
+                }
+                Err(_) => incoming.refuse(),
+            }
+        }
+    }
+
+    async fn answer_connection(self: &Arc<Self>, incoming: Incoming) {
+        let answered = timeout(self.waits.connect, self.try_answer(incoming)).await;
+        if let Err(reason) = answered.unwrap_or_else(|_| Err("it did not greet in time".to_owned())) {
+            self.counters.handshakes_failed.increment(1);
+            tracing::warn!(reason, "a connection was refused");
+        }
+    }
+
+    /// The answerer's half: be greeted, and greet only if this connection is to be used.
+    async fn try_answer(self: &Arc<Self>, incoming: Incoming) -> Result<(), String> {
+        let identified = self.identify(incoming.handshake().await?, DialledBy::Them)?;
+        let slot = self.pool.slot_of_registered(&identified.id);
+        let greeted = self.hear_hello(&identified).await?;
+        if !slot.answers(self.arbiter(&identified.id), greeted.hello.serial) {
+            identified.connection.close(Code::Duplicate, "another connection is used");
+            return Ok(());
+        }
+        let (serial, control_out) = self.say_hello(&identified).await?;
+        self.counters.answered.increment(1);
+        self.admit(&slot, identified, serial, control_out, greeted);
+        Ok(())
+    }
+
+    fn identify(&self, connection: Connection, dialled_by: DialledBy) -> Result<Identified, String> {
+        let certificates = connection.certificates();
+        let identity = peer_of(&certificates, &*self.directory).zip(certificates.first());
+        let Some((id, certificate)) = identity else {
+            connection.close(Code::Unregistered, "the certificate is not registered");
+            return Err("its certificate is not registered".to_owned());
+        };
+        Ok(Identified { id, certificate: Digest::of(certificate), connection, dialled_by })
+    }
+
+    async fn say_hello(&self, to: &Identified) -> Result<(u64, Sender), String> {
+        let mut control_out = to.connection.open_control().await.map_err(|error| error.to_string())?;
+        let serial = self.next_serial();
+        let conf = (self.conf)();
+        let keeper =
+            |origin: &Origin| conf.as_ref().and_then(|conf| conf.ledger(origin)).map(|ledger| &ledger.node);
+        // From here on older connections with this peer add nothing to what is known: the list stays true.
+        let known = self.heads.begin(&to.id, serial, &|origin| keeper(origin) == Some(&to.id));
+        let version = conf.as_ref().map_or(0, |conf| conf.version());
+        let hello = Hello::write(&self.own, version, serial, &known);
+        let sent = control_out.send(&mut [frame::encode(Frame::Hello(hello))]).await;
+        sent.map_err(|error| error.to_string())?;
+        Ok((serial, control_out))
+    }
+
+    async fn hear_hello(&self, from: &Identified) -> Result<Greeted, String> {
+        let refuse = |error: &dyn std::fmt::Display| {
+            let reason = error.to_string();
+            from.connection.close(Code::Protocol, &reason);
+            format!("{}: {reason}", from.id)
+        };
+        let mut control_in = from.connection.accept_control().await.map_err(|error| error.to_string())?;
+        let hello = match control_in.control_frame().await.map_err(|error| refuse(&error))? {
+            Some(Frame::Hello(hello)) => Hello::read(&hello, &from.id).map_err(|error| refuse(&error))?,
+            _ => return Err(refuse(&FrameError::Unexpected("a Hello"))),
+        };
+        if let Err(contradiction) = self.check_own_ledgers(&hello) {
+            self.counters.own_ledger_contradicted.increment(1);
+            tracing::error!(peer = %from.id, contradiction, "a peer holds a head of ours that we cannot continue");
+            from.connection.close(Code::OwnLedger, &contradiction);
+            return Err(contradiction);
+        }
+        Ok(Greeted { hello, control_in })
+    }
+
+    /// What a peer holds of our ledgers must be part of them; else our disk went back in time, and every seal that
+    /// we made would be a fork.
+    fn check_own_ledgers(&self, hello: &Hello) -> Result<(), String> {
+        let Some(conf) = (self.conf)() else { return Ok(()) };
+        for head in &hello.known {
+            let (origin, size) = (head.origin(), head.size());
+            let Some(ledger) = self.ledgers.get(origin) else { continue };
+            let key = self
+                .keys
+                .key(&conf, origin, &self.own, self.clock.now())
+                .map_err(|error| error.to_string())?;
+            if head.verify(&key).is_err() {
+                return Err(format!("the peer's head of {origin} at {size} is not signed by this node"));
+            }
+            if size > ledger.size() {
+                return Err(format!(
+                    "the peer holds {origin} at {size}, this node has {}: was its disk restored?",
+                    ledger.size()
+                ));
+            }
+            let root = ledger.root_at(size).map_err(|error| error.to_string())?;
+            if root != *head.root() {
+                return Err(format!("the peer holds another {origin} at {size} than this node has"));
+            }
+        }
+        Ok(())
+    }
+
+    fn admit(
+        self: &Arc<Self>,
+        slot: &Slot<Peer>,
+        from: Identified,
+        own_serial: u64,
+        control_out: Sender,
+        greeted: Greeted,
+    ) {
+        let Greeted { hello, control_in } = greeted;
+        let known: Vec<_> =
+            hello.known.into_iter().filter(|head| self.ledgers.contains_key(head.origin())).collect();
+        let arbiter_serial = match self.arbiter(&from.id) {
+            Arbiter::Own => own_serial,
+            Arbiter::Peer => hello.serial,
+        };
+        let peer = Arc::new(Peer {
+            announcer: Announcer::new(&known),
+            arrived: tokio::sync::Notify::new(),
+            own_serial,
+            certificate: from.certificate,
+            globalconf_version: hello.globalconf_version,
+            dialled_by: from.dialled_by,
+            since: self.clock.now(),
+            connection: from.connection,
+            id: from.id,
+        });
+        tracing::info!(peer = %peer.id, dialled_by = ?peer.dialled_by, version = hello.version, "link up");
+        let connection = Arc::clone(&peer);
+        let admitted = Admitted { connection, arbiter_serial, peer_serial: hello.serial };
+        // Served before it is used by others: an exchange never finds a connection that nobody reads.
+        self.serve(peer, control_out, control_in);
+        if let Some(Loser(loser)) = slot.admit(admitted) {
+            self.retire(&loser);
+        }
+    }
+
+    fn arbiter(&self, peer: &NodeId) -> Arbiter {
+        if self.own < *peer { Arbiter::Own } else { Arbiter::Peer }
+    }
+
+    /// Closes the connections of nodes whose certificate the global configuration no longer has.
+    pub(crate) fn rejudge(&self) {
+        for peer in self.pool.live() {
+            if self.directory.judge(&peer.certificate).as_ref() != Some(&peer.id) {
+                tracing::warn!(peer = %peer.id, "its certificate is no longer registered: link closed");
+                peer.connection.close(Code::Unregistered, "the certificate is no longer registered");
+            }
+        }
+    }
+}
+
+/// Handshakes that run at once; whoever comes beyond is refused before it costs a signature.
+const HANDSHAKES_MAX: usize = 64;

@@ -1,0 +1,125 @@
+//! The control stream: our checkpoints to a peer, its checkpoints to us; each once, in order.
+//!
+//! A checkpoint is sent only when a message that it seals is about to go to that peer, so the stream carries one
+//! update for all messages of a commit, and nothing to peers that nobody writes to.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use peabiru_ledger::LedgerError;
+use peabiru_ledger::checkpoint::SignedCheckpoint;
+use peabiru_ledger::ledger::Ledger;
+use peabiru_ledger::position::TreeSize;
+use peabiru_ledger::proof::InclusionProof;
+use peabiru_ledger::seal::Seal;
+use peabiru_proto::origin::Origin;
+use peabiru_proto::wire::{CheckpointUpdate, link_frame::Frame};
+use tokio::sync::Notify;
+
+use super::frame;
+use super::quic::{Sender, StreamError};
+
+/// What one connection has told its peer of our ledgers.
+#[derive(Debug)]
+pub(crate) struct Announcer {
+    told: Mutex<Told>,
+    more: Notify,
+}
+
+/// How a message names the checkpoint that seals it.
+#[derive(Debug)]
+pub(crate) struct Named {
+    /// Of the checkpoint, which is on its way.
+    pub(crate) tree_size: TreeSize,
+    /// If that is a newer one than the seal's: the proof that leads to it.
+    pub(crate) proof: Option<InclusionProof>,
+}
+
+/// Why a checkpoint cannot be announced.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AnnounceError {
+    /// The ledger has no proof.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The peer does not read its control stream.
+    #[error("{PENDING_UPDATES_MAX} checkpoints wait for the peer to read them")]
+    Stalled,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    /// The newest size of each ledger that the peer has, or will have before anything that is queued later.
+    sizes: HashMap<Origin, TreeSize>,
+    pending: VecDeque<Bytes>,
+}
+
+impl Announcer {
+    /// For a peer whose `Hello` named these heads, all checked against our ledgers.
+    pub(crate) fn new(known: &[SignedCheckpoint]) -> Self {
+        let sizes = known.iter().map(|head| (head.origin().clone(), head.size())).collect();
+        Self { told: Mutex::new(Told { sizes, pending: VecDeque::new() }), more: Notify::new() }
+    }
+
+    /// Makes sure that the peer gets a checkpoint that seals the message, and says which.
+    ///
+    /// A message of an earlier commit than the newest announced one gets a proof to that one: checkpoints never go
+    /// backwards on the stream.
+    pub(crate) fn announce(&self, ledger: &Ledger, seal: &Seal) -> Result<Named, AnnounceError> {
+        let wanted = seal.checkpoint.size();
+        let told = {
+            let mut told = self.told();
+            let size = told.sizes.get(ledger.origin()).copied().unwrap_or_default();
+            if size < wanted {
+                told.queue(ledger, &seal.checkpoint, size)?;
+                self.more.notify_one();
+            }
+            size
+        };
+        if told <= wanted {
+            return Ok(Named { tree_size: wanted, proof: None });
+        }
+        let proof = ledger.inclusion(seal.position, told)?;
+        Ok(Named { tree_size: told, proof: Some(proof) })
+    }
+
+    /// Writes what is queued until the stream breaks.
+    pub(crate) async fn run(&self, mut sender: Sender) -> StreamError {
+        loop {
+            let mut pending: Vec<Bytes> = self.told().pending.drain(..).collect();
+            if pending.is_empty() {
+                self.more.notified().await;
+            } else if let Err(error) = sender.send(&mut pending).await {
+                return error;
+            }
+        }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Told {
+    fn queue(
+        &mut self,
+        ledger: &Ledger,
+        head: &SignedCheckpoint,
+        from: TreeSize,
+    ) -> Result<(), AnnounceError> {
+        if self.pending.len() >= PENDING_UPDATES_MAX {
+            return Err(AnnounceError::Stalled);
+        }
+        let consistency = ledger.consistency(from, head.size())?;
+        self.pending.push_back(frame::encode(Frame::Checkpoint(CheckpointUpdate {
+            checkpoint: Bytes::copy_from_slice(head.note().as_bytes()),
+            from_size: from.entries(),
+            consistency: consistency.to_bytes().into(),
+        })));
+        self.sizes.insert(ledger.origin().clone(), head.size());
+        Ok(())
+    }
+}
+
+/// Checkpoints that wait for a peer to read them: a second's worth of commits.
+const PENDING_UPDATES_MAX: usize = 1024;

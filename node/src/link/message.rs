@@ -1,0 +1,100 @@
+//! A sealed message as it arrives: decoded strictly, then held until the checkpoint that seals it is verified.
+
+use peabiru_ledger::checkpoint::SignedCheckpoint;
+use peabiru_ledger::payload::{PayloadSecrets, SealedPayload};
+use peabiru_ledger::position::{LogPosition, TreeSize};
+use peabiru_ledger::proof::InclusionProof;
+use peabiru_proto::entry::Entry;
+use peabiru_proto::fault::{Fault, FaultCode, Place};
+use peabiru_proto::time::Timestamp;
+use peabiru_proto::wire::SealedMessage;
+use tokio::time::{Instant, timeout_at};
+
+use super::Inner;
+use super::heads::Known;
+use super::peer::Peer;
+use crate::exchange::Arrived;
+
+/// A message whose parts are well formed. Nothing is known of its seal.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    entry: Entry,
+    position: LogPosition,
+    tree_size: TreeSize,
+    proof: InclusionProof,
+    payload: SealedPayload,
+    received_at: Timestamp,
+}
+
+impl Incoming {
+    /// Reads the frame.
+    pub(crate) fn read(message: SealedMessage, received_at: Timestamp, place: Place) -> Result<Self, Fault> {
+        let malformed =
+            |what: &dyn std::fmt::Display| Fault::new(FaultCode::MessageMalformed, place, what.to_string());
+        let entry =
+            Entry::decode(message.entry).map_err(|error| malformed(&format_args!("entry: {error}")))?;
+        let proof = InclusionProof::from_bytes(&message.inclusion).map_err(|error| malformed(&error))?;
+        let secrets = PayloadSecrets::from_slices(&message.payload_key, &message.payload_salt)
+            .map_err(|error| malformed(&error))?;
+        if message.index >= message.tree_size {
+            return Err(malformed(&"the entry's index lies beyond the tree"));
+        }
+        Ok(Self {
+            entry,
+            position: LogPosition::new(message.index),
+            tree_size: TreeSize::new(message.tree_size),
+            proof,
+            payload: SealedPayload::from_parts(secrets, message.chunks),
+            received_at,
+        })
+    }
+
+    fn sealed_by(self, checkpoint: SignedCheckpoint, peer: &Peer) -> Arrived {
+        Arrived {
+            peer: peer.id.clone(),
+            entry: self.entry,
+            position: self.position,
+            proof: self.proof,
+            checkpoint,
+            payload: self.payload,
+            received_at: self.received_at,
+        }
+    }
+}
+
+impl Inner {
+    /// Waits for the message's checkpoint; what arrives is the guard's to judge.
+    pub(crate) async fn arrive(
+        &self,
+        peer: &Peer,
+        message: Incoming,
+        until: Instant,
+        place: Place,
+    ) -> Result<Arrived, Fault> {
+        let exchange = message.entry.exchange();
+        let refuse = |code, what: String| Fault::new(code, place, what).with_exchange(exchange);
+        let origin = message.entry.origin();
+        let no_conf =
+            || refuse(FaultCode::NodeNoGlobalconf, "this node has no global configuration yet".to_owned());
+        let conf = (self.conf)().ok_or_else(no_conf)?;
+        let key = self.keys.key(&conf, origin, &peer.id, self.clock.now());
+        let key = key.map_err(|error| refuse(FaultCode::SealUnknownLedger, format!("{origin}: {error}")))?;
+        let until = until.min(Instant::now() + self.waits.checkpoint);
+        loop {
+            // Made before looking: a checkpoint that comes between looking and waiting is not missed.
+            let mut arrived = std::pin::pin!(peer.arrived.notified());
+            arrived.as_mut().enable();
+            match self.heads.verified(origin, message.tree_size, &key) {
+                Known::Verified(checkpoint) => return Ok(message.sealed_by(checkpoint, peer)),
+                Known::Refused => {
+                    return Err(refuse(FaultCode::LedgerForked, format!("{origin} contradicted itself")));
+                }
+                Known::NotYet => {}
+            }
+            if timeout_at(until, arrived).await.is_err() {
+                let what = format!("the checkpoint of {origin} at {} did not come", message.tree_size);
+                return Err(refuse(FaultCode::SealCheckpointMissing, what));
+            }
+        }
+    }
+}

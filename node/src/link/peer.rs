@@ -1,0 +1,154 @@
+//! A live connection with a peer, and the tasks that serve it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use peabiru_proto::hash::Digest;
+use peabiru_proto::id::NodeId;
+use peabiru_proto::limits::MAX_FRAME_BYTES;
+use peabiru_proto::time::Timestamp;
+use peabiru_proto::wire::{CheckpointUpdate, link_frame::Frame};
+use tokio::sync::Notify;
+
+use super::Inner;
+use super::control::Announcer;
+use super::frame::FrameError;
+use super::heads::{HeadError, Update};
+use super::quic::{Code, Connection, Receiver, Sender, StreamError};
+
+/// One peer over one connection, after both `Hello`s.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) id: NodeId,
+    pub(crate) connection: Connection,
+    /// What we told it of our ledgers.
+    pub(crate) announcer: Announcer,
+    /// Wakes messages that wait for a checkpoint of this peer.
+    pub(crate) arrived: Notify,
+    /// Serial of our `Hello`: heads are taken from the newest connection only.
+    pub(crate) own_serial: u64,
+    /// SHA-256 of its certificate.
+    pub(crate) certificate: Digest,
+    /// Version of the global configuration that it said it holds.
+    pub(crate) globalconf_version: u64,
+    pub(crate) dialled_by: DialledBy,
+    pub(crate) since: Timestamp,
+}
+
+/// Which side made a connection. Both use it alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DialledBy {
+    /// This node.
+    Us,
+    /// The peer.
+    Them,
+}
+
+/// A live connection, for operators.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// With whom.
+    pub node: NodeId,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Which side made it.
+    pub dialled_by: DialledBy,
+    /// When the `Hello`s were exchanged.
+    pub since: Timestamp,
+    /// Smoothed.
+    pub round_trip: Duration,
+    /// Version of the global configuration that the peer held when it connected.
+    pub globalconf_version: u64,
+}
+
+impl Peer {
+    pub(crate) fn status(&self) -> PeerStatus {
+        PeerStatus {
+            node: self.id.clone(),
+            address: self.connection.remote_address(),
+            dialled_by: self.dialled_by,
+            since: self.since,
+            round_trip: self.connection.round_trip(),
+            globalconf_version: self.globalconf_version,
+        }
+    }
+}
+
+impl Inner {
+    /// Serves a connection until it ends: three tasks, none of them per message.
+    pub(crate) fn serve(self: &Arc<Self>, peer: Arc<Peer>, control_out: Sender, control_in: Receiver) {
+        let announcing = Arc::clone(&peer);
+        self.tasks.spawn(async move { announcing.announcer.run(control_out).await });
+        self.tasks.spawn(Arc::clone(self).read_heads(Arc::clone(&peer), control_in));
+        self.tasks.spawn(Arc::clone(self).accept_exchanges(peer));
+    }
+
+    async fn accept_exchanges(self: Arc<Self>, peer: Arc<Peer>) {
+        while let Ok((sender, receiver)) = peer.connection.accept_exchange(MAX_FRAME_BYTES).await {
+            self.counters.streams_accepted.increment(1);
+            // The transport's limit of streams bounds these tasks.
+            self.exchanges.spawn(Arc::clone(&self).answer_stream(Arc::clone(&peer), sender, receiver));
+        }
+        let why = peer.connection.closed().await;
+        tracing::info!(peer = %peer.id, why, "link lost");
+        if let Some(slot) = self.pool.slot(&peer.id) {
+            slot.lost(&peer);
+        }
+        peer.arrived.notify_waiters();
+    }
+
+    /// Reads the peer's checkpoints, in order, until the stream ends.
+    async fn read_heads(self: Arc<Self>, peer: Arc<Peer>, mut control: Receiver) {
+        loop {
+            let update = match control.control_frame().await {
+                Ok(Some(Frame::Checkpoint(update))) => update,
+                Ok(Some(_)) => return self.end_of_control(&peer, &FrameError::Unexpected("a checkpoint")),
+                Ok(None) => return self.end_of_control(&peer, &FrameError::Truncated),
+                Err(StreamError::Frame(error)) => return self.end_of_control(&peer, &error),
+                // The connection is gone; its other task says so.
+                Err(StreamError::Lost(_)) => return,
+            };
+            match self.take_head(&peer, &update) {
+                Ok(()) => self.counters.checkpoints_received.increment(1),
+                Err(error @ HeadError::Forked { .. }) => {
+                    self.counters.forks.increment(1);
+                    tracing::error!(peer = %peer.id, %error, "a ledger forked: both heads are kept");
+                }
+                // Its messages are refused one by one; the peer's other ledgers are as good as before.
+                Err(error @ (HeadError::Refused(_) | HeadError::Unregistered(_) | HeadError::TooMany)) => {
+                    tracing::warn!(peer = %peer.id, %error, "checkpoint not taken");
+                }
+                Err(HeadError::Superseded) => return self.retire(&peer),
+                Err(error) => return self.end_of_control(&peer, &error),
+            }
+            peer.arrived.notify_waiters();
+        }
+    }
+
+    fn take_head(&self, peer: &Peer, update: &CheckpointUpdate) -> Result<(), HeadError> {
+        let update = Update::read(update)?;
+        let origin = update.checkpoint.origin();
+        let now = self.clock.now();
+        let unregistered = || HeadError::Unregistered(origin.clone());
+        let conf = (self.conf)().ok_or_else(unregistered)?;
+        let key = self.keys.key(&conf, origin, &peer.id, now).map_err(|_| unregistered())?;
+        self.heads.accept(&peer.id, peer.own_serial, &update, &key, now)
+    }
+
+    fn end_of_control(&self, peer: &Peer, error: &dyn std::error::Error) {
+        self.counters.malformed.increment(1);
+        tracing::warn!(peer = %peer.id, %error, "the control stream is of no use: link closed");
+        peer.connection.close(Code::Protocol, &error.to_string());
+    }
+
+    /// Closes a connection that is used no more, after what goes on over it had its time.
+    pub(crate) fn retire(&self, peer: &Arc<Peer>) {
+        let (peer, wait) = (Arc::clone(peer), self.waits.retire);
+        self.tasks.spawn(async move {
+            if tokio::time::timeout(wait, peer.connection.closed()).await.is_err() {
+                peer.connection.close(Code::Duplicate, "another connection is used");
+            }
+        });
+    }
+}

@@ -1,0 +1,353 @@
+//! QUIC: one endpoint, connections, and streams that carry frames. The only user of quinn.
+//!
+//! Limits are those of design §9. There is no 0-RTT, no resumption and no migration: a connection is one TLS session
+//! between two addresses.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use peabiru_proto::wire::link_frame::Frame;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{ConnectionError, VarInt};
+use rustls_pki_types::CertificateDer;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::budget::{Budget, Reserved};
+use super::frame::{Decoder, FrameError};
+
+/// Client and server on one UDP socket.
+#[derive(Debug)]
+pub(crate) struct Endpoint(quinn::Endpoint);
+
+/// Somebody wants to connect; nothing was answered yet.
+pub(crate) struct Incoming(quinn::Incoming);
+
+/// A connection after its handshake.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection(quinn::Connection);
+
+/// The sending half of a stream. Dropped before `finish`, it is reset: half a message is never taken for a whole one.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    stream: quinn::SendStream,
+    finished: bool,
+}
+
+/// The receiving half of a stream.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    stream: quinn::RecvStream,
+    decoder: Decoder,
+}
+
+/// Why a connection or one of its streams is closed: the code travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// The node stops.
+    Closing = 0,
+    /// Another connection between the same nodes is used.
+    Duplicate = 1,
+    /// The peer does not speak this protocol correctly.
+    Protocol = 2,
+    /// The peer takes too long.
+    Stalled = 3,
+    /// What a peer knows of our ledger contradicts it.
+    OwnLedger = 4,
+    /// The certificate is no longer registered.
+    Unregistered = 5,
+    /// Nobody waits for the answer any more.
+    Abandoned = 6,
+}
+
+/// Why a stream gives nothing more.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StreamError {
+    /// The connection is gone, or the peer gave the stream up.
+    #[error("{0}")]
+    Lost(String),
+    /// What came is no frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+impl Endpoint {
+    /// Binds the socket, with buffers that hold a burst.
+    pub(crate) fn bind(listen: SocketAddr, server: rustls::ServerConfig) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(listen), Type::DGRAM, Some(Protocol::UDP))?;
+        if listen.is_ipv6() {
+            // `[::]` means every address, as administrators expect; a named address is what it is.
+            socket.set_only_v6(!listen.ip().is_unspecified())?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+        socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
+        warn_if_limited(&socket)?;
+        socket.bind(&listen.into())?;
+        let crypto = QuicServerConfig::try_from(server).map_err(io::Error::other)?;
+        let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        config.transport_config(Arc::new(transport())).migration(false).max_incoming(INCOMING_MAX);
+        let runtime = Arc::new(quinn::TokioRuntime);
+        let endpoint =
+            quinn::Endpoint::new(quinn::EndpointConfig::default(), Some(config), socket.into(), runtime)?;
+        Ok(Self(endpoint))
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    /// The next who wants to connect; none once the endpoint is closed.
+    pub(crate) async fn accept(&self) -> Option<Incoming> {
+        self.0.accept().await.map(Incoming)
+    }
+
+    pub(crate) async fn connect(
+        &self,
+        address: SocketAddr,
+        name: &str,
+        client: rustls::ClientConfig,
+    ) -> Result<Connection, String> {
+        let crypto = QuicClientConfig::try_from(client).map_err(|error| error.to_string())?;
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::new(transport()));
+        let connecting = self.0.connect_with(config, address, name).map_err(|error| error.to_string())?;
+        connecting.await.map(Connection).map_err(|error| reason(&error))
+    }
+
+    /// Says goodbye on all connections, and waits until the goodbyes are out.
+    pub(crate) async fn close(&self) {
+        self.0.close(VarInt::from_u32(Code::Closing as u32), b"");
+        self.0.wait_idle().await;
+    }
+}
+
+impl Incoming {
+    pub(crate) async fn handshake(self) -> Result<Connection, String> {
+        let connecting = self.0.accept().map_err(|error| reason(&error))?;
+        connecting.await.map(Connection).map_err(|error| reason(&error))
+    }
+
+    /// Too many are at the door.
+    pub(crate) fn refuse(self) {
+        self.0.refuse();
+    }
+}
+
+impl Connection {
+    pub(crate) async fn open_control(&self) -> Result<Sender, StreamError> {
+        let sender = Sender { stream: self.0.open_uni().await.map_err(lost)?, finished: false };
+        sender.set_priority(CONTROL_PRIORITY);
+        Ok(sender)
+    }
+
+    pub(crate) async fn accept_control(&self) -> Result<Receiver, StreamError> {
+        let stream = self.0.accept_uni().await.map_err(lost)?;
+        Ok(Receiver { stream, decoder: Decoder::new(MAX_CONTROL_FRAME_BYTES) })
+    }
+
+    /// Waits while the peer's 512 streams are all in use.
+    pub(crate) async fn open_exchange(
+        &self,
+        answer_bytes_max: usize,
+    ) -> Result<(Sender, Receiver), StreamError> {
+        let (send, stream) = self.0.open_bi().await.map_err(lost)?;
+        let receiver = Receiver { stream, decoder: Decoder::new(answer_bytes_max) };
+        Ok((Sender { stream: send, finished: false }, receiver))
+    }
+
+    pub(crate) async fn accept_exchange(&self, bytes_max: usize) -> Result<(Sender, Receiver), StreamError> {
+        let (send, stream) = self.0.accept_bi().await.map_err(lost)?;
+        let receiver = Receiver { stream, decoder: Decoder::new(bytes_max) };
+        Ok((Sender { stream: send, finished: false }, receiver))
+    }
+
+    /// The peer's chain, its own certificate first.
+    pub(crate) fn certificates(&self) -> Vec<CertificateDer<'static>> {
+        let chain = self.0.peer_identity().and_then(|identity| identity.downcast().ok());
+        chain.map(|chain| *chain).unwrap_or_default()
+    }
+
+    pub(crate) fn close(&self, code: Code, why: &str) {
+        self.0.close(VarInt::from_u32(code as u32), why.as_bytes());
+    }
+
+    /// Waits for the end of the connection, and says why.
+    pub(crate) async fn closed(&self) -> String {
+        reason(&self.0.closed().await)
+    }
+
+    /// Whether the peer closed it because it uses another connection with this node.
+    pub(crate) fn is_duplicate(&self) -> bool {
+        let duplicate = VarInt::from_u32(Code::Duplicate as u32);
+        matches!(self.0.close_reason(), Some(ConnectionError::ApplicationClosed(close)) if close.error_code == duplicate)
+    }
+
+    pub(crate) fn remote_address(&self) -> SocketAddr {
+        self.0.remote_address()
+    }
+
+    pub(crate) fn round_trip(&self) -> Duration {
+        self.0.rtt()
+    }
+}
+
+impl Sender {
+    /// Writes the pieces as they lie, without copying them.
+    pub(crate) async fn send(&mut self, pieces: &mut [Bytes]) -> Result<(), StreamError> {
+        self.stream.write_all_chunks(pieces).await.map_err(lost)
+    }
+
+    /// Small messages go before bulk.
+    pub(crate) fn mark_bulk(&self) {
+        self.set_priority(BULK_PRIORITY);
+    }
+
+    /// Nothing more comes.
+    pub(crate) fn finish(&mut self) {
+        // Fails only if the stream is closed already, which the next read on it tells.
+        self.finished = self.stream.finish().is_ok();
+    }
+
+    fn set_priority(&self, priority: i32) {
+        // Fails only on a closed stream, where priority means nothing.
+        let _ = self.stream.set_priority(priority);
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        if !self.finished {
+            // Fails only if the stream is closed already.
+            let _ = self.stream.reset(VarInt::from_u32(Code::Abandoned as u32));
+        }
+    }
+}
+
+impl Receiver {
+    /// The next frame; none if the stream ended before it. Memory for it is taken before its bytes are kept.
+    pub(crate) async fn frame(&mut self, budget: &Budget) -> Result<Option<(Frame, Reserved)>, StreamError> {
+        let mut reserved = None;
+        loop {
+            if let Some(length) = self.decoder.announced()? {
+                let held = match reserved.take() {
+                    Some(held) => held,
+                    None => budget.reserve(length).await,
+                };
+                match self.decoder.next_frame()? {
+                    Some(frame) => return Ok(Some((frame, held))),
+                    None => reserved = Some(held),
+                }
+            }
+            if !self.read().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The next frame of a control stream: small, and of the one peer that this connection serves.
+    pub(crate) async fn control_frame(&mut self) -> Result<Option<Frame>, StreamError> {
+        loop {
+            if let Some(frame) = self.decoder.next_frame()? {
+                return Ok(Some(frame));
+            }
+            if !self.read().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The only frame of a stream, and its end.
+    pub(crate) async fn only_frame(&mut self, budget: &Budget) -> Result<(Frame, Reserved), StreamError> {
+        let frame = self.frame(budget).await?.ok_or(FrameError::Truncated)?;
+        if self.decoder.is_within_frame() || self.read().await? {
+            return Err(FrameError::Unexpected("the last of its stream").into());
+        }
+        Ok(frame)
+    }
+
+    /// Reads no further.
+    pub(crate) fn stop(&mut self, code: Code) {
+        // Fails only if the stream has ended.
+        let _ = self.stream.stop(VarInt::from_u32(code as u32));
+    }
+
+    /// Takes what came; false at the end of the stream.
+    async fn read(&mut self) -> Result<bool, StreamError> {
+        match self.stream.read_chunk(READ_BYTES_MAX, true).await.map_err(lost)? {
+            Some(chunk) => self.decoder.push(chunk.bytes),
+            None if self.decoder.is_within_frame() => return Err(FrameError::Truncated.into()),
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+fn transport() -> quinn::TransportConfig {
+    let mut transport = quinn::TransportConfig::default();
+    let idle = quinn::IdleTimeout::try_from(IDLE_MAX).expect("45 s fit a QUIC timeout");
+    transport
+        .max_concurrent_bidi_streams(STREAMS_MAX.into())
+        .max_concurrent_uni_streams(CONTROL_STREAMS_MAX.into())
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_idle_timeout(Some(idle))
+        .stream_receive_window(STREAM_WINDOW_BYTES.into())
+        .receive_window(CONNECTION_WINDOW_BYTES.into())
+        .send_window(CONNECTION_WINDOW_BYTES.into())
+        // A message that was begun is sent to its end: cutting many into each packet helps none of them.
+        .send_fairness(false)
+        .datagram_receive_buffer_size(None);
+    transport
+}
+
+fn warn_if_limited(socket: &Socket) -> io::Result<()> {
+    // Linux gives twice what it grants, for its own bookkeeping.
+    let factor = if cfg!(target_os = "linux") { 2 } else { 1 };
+    let granted = socket.recv_buffer_size()?.min(socket.send_buffer_size()?) / factor;
+    if granted < SOCKET_BUFFER_BYTES {
+        tracing::warn!(
+            granted,
+            wanted = SOCKET_BUFFER_BYTES,
+            "the system limits UDP buffers, so bursts lose packets: raise net.core.rmem_max and net.core.wmem_max"
+        );
+    }
+    Ok(())
+}
+
+fn lost(error: impl std::fmt::Display) -> StreamError {
+    StreamError::Lost(error.to_string())
+}
+
+fn reason(error: &ConnectionError) -> String {
+    error.to_string()
+}
+
+/// Exchanges that a peer may have open at once, also the bound of the tasks that serve it.
+const STREAMS_MAX: u32 = 512;
+/// The control stream.
+const CONTROL_STREAMS_MAX: u32 = 1;
+/// An idle connection is kept open by a packet this often, less than the 30 s after which routers forget it.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// After this long without any packet a connection is lost.
+const IDLE_MAX: Duration = Duration::from_secs(45);
+/// Unread bytes of one stream.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// Unread bytes of one connection.
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// What the kernel may hold of a burst.
+const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Connection attempts that wait for their handshake.
+const INCOMING_MAX: usize = 256;
+/// Longest frame on a control stream, in bytes: a `Hello` with its notes.
+const MAX_CONTROL_FRAME_BYTES: usize = 128 * 1024;
+/// Most bytes that one read takes.
+const READ_BYTES_MAX: usize = 64 * 1024;
+/// Before messages: they wait for what it carries.
+const CONTROL_PRIORITY: i32 = 1;
+/// After small messages.
+const BULK_PRIORITY: i32 = -1;
+
+const _: () = assert!(STREAM_WINDOW_BYTES < CONNECTION_WINDOW_BYTES, "one stream cannot block the others");
+const _: () = assert!(KEEP_ALIVE.as_secs() * 2 < IDLE_MAX.as_secs(), "one lost packet costs no connection");
