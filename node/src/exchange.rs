@@ -16,7 +16,7 @@ use peabiru_ledger::proof::InclusionProof;
 use peabiru_ledger::seal::SealedEntry;
 use peabiru_proto::entry::{Entry, ExchangeId};
 use peabiru_proto::fault::Fault;
-use peabiru_proto::gen::{Context, HeldEntry};
+use peabiru_proto::wire::{Context, HeldEntry};
 use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::hash::LeafHash;
 use peabiru_proto::id::{NodeId, ServiceId, SubsystemId};
