@@ -27,6 +27,7 @@ mod scan;
 pub mod seal;
 mod segment;
 pub mod slot;
+pub mod snapshot;
 pub mod tree;
 
 pub use error::LedgerError;
