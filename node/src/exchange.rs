@@ -16,12 +16,12 @@ use peabiru_ledger::proof::InclusionProof;
 use peabiru_ledger::seal::SealedEntry;
 use peabiru_proto::entry::{Entry, ExchangeId};
 use peabiru_proto::fault::Fault;
-use peabiru_proto::wire::{Context, HeldEntry};
 use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::hash::LeafHash;
 use peabiru_proto::id::{NodeId, ServiceId, SubsystemId};
 use peabiru_proto::policy::Purpose;
 use peabiru_proto::time::Timestamp;
+use peabiru_proto::wire::{Context, HeldEntry};
 
 /// A future that a part of the node hands out behind a trait.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
@@ -116,6 +116,7 @@ pub struct Arrived {
 
 /// What goes back to a peer.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one per exchange, moved twice: a box would cost more")]
 pub enum Reply {
     /// A RESPONSE or FAULT entry with its payload.
     Sealed {
@@ -135,6 +136,13 @@ pub enum LinkAnswer {
     Arrived(Box<Arrived>),
     /// With an unsealed refusal: the peer says that it did not accept the message.
     Refused(Fault),
+}
+
+/// The agencies' services as the provider sees them.
+pub trait Services: Send + Sync + 'static {
+    /// Invokes a method. A fault means that the service could not be reached, broke its protocol or took too long;
+    /// an error of the service itself is an answer.
+    fn invoke(&self, invocation: Invocation) -> BoxFuture<Result<Answer, Fault>>;
 }
 
 /// What the link calls when a peer asks.

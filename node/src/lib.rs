@@ -7,5 +7,12 @@
 //!
 //! Each part hands on the types of [`exchange`]; only `node` knows all the others.
 
+pub mod consumer;
+pub mod core;
 pub mod exchange;
+pub mod globalconf;
+pub mod guard;
 pub mod link;
+pub mod provider;
+pub mod router;
+pub mod stage;

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use peabiru_ledger::payload::Direction;
 use peabiru_proto::entry::{Body, ExchangeId, Received as ReceivedHead, Verdict};
 use peabiru_proto::fault::Fault;
-use peabiru_proto::gen;
 use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::hash::{ContentRoot, LeafHash};
 use peabiru_proto::id::{MemberId, NodeId};
+use peabiru_proto::wire;
 use prost::Message as _;
 
 use super::refusal::Refusal;
@@ -40,7 +40,11 @@ pub struct CheckedAnswer {
 ///
 /// # Errors
 /// The first check that fails: the answer is not delivered.
-pub fn check(arrived: &Arrived, outstanding: &Outstanding, conf: &GlobalConfiguration) -> Result<CheckedAnswer, Refusal> {
+pub fn check(
+    arrived: &Arrived,
+    outstanding: &Outstanding,
+    conf: &GlobalConfiguration,
+) -> Result<CheckedAnswer, Refusal> {
     let head = AnswerHead::of(arrived)?;
     let origin = arrived.entry.origin();
     conf.ledger(origin)
@@ -106,11 +110,13 @@ impl<'a> AnswerHead<'a> {
 }
 
 fn sealed_fault(code: &str, body: Bytes, outstanding: &Outstanding) -> Result<Fault, Refusal> {
-    let fault = gen::Fault::decode(body).map_err(|_| Refusal::Shape("the body of a FAULT is not a Fault message"))?;
+    let fault = wire::Fault::decode(body)
+        .map_err(|_| Refusal::Shape("the body of a FAULT is not a Fault message"))?;
     if fault.code != code {
         return Err(Refusal::AnswerMismatch("the fault's code differs from its head"));
     }
-    let fault = Fault::from_proto(&fault).map_err(|_| Refusal::Shape("the body of a FAULT is not a known fault"))?;
+    let fault =
+        Fault::from_proto(&fault).map_err(|_| Refusal::Shape("the body of a FAULT is not a known fault"))?;
     Ok(fault.with_exchange(outstanding.exchange))
 }
 

@@ -69,11 +69,17 @@ impl Grants {
         };
         for held in self.between(asked.consumer, asked.service) {
             let grant = &held.grant;
-            if grant.state != GrantState::Active || !grant.covers_method(asked.method) || now < grant.valid_from {
+            if grant.state != GrantState::Active
+                || !grant.covers_method(asked.method)
+                || now < grant.valid_from
+            {
                 continue;
             }
             if !grant.purposes.contains(asked.purpose) {
-                reason = Refusal::PurposeNotGranted { consumer: asked.consumer.clone(), purpose: asked.purpose.clone() };
+                reason = Refusal::PurposeNotGranted {
+                    consumer: asked.consumer.clone(),
+                    purpose: asked.purpose.clone(),
+                };
                 continue;
             }
             if now >= grant.expires_at {

@@ -75,7 +75,9 @@ pub enum Refusal {
     #[error("its payload is not what its head seals ({0})")]
     Altered(&'static str),
     /// The contract is unknown, or not the one registered here.
-    #[error("it cites version {cited} of the contract of {service}, which the global configuration here does not have in that form")]
+    #[error(
+        "it cites version {cited} of the contract of {service}, which the global configuration here does not have in that form"
+    )]
     Contract {
         /// Whose contract.
         service: ServiceId,
@@ -152,7 +154,9 @@ impl Refusal {
             Self::Altered(_) => FaultCode::MessageAltered,
             Self::Contract { .. } | Self::SideEffects { .. } => FaultCode::ContractMismatch,
             Self::MethodUnknown { .. } => FaultCode::MethodUnknown,
-            Self::PurposeNotInContract { .. } | Self::PurposeNotGranted { .. } => FaultCode::PurposeNotAllowed,
+            Self::PurposeNotInContract { .. } | Self::PurposeNotGranted { .. } => {
+                FaultCode::PurposeNotAllowed
+            }
             Self::NoGrant { .. } => FaultCode::AccessNoGrant,
             Self::GrantExpired { .. } => FaultCode::AccessGrantExpired,
             Self::AnswerMismatch(_) => FaultCode::AnswerMismatch,

@@ -47,11 +47,19 @@ impl ReplayWindow {
     /// Whether this message is known; notes nothing.
     #[must_use]
     pub fn contains(&self, origin: &Origin, exchange: &ExchangeId) -> bool {
-        self.origins.get(origin).is_some_and(|&origin| self.seen.contains(&Key { origin, exchange: *exchange }))
+        self.origins
+            .get(origin)
+            .is_some_and(|&origin| self.seen.contains(&Key { origin, exchange: *exchange }))
     }
 
     /// Notes a message if it is new. This call decides: of two copies exactly one gets `New`.
-    pub fn insert(&mut self, origin: &Origin, exchange: &ExchangeId, expires_at: Timestamp, now: Timestamp) -> Seen {
+    pub fn insert(
+        &mut self,
+        origin: &Origin,
+        exchange: &ExchangeId,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Seen {
         self.forget_expired(now);
         if self.contains(origin, exchange) {
             return Seen::Before;
@@ -133,7 +141,11 @@ mod tests {
         let expires = NOW.plus(Duration::from_secs(60));
         assert_eq!(window.insert(&origin(1), &exchange, expires, NOW), Seen::New);
         assert_eq!(window.insert(&origin(1), &exchange, expires, NOW), Seen::Before);
-        assert_eq!(window.insert(&origin(2), &exchange, expires, NOW), Seen::New, "another ledger, another message");
+        assert_eq!(
+            window.insert(&origin(2), &exchange, expires, NOW),
+            Seen::New,
+            "another ledger, another message"
+        );
     }
 
     #[test]

@@ -6,19 +6,20 @@ use bytes::Bytes;
 use peabiru_ledger::payload::{Direction, OpenPayload};
 use peabiru_ledger::seal::Seal;
 use peabiru_proto::contract::MethodFacts;
-use peabiru_proto::entry::{Body, Content, Entry, GrantRef, Received as ReceivedHead, Request, SideEffects, Verdict};
-use peabiru_proto::gen::Context;
+use peabiru_proto::entry::{
+    Body, Content, Entry, GrantRef, Received as ReceivedHead, Request, SideEffects, Verdict,
+};
 use peabiru_proto::globalconf::GlobalConfiguration;
-use peabiru_proto::hash::Digest;
 use peabiru_proto::id::NodeId;
 use peabiru_proto::limits::CLOCK_SKEW;
 use peabiru_proto::time::Timestamp;
+use peabiru_proto::wire::Context;
 use prost::Message as _;
 
+use super::Guard;
 use super::grant::{Asked, Grants};
 use super::refusal::Refusal;
 use super::replay::{ReplayWindow, Seen};
-use super::Guard;
 use crate::exchange::{Arrived, Invocation};
 
 /// A message of which only the checkpoint is known to hold.
@@ -74,7 +75,12 @@ impl Received {
     ///
     /// # Errors
     /// The first check that fails. Nothing was noted: the caller counts it and answers without a seal.
-    pub fn verify(self, guard: &Guard, conf: &GlobalConfiguration, now: Timestamp) -> Result<Verified, Refusal> {
+    pub fn verify(
+        self,
+        guard: &Guard,
+        conf: &GlobalConfiguration,
+        now: Timestamp,
+    ) -> Result<Verified, Refusal> {
         let entry = &self.0.entry;
         let Body::Request(request) = entry.body() else {
             return Err(Refusal::Shape("an exchange starts with a REQUEST entry"));
@@ -106,7 +112,13 @@ impl Verified {
     /// # Errors
     /// Boxed with the message itself, because the refusal is to be sealed. A copy that lost the race is refused
     /// like any other.
-    pub fn authorise(self, guard: &Guard, conf: &GlobalConfiguration, grants: &Grants, now: Timestamp) -> Result<Authorised, Box<Refused>> {
+    pub fn authorise(
+        self,
+        guard: &Guard,
+        conf: &GlobalConfiguration,
+        grants: &Grants,
+        now: Timestamp,
+    ) -> Result<Authorised, Box<Refused>> {
         let allowed = check_contract(&self.request, conf).and_then(|facts| {
             let asked = Asked {
                 consumer: &self.request.consumer,
@@ -202,13 +214,19 @@ impl Authorised {
     }
 }
 
-fn check_parties(arrived: &Arrived, request: &Request, guard: &Guard, conf: &GlobalConfiguration) -> Result<(), Refusal> {
+fn check_parties(
+    arrived: &Arrived,
+    request: &Request,
+    guard: &Guard,
+    conf: &GlobalConfiguration,
+) -> Result<(), Refusal> {
     if request.addressee != *guard.own() {
         return Err(Refusal::Addressee { addressee: request.addressee.clone(), own: guard.own().clone() });
     }
     let origin = arrived.entry.origin();
     let not_its_ledger = || Refusal::NotItsLedger { peer: arrived.peer.clone(), origin: origin.clone() };
-    let ledger = conf.ledger(origin).filter(|ledger| ledger.node == arrived.peer).ok_or_else(not_its_ledger)?;
+    let ledger =
+        conf.ledger(origin).filter(|ledger| ledger.node == arrived.peer).ok_or_else(not_its_ledger)?;
     if arrived.entry.common().node.as_ref() != Some(&arrived.peer) {
         return Err(not_its_ledger());
     }
@@ -244,26 +262,23 @@ fn check_contract(request: &Request, conf: &GlobalConfiguration) -> Result<Metho
     if contract.digest != request.contract_digest {
         return Err(mismatch());
     }
-    let method = contract.facts().and_then(|facts| facts.method(&request.method)).ok_or_else(|| Refusal::MethodUnknown {
-        service: request.service.clone(),
-        method: request.method.clone(),
+    let method = contract.facts().and_then(|facts| facts.method(&request.method)).ok_or_else(|| {
+        Refusal::MethodUnknown { service: request.service.clone(), method: request.method.clone() }
     })?;
     if method.side_effects != request.side_effects {
         return Err(Refusal::SideEffects { method: request.method.clone() });
     }
     if !method.purposes.contains(&request.purpose) {
-        return Err(Refusal::PurposeNotInContract { purpose: request.purpose.clone(), method: request.method.clone() });
+        return Err(Refusal::PurposeNotInContract {
+            purpose: request.purpose.clone(),
+            method: request.method.clone(),
+        });
     }
     Ok(method.clone())
 }
 
 pub(super) fn decode_payload(opened: OpenPayload) -> Result<(Context, Bytes), Refusal> {
-    let context = Context::decode(opened.context).map_err(|_| Refusal::Shape("its context is not a Context message"))?;
+    let context = Context::decode(opened.context)
+        .map_err(|_| Refusal::Shape("its context is not a Context message"))?;
     Ok((context, opened.body))
-}
-
-/// Kept beside the entry so that the policy digest has one definition: SHA-256 of the grant's sealed bytes.
-#[must_use]
-pub fn policy_digest(grant_bytes: &[u8]) -> Digest {
-    Digest::of(grant_bytes)
 }

@@ -1,0 +1,227 @@
+//! The global configuration of this node: refreshed from the registry, kept on disk, never replaced by an older one.
+//!
+//! Folder: `current` (the newest accepted answer of the registry), `snapshots/<version>` (each one accepted, for
+//! evidence), `parts/<digest>`. A file is written beside its name, synced and renamed: a crash leaves the last good.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use peabiru_ledger::snapshot::{SnapshotError, VerifiedSnapshot, verify_snapshot};
+use peabiru_proto::globalconf::{ConfigurationAnchor, GlobalConfiguration, GlobalconfError};
+use peabiru_proto::hash::Digest;
+use peabiru_proto::time::{Clock, Timestamp};
+use peabiru_proto::wire::{self, GetSnapshotResponse};
+use prost::Message as _;
+
+/// Holds the snapshot in force and those before it.
+#[derive(Debug)]
+pub struct Globalconf {
+    folder: PathBuf,
+    anchor: ConfigurationAnchor,
+    clock: Arc<dyn Clock>,
+    current: ArcSwapOption<GlobalConfiguration>,
+}
+
+/// A snapshot whose signatures hold; its parts may be missing yet.
+#[derive(Debug)]
+pub struct Candidate {
+    verified: VerifiedSnapshot,
+    answer: GetSnapshotResponse,
+}
+
+/// Why a snapshot was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// The answer has no snapshot in it.
+    #[error("the registry's answer holds no snapshot")]
+    Empty,
+    /// Forged, expired, older than seen, or of another instance.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// A part is missing or contradicts the rest.
+    #[error(transparent)]
+    Content(#[from] GlobalconfError),
+    /// The folder cannot be read or written.
+    #[error("{path}: {source}")]
+    Folder {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Nobody answers at the registry's addresses.
+    #[error("registry {url}: {reason}")]
+    Unreachable {
+        /// Where it was asked.
+        url: String,
+        /// What happened.
+        reason: String,
+    },
+}
+
+impl RefreshError {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Empty => "globalconf.empty",
+            Self::Snapshot(error) => error.code(),
+            Self::Content(_) => "globalconf.content",
+            Self::Folder { .. } => "globalconf.folder",
+            Self::Unreachable { .. } => "registry.unreachable",
+        }
+    }
+}
+
+impl Globalconf {
+    /// Opens the folder and takes up the last good snapshot, even an expired one: `in_force` judges that.
+    ///
+    /// # Errors
+    /// `Folder` if it cannot be read; `Snapshot` or `Content` if what it holds was tampered with.
+    pub fn open(
+        folder: PathBuf,
+        anchor: ConfigurationAnchor,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, RefreshError> {
+        for part in ["snapshots", "parts"] {
+            let path = folder.join(part);
+            fs::create_dir_all(&path).map_err(at(&path))?;
+        }
+        let conf = Self { folder, anchor, clock, current: ArcSwapOption::empty() };
+        if let Some(bytes) = conf.read("current")? {
+            let answer = GetSnapshotResponse::decode(bytes).map_err(|_| RefreshError::Empty)?;
+            let created_at = created_at(&answer).ok_or(RefreshError::Empty)?;
+            // Judged at its own time: what was accepted once is still the newest known, whatever the clock says now.
+            let candidate = conf.judge(answer, created_at, 0)?;
+            conf.current.store(Some(Arc::new(conf.assemble(&candidate)?)));
+        }
+        Ok(conf)
+    }
+
+    /// The newest snapshot, expired or not.
+    #[must_use]
+    pub fn newest(&self) -> Option<Arc<GlobalConfiguration>> {
+        self.current.load_full()
+    }
+
+    /// Checks the registry's answer; says nothing of its parts yet.
+    ///
+    /// # Errors
+    /// `Empty`, or why the snapshot is refused: forged, expired, older than the one held, of another instance.
+    pub fn check(&self, answer: GetSnapshotResponse) -> Result<Candidate, RefreshError> {
+        let held = self.newest().map_or(0, |conf| conf.version());
+        self.judge(answer, self.clock.now(), held)
+    }
+
+    /// Digests of the parts that must be fetched before `accept`.
+    #[must_use]
+    pub fn missing(&self, candidate: &Candidate) -> Vec<Digest> {
+        let digests = candidate
+            .verified
+            .snapshot()
+            .parts
+            .iter()
+            .filter_map(|part| Digest::from_slice(&part.digest).ok());
+        digests.filter(|digest| !self.part_path(digest).exists()).collect()
+    }
+
+    /// Keeps a part under its digest, computed here.
+    ///
+    /// # Errors
+    /// `Folder` if it cannot be written.
+    pub fn keep_part(&self, part: &[u8]) -> Result<(), RefreshError> {
+        write_synced(&self.part_path(&Digest::of(part)), part)
+    }
+
+    /// Puts a snapshot in force. Its parts are on disk before `current` names it.
+    ///
+    /// # Errors
+    /// `Content` if a part is missing or contradicts the rest, `Folder` if it cannot be written.
+    pub fn accept(&self, candidate: &Candidate) -> Result<Arc<GlobalConfiguration>, RefreshError> {
+        let conf = Arc::new(self.assemble(candidate)?);
+        let bytes = candidate.answer.encode_to_vec();
+        write_synced(&self.folder.join("snapshots").join(conf.version().to_string()), &bytes)?;
+        write_synced(&self.folder.join("current"), &bytes)?;
+        self.current.store(Some(Arc::clone(&conf)));
+        Ok(conf)
+    }
+
+    /// A snapshot that was in force once, as the registry gave it.
+    ///
+    /// # Errors
+    /// `Folder` if it cannot be read.
+    pub fn snapshot(&self, version: u64) -> Result<Option<GetSnapshotResponse>, RefreshError> {
+        let bytes = self.read(&format!("snapshots/{version}"))?;
+        bytes.map(|bytes| GetSnapshotResponse::decode(bytes).map_err(|_| RefreshError::Empty)).transpose()
+    }
+
+    /// A part by its digest.
+    ///
+    /// # Errors
+    /// `Folder` if it cannot be read.
+    pub fn part(&self, digest: &Digest) -> Result<Option<Bytes>, RefreshError> {
+        Ok(self.read(&format!("parts/{digest}"))?.filter(|part| Digest::of(part) == *digest))
+    }
+
+    /// Whom this node trusts.
+    #[must_use]
+    pub fn anchor(&self) -> &ConfigurationAnchor {
+        &self.anchor
+    }
+
+    fn judge(
+        &self,
+        answer: GetSnapshotResponse,
+        at: Timestamp,
+        oldest: u64,
+    ) -> Result<Candidate, RefreshError> {
+        let signed = answer.snapshot.as_ref().ok_or(RefreshError::Empty)?;
+        let verified = verify_snapshot(signed, &self.anchor, at, oldest)?;
+        Ok(Candidate { verified, answer })
+    }
+
+    fn assemble(&self, candidate: &Candidate) -> Result<GlobalConfiguration, RefreshError> {
+        let verified = &candidate.verified;
+        let part = |digest: &Digest| self.part(digest).ok().flatten();
+        Ok(GlobalConfiguration::assemble(verified.snapshot(), verified.digest(), &part)?)
+    }
+
+    fn part_path(&self, digest: &Digest) -> PathBuf {
+        self.folder.join("parts").join(digest.to_string())
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Bytes>, RefreshError> {
+        let path = self.folder.join(name);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(at(&path)(error)),
+        }
+    }
+}
+
+fn created_at(answer: &GetSnapshotResponse) -> Option<Timestamp> {
+    let signed = answer.snapshot.as_ref()?;
+    let snapshot = wire::Snapshot::decode(signed.snapshot.clone()).ok()?;
+    Some(Timestamp::from_ms(snapshot.created_at_ms))
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), RefreshError> {
+    let beside = path.with_extension("new");
+    let write = || {
+        let mut file = fs::File::create(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+    };
+    write().map_err(at(path))
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> RefreshError + '_ {
+    move |source| RefreshError::Folder { path: path.to_owned(), source }
+}
