@@ -1,0 +1,258 @@
+//! What is registered, and the rules by which it changes. Pure: a command and a time give events, events add up to
+//! the state; nothing here waits, reads a file or knows who asked.
+//!
+//! Only [`State::decide`] refuses for a reason of policy. [`State::apply`] takes whatever was once decided, also
+//! under older rules, and refuses only what cannot be read or contradicts what stands before it.
+
+mod certificate;
+mod contract;
+pub mod limits;
+mod member;
+mod node;
+mod refusal;
+#[cfg(test)]
+pub(crate) mod tests;
+mod trust;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use peabiru_proto::globalconf::Address;
+use peabiru_proto::hash::{ContractDigest, Digest};
+use peabiru_proto::id::{InstanceId, MemberId, NodeId, ServiceId, SubsystemId};
+use peabiru_proto::origin::{Domain, Epoch, Origin};
+use peabiru_proto::time::Timestamp;
+use peabiru_proto::wire::{self, KeyPurpose};
+
+use limits::NAME_CHARS_MAX;
+pub use refusal::{Kind, Refusal};
+/// What an event says: the body of a NOTICE "registry.changed", without who asked.
+pub use wire::registry_event::Event;
+
+/// Everything that is registered. Two are equal exactly when they say the same.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    instance: InstanceId,
+    domain: Domain,
+    members: BTreeMap<MemberId, Member>,
+    authorities: BTreeMap<Bytes, Authority>,
+    documents: BTreeMap<ContractDigest, Bytes>,
+    /// Whose each authentication certificate is, by its SHA-256.
+    certificates: BTreeMap<Digest, NodeId>,
+    /// Which ledger each sealing key seals.
+    sealing_keys: BTreeMap<Vec<u8>, Origin>,
+}
+
+/// A legal entity with everything that is registered for it.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Member {
+    name: String,
+    subsystems: BTreeMap<SubsystemId, String>,
+    nodes: BTreeMap<NodeId, Node>,
+    ledgers: BTreeMap<Origin, wire::LedgerRecord>,
+    contracts: BTreeMap<(ServiceId, u32), ContractDigest>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Node {
+    addresses: Vec<Address>,
+    certificates: Vec<Bytes>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Authority {
+    purposes: Vec<KeyPurpose>,
+    name: String,
+}
+
+/// What an officer asks for, parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Adds a member.
+    AddMember {
+        /// Its identifier.
+        member: MemberId,
+        /// For people.
+        name: String,
+    },
+    /// Adds a subsystem of a member.
+    AddSubsystem {
+        /// Its identifier.
+        subsystem: SubsystemId,
+        /// For people.
+        name: String,
+    },
+    /// Adds a node of a member.
+    AddNode {
+        /// Its identifier.
+        node: NodeId,
+        /// In order of preference.
+        addresses: Vec<Address>,
+        /// DER.
+        certificates: Vec<Bytes>,
+    },
+    /// Replaces a node's addresses.
+    SetNodeAddresses {
+        /// Which node.
+        node: NodeId,
+        /// In order of preference.
+        addresses: Vec<Address>,
+    },
+    /// Registers one more authentication certificate.
+    AddNodeCertificate {
+        /// Which node.
+        node: NodeId,
+        /// DER.
+        certificate: Bytes,
+    },
+    /// Withdraws an authentication certificate.
+    RemoveNodeCertificate {
+        /// Which node.
+        node: NodeId,
+        /// SHA-256 of its DER.
+        sha256: Digest,
+    },
+    /// Registers the ledger of (member, node, epoch).
+    AddLedger {
+        /// Whom it binds.
+        member: MemberId,
+        /// Who keeps it.
+        node: NodeId,
+        /// From 1.
+        epoch: Epoch,
+        /// Its name.
+        origin: Origin,
+        /// DER.
+        sealing_certificate: Bytes,
+    },
+    /// Trusts a certification authority.
+    AddAuthority {
+        /// DER.
+        certificate: Bytes,
+        /// What its certificates may be used for.
+        purposes: Vec<KeyPurpose>,
+        /// For people.
+        name: String,
+    },
+    /// Registers a version of a contract.
+    AddContract {
+        /// Its code is the full name of the gRPC service.
+        service: ServiceId,
+        /// A `FileDescriptorSet`, kept byte for byte.
+        document: Bytes,
+    },
+}
+
+impl State {
+    /// Nothing is registered yet.
+    #[must_use]
+    pub fn new(instance: InstanceId, domain: Domain) -> Self {
+        Self {
+            instance,
+            domain,
+            members: BTreeMap::new(),
+            authorities: BTreeMap::new(),
+            documents: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+            sealing_keys: BTreeMap::new(),
+        }
+    }
+
+    /// What a command changes; nothing, if what it asks for is so already.
+    ///
+    /// # Errors
+    /// `Refusal` names the rule and what broke it. Nothing has changed then.
+    pub fn decide(&self, command: Command, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+        match command {
+            Command::AddMember { member, name } => self.add_member(&member, name),
+            Command::AddSubsystem { subsystem, name } => self.add_subsystem(&subsystem, name),
+            Command::AddNode { node, addresses, certificates } => {
+                self.add_node(&node, &addresses, certificates, now)
+            }
+            Command::SetNodeAddresses { node, addresses } => self.set_node_addresses(&node, &addresses),
+            Command::AddNodeCertificate { node, certificate } => {
+                self.add_node_certificate(&node, certificate, now)
+            }
+            Command::RemoveNodeCertificate { node, sha256 } => self.remove_node_certificate(&node, &sha256),
+            Command::AddLedger { member, node, epoch, origin, sealing_certificate } => {
+                let record = wire::LedgerRecord {
+                    origin: origin.to_string(),
+                    node: node.to_string(),
+                    epoch: epoch.number(),
+                    sealing_certificate,
+                };
+                self.add_ledger(&member, &node, &origin, record, now)
+            }
+            Command::AddAuthority { certificate, purposes, name } => {
+                self.add_authority(certificate, purposes, name, now)
+            }
+            Command::AddContract { service, document } => self.add_contract(&service, document),
+        }
+    }
+
+    /// Adds one event up.
+    ///
+    /// # Errors
+    /// What cannot be read or contradicts the events before it, in words.
+    pub fn apply(&mut self, event: Event) -> Result<(), String> {
+        match event {
+            Event::MemberAdded(event) => self.member_added(event),
+            Event::SubsystemAdded(event) => self.subsystem_added(event),
+            Event::NodeAdded(event) => self.node_added(event),
+            Event::NodeAddressesSet(event) => self.node_addresses_set(event),
+            Event::NodeCertificateAdded(event) => self.node_certificate_added(event),
+            Event::NodeCertificateRemoved(event) => self.node_certificate_removed(&event),
+            Event::LedgerAdded(event) => self.ledger_added(event),
+            Event::AuthorityAdded(event) => self.authority_added(event),
+            Event::ContractAdded(event) => self.contract_added(event),
+        }
+    }
+
+    /// The instance.
+    #[must_use]
+    pub fn instance(&self) -> &InstanceId {
+        &self.instance
+    }
+
+    /// Its domain.
+    #[must_use]
+    pub fn domain(&self) -> &Domain {
+        &self.domain
+    }
+
+    /// Nothing was ever registered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.authorities.is_empty()
+    }
+
+    /// Documents of all contracts.
+    pub fn documents(&self) -> impl Iterator<Item = (&ContractDigest, &Bytes)> {
+        self.documents.iter()
+    }
+
+    fn check_instance(&self, what: &impl std::fmt::Display, found: &InstanceId) -> Result<(), Refusal> {
+        if *found == self.instance {
+            return Ok(());
+        }
+        let instance = &self.instance;
+        Err(Kind::OtherInstance.because(format!("{what} is of instance {found}, this registry is {instance}'s")))
+    }
+}
+
+/// Checks a name for people.
+fn check_name(name: &str) -> Result<(), Refusal> {
+    let chars = name.chars().count();
+    if chars > NAME_CHARS_MAX {
+        return Err(Kind::Limit.because(format!("the name has {chars} characters, {NAME_CHARS_MAX} are allowed")));
+    }
+    if name.trim().is_empty() {
+        return Err(Kind::Invalid.because("the name for people is empty".to_owned()));
+    }
+    match name.chars().find(|character| character.is_control()) {
+        Some(character) => {
+            Err(Kind::Invalid.because(format!("the name has the control character {character:?}")))
+        }
+        None => Ok(()),
+    }
+}
