@@ -1,0 +1,266 @@
+//! The transparent gRPC door: unknown services, raw HTTP/2 frames, no codec (design §5).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body;
+use peabiru_proto::context;
+use peabiru_proto::fault::{Fault, FaultCode, Place};
+use peabiru_proto::globalconf::NameError;
+use peabiru_proto::hash::Digest;
+use peabiru_proto::id::ServiceId;
+use peabiru_proto::limits::MAX_BODY_BYTES;
+use peabiru_proto::policy::Purpose;
+use peabiru_proto::wire::Context;
+use tokio::sync::Semaphore;
+
+use super::body::{self, ReadError, WholeBody};
+use super::framing::{encode_status_text, one_message, timeout};
+use super::identify::{Clients, Credential};
+use super::metadata::{put_fields, text, to_fields};
+use crate::exchange::{Answered, Call, Exchange};
+use crate::stage::{Stage, count_refusal};
+
+/// One door of the node: every listener hands its requests to it.
+pub struct GrpcDoor {
+    exchange: Arc<dyn Exchange>,
+    clients: Clients,
+    routes: HashMap<String, Route>,
+    calls: Semaphore,
+}
+
+/// What an authority stands for.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The service.
+    pub service: ServiceId,
+    /// Why, if the caller does not say.
+    pub purpose: Option<Purpose>,
+}
+
+impl GrpcDoor {
+    /// A door onto the road.
+    #[must_use]
+    pub fn new(exchange: Arc<dyn Exchange>, clients: Clients, routes: HashMap<String, Route>) -> Self {
+        Self { exchange, clients, routes, calls: Semaphore::new(MAX_DOOR_CALLS) }
+    }
+
+    /// Who may call.
+    #[must_use]
+    pub fn clients(&self) -> &Clients {
+        &self.clients
+    }
+
+    /// Carries one request. `connection` is what the connection itself shows.
+    pub async fn serve<B>(&self, connection: Option<Credential>, request: Request<B>) -> Response<WholeBody>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
+        let grpc =
+            text(request.headers(), "content-type").is_some_and(|value| value.starts_with(CONTENT_TYPE));
+        if request.method() != Method::POST || !grpc {
+            let mut response = Response::new(WholeBody::default());
+            *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return response;
+        }
+        let timer = Stage::Door.start();
+        let answered = match self.calls.try_acquire() {
+            Ok(_permit) => self.carry(connection, request).await,
+            Err(_) => refused(Fault::new(FaultCode::NodeOverloaded, Place::ConsumerNode, "the door is full")),
+        };
+        timer.end();
+        respond(answered)
+    }
+
+    async fn carry<B>(&self, connection: Option<Credential>, request: Request<B>) -> Answered
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::fmt::Display,
+    {
+        let (head, body) = request.into_parts();
+        let call = match self.prepare(connection, &head) {
+            Ok(call) => call,
+            Err(fault) => return refused(fault),
+        };
+        match read_message(body).await {
+            Ok(body) => self.exchange.call(Call { body, ..call }).await,
+            Err(fault) => refused(fault),
+        }
+    }
+
+    fn prepare(&self, connection: Option<Credential>, head: &http::request::Parts) -> Result<Call, Fault> {
+        let headers = &head.headers;
+        let token = headers.get(context::TOKEN).map(|token| Credential::Token(Digest::of(token.as_bytes())));
+        let shown: Vec<_> = connection.into_iter().chain(token).collect();
+        let caller = self.clients.identify(&shown, text(headers, context::CLIENT))?;
+        let (grpc_service, method) = split_path(head.uri.path())?;
+        let authority =
+            head.uri.authority().map(http::uri::Authority::as_str).or_else(|| text(headers, "host"));
+        let route = authority.and_then(|authority| self.routes.get(authority));
+        let service = self.find_service(text(headers, context::SERVICE), route, grpc_service)?;
+        let purpose = match text(headers, context::PURPOSE) {
+            Some(purpose) => Some(parse_purpose(purpose)?),
+            None => route.and_then(|route| route.purpose.clone()),
+        };
+        let deadline = match text(headers, "grpc-timeout") {
+            Some(value) => {
+                Some(timeout(value).ok_or_else(|| invalid("grpc-timeout is not written as gRPC does"))?)
+            }
+            None => None,
+        };
+        let owned = |name| text(headers, name).unwrap_or_default().to_owned();
+        let context = Context {
+            verb: head.method.as_str().to_owned(),
+            path: head.uri.path().to_owned(),
+            metadata: to_fields(headers),
+            user_id: owned(context::USER_ID),
+            issue: owned(context::ISSUE),
+            represented_party: owned(context::REPRESENTED_PARTY),
+            ..Context::default()
+        };
+        Ok(Call {
+            caller,
+            service,
+            method: method.to_owned(),
+            purpose,
+            context,
+            body: Bytes::new(),
+            deadline,
+        })
+    }
+
+    /// `x-road-service`, else the authority's route, else the one service with this gRPC name.
+    fn find_service(
+        &self,
+        named: Option<&str>,
+        route: Option<&Route>,
+        grpc: &str,
+    ) -> Result<ServiceId, Fault> {
+        let refuse = |code, message: String| Err(Fault::new(code, Place::ConsumerNode, message));
+        let service: ServiceId = match (named, route) {
+            (Some(named), _) => {
+                named.parse().map_err(|error| invalid(&format!("x-road-service: {error}")))?
+            }
+            (None, Some(route)) => route.service.clone(),
+            (None, None) => {
+                let conf = self.exchange.globalconf();
+                let Some(conf) = conf else {
+                    return refuse(FaultCode::NodeNoGlobalconf, "services are not known yet".to_owned());
+                };
+                return match conf.service_by_name(grpc) {
+                    Ok(service) => Ok(service.clone()),
+                    Err(NameError::Unknown) => {
+                        refuse(FaultCode::ServiceUnknown, format!("nobody offers {}", bounded(grpc)))
+                    }
+                    Err(NameError::Ambiguous) => refuse(
+                        FaultCode::ServiceAmbiguous,
+                        format!("several members offer {}", bounded(grpc)),
+                    ),
+                };
+            }
+        };
+        if service.code() == grpc {
+            return Ok(service);
+        }
+        refuse(
+            FaultCode::ServiceUnknown,
+            format!("{service} is not the service {} of the path", bounded(grpc)),
+        )
+    }
+}
+
+async fn read_message<B>(body: B) -> Result<Bytes, Fault>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let (body, _) = body::read(body, MAX_BODY_BYTES).await.map_err(|error| match error {
+        ReadError::TooLarge => {
+            let message = format!("the body has more than {MAX_BODY_BYTES} bytes");
+            Fault::new(FaultCode::PayloadTooLarge, Place::ConsumerNode, message)
+        }
+        ReadError::Broken(reason) => invalid(&format!("the body broke off: {reason}")),
+    })?;
+    one_message(&body, Place::ConsumerNode)?;
+    Ok(body)
+}
+
+fn split_path(path: &str) -> Result<(&str, &str), Fault> {
+    let parts = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+    parts
+        .filter(|(service, method)| !service.is_empty() && !method.is_empty() && !method.contains('/'))
+        .ok_or_else(|| {
+            Fault::new(FaultCode::MethodUnknown, Place::ConsumerNode, "the path is not /SERVICE/METHOD")
+        })
+}
+
+fn parse_purpose(text: &str) -> Result<Purpose, Fault> {
+    text.parse()
+        .map_err(|error| Fault::new(FaultCode::PurposeNotAllowed, Place::ConsumerNode, format!("{error}")))
+}
+
+fn invalid(message: &str) -> Fault {
+    Fault::new(FaultCode::PayloadInvalid, Place::ConsumerNode, message)
+}
+
+/// A caller's text in a fault, bounded.
+fn bounded(text: &str) -> String {
+    text.chars().take(100).collect()
+}
+
+fn refused(fault: Fault) -> Answered {
+    count_refusal(&fault);
+    Answered { exchange: None, result: Err(fault) }
+}
+
+fn respond(answered: Answered) -> Response<WholeBody> {
+    let mut headers = HeaderMap::new();
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    if let Some(exchange) = answered.exchange {
+        insert(&mut headers, context::EXCHANGE_ID, &exchange.to_string());
+    }
+    let body = match answered.result {
+        Ok(answer) => {
+            put_fields(&answer.context.metadata, &mut headers);
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", HeaderValue::from(answer.outcome));
+            if !answer.context.status_text.is_empty() {
+                insert(&mut trailers, "grpc-message", &encode_status_text(&answer.context.status_text));
+            }
+            put_fields(&answer.context.trailers, &mut trailers);
+            WholeBody::new(answer.body, Some(trailers))
+        }
+        Err(fault) => {
+            put_fault(&fault, &mut headers);
+            WholeBody::default()
+        }
+    };
+    let mut response = Response::new(body);
+    *response.headers_mut() = headers;
+    response
+}
+
+/// A fault is a trailers-only answer.
+fn put_fault(fault: &Fault, headers: &mut HeaderMap) {
+    let status = fault.to_grpc();
+    headers.insert("grpc-status", HeaderValue::from(status.code));
+    insert(headers, "grpc-message", &encode_status_text(&status.message));
+    let details = data_encoding::BASE64_NOPAD.encode(&status.details);
+    insert(headers, "grpc-status-details-bin", &details);
+    insert(headers, context::FAULT, fault.code.as_str());
+    if fault.code == FaultCode::PayloadCompressed {
+        headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    let value = HeaderValue::from_str(value).expect("ids, codes and encoded texts are printable ASCII");
+    headers.insert(HeaderName::from_static(name), value);
+}
+
+const CONTENT_TYPE: &str = "application/grpc";
+/// Calls that one door carries at once: with `MAX_BODY_BYTES` each, 64 MiB.
+pub const MAX_DOOR_CALLS: usize = 1024;

@@ -1,0 +1,232 @@
+//! Doors: where an agency's own systems reach their node.
+//!
+//! TCP on loopback without TLS, TCP with TLS anywhere, a Unix socket. All lead to one [`grpc::GrpcDoor`].
+
+pub mod body;
+pub mod framing;
+pub mod grpc;
+pub mod identify;
+pub mod metadata;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use peabiru_proto::hash::Digest;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use grpc::GrpcDoor;
+use identify::Credential;
+
+/// A listening socket of the door.
+pub enum Listener {
+    /// In clear: loopback only.
+    Plain(TcpListener),
+    /// With TLS.
+    Tls(TcpListener, TlsAcceptor),
+    /// Whoever may open the socket; the user id is the credential.
+    Unix(UnixListener, PathBuf),
+}
+
+/// Why a door cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    /// The address.
+    #[error("the door cannot listen on {address}: {source}")]
+    Listen {
+        /// Address or path.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// In clear, and reachable from elsewhere.
+    #[error(
+        "{address} is not loopback: a door in clear listens on loopback only; set [door] certificate and key"
+    )]
+    Clear {
+        /// The address.
+        address: SocketAddr,
+    },
+}
+
+impl Listener {
+    /// Listens in clear.
+    ///
+    /// # Errors
+    /// `Clear` unless the address is loopback, `Listen`.
+    pub async fn plain(address: SocketAddr) -> Result<Self, DoorError> {
+        if !address.ip().is_loopback() {
+            return Err(DoorError::Clear { address });
+        }
+        Ok(Self::Plain(bind(address).await?))
+    }
+
+    /// Listens with TLS.
+    ///
+    /// # Errors
+    /// `Listen`.
+    pub async fn tls(address: SocketAddr, config: rustls::ServerConfig) -> Result<Self, DoorError> {
+        Ok(Self::Tls(bind(address).await?, TlsAcceptor::from(Arc::new(config))))
+    }
+
+    /// Listens on a Unix socket; a socket that a process left behind is replaced.
+    ///
+    /// # Errors
+    /// `Listen`.
+    pub fn unix(path: &Path) -> Result<Self, DoorError> {
+        let listen = |source| DoorError::Listen { address: path.display().to_string(), source };
+        remove_stale(path).map_err(listen)?;
+        Ok(Self::Unix(UnixListener::bind(path).map_err(listen)?, path.to_owned()))
+    }
+
+    /// The TCP address, with the port that the system chose.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Plain(listener) | Self::Tls(listener, _) => listener.local_addr().ok(),
+            Self::Unix(..) => None,
+        }
+    }
+}
+
+/// Serves a listener until `stop`; then connections may end what they carry.
+pub async fn serve(listener: Listener, door: Arc<GrpcDoor>, stop: CancellationToken) {
+    let connections = TaskTracker::new();
+    let room = Arc::new(Semaphore::new(MAX_DOOR_CONNECTIONS));
+    loop {
+        let permit = Arc::clone(&room).acquire_owned().await;
+        let accepted = tokio::select! {
+            accepted = accept(&listener) => accepted,
+            () = stop.cancelled() => break,
+        };
+        let incoming = match accepted {
+            Ok(incoming) => incoming,
+            Err(error) => {
+                // Too many open files, or a client that went away: the next accept may succeed.
+                tracing::warn!(%error, "the door could not take a connection");
+                tokio::task::yield_now().await;
+                continue;
+            }
+        };
+        let (door, stop) = (Arc::clone(&door), stop.clone());
+        connections.spawn(async move {
+            let _permit = permit;
+            incoming.serve(door, stop).await;
+        });
+    }
+    connections.close();
+    connections.wait().await;
+    if let Listener::Unix(_, path) = &listener {
+        // A socket that stays is replaced by the next start.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+enum Incoming {
+    Plain(tokio::net::TcpStream),
+    Tls(tokio::net::TcpStream, TlsAcceptor),
+    Unix(tokio::net::UnixStream),
+}
+
+async fn accept(listener: &Listener) -> io::Result<Incoming> {
+    match listener {
+        Listener::Plain(listener) => Ok(Incoming::Plain(listener.accept().await?.0)),
+        Listener::Tls(listener, acceptor) => Ok(Incoming::Tls(listener.accept().await?.0, acceptor.clone())),
+        Listener::Unix(listener, _) => Ok(Incoming::Unix(listener.accept().await?.0)),
+    }
+}
+
+impl Incoming {
+    async fn serve(self, door: Arc<GrpcDoor>, stop: CancellationToken) {
+        match self {
+            Self::Plain(stream) => {
+                // Answers are one small write each: waiting for more only delays them.
+                let _ = stream.set_nodelay(true);
+                serve_connection(stream, None, door, stop).await;
+            }
+            Self::Tls(stream, acceptor) => {
+                let _ = stream.set_nodelay(true);
+                match tokio::time::timeout(HANDSHAKE_WAIT, acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => {
+                        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                        let credential = certificate.map(|der| Credential::Certificate(Digest::of(der)));
+                        serve_connection(stream, credential, door, stop).await;
+                    }
+                    Ok(Err(error)) => tracing::info!(%error, "a TLS handshake at the door failed"),
+                    Err(_) => tracing::info!("a TLS handshake at the door took too long"),
+                }
+            }
+            Self::Unix(stream) => match stream.peer_cred() {
+                Ok(user) => {
+                    serve_connection(stream, Some(Credential::UnixUser(user.uid())), door, stop).await;
+                }
+                Err(error) => tracing::warn!(%error, "the user at the Unix socket is unknown"),
+            },
+        }
+    }
+}
+
+async fn serve_connection<S>(
+    stream: S,
+    credential: Option<Credential>,
+    door: Arc<GrpcDoor>,
+    stop: CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request| {
+        let door = Arc::clone(&door);
+        async move { Ok::<_, std::convert::Infallible>(door.serve(credential, request).await) }
+    });
+    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_CONNECTION_STREAMS)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection at the door ended");
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, DoorError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| DoorError::Listen { address: address.to_string(), source })
+}
+
+/// A live socket answers; then the bind fails and says so. A dead one is removed; a file of another kind stays.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    if found.file_type().is_socket() && std::os::unix::net::UnixStream::connect(path).is_err() {
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+/// Connections that one listener holds at once.
+pub const MAX_DOOR_CONNECTIONS: usize = 512;
+/// Calls at once on one connection.
+const MAX_CONNECTION_STREAMS: u32 = 256;
+/// Longest header list of a call, in bytes.
+const MAX_HEADER_BYTES: u32 = 32 * 1024;
+const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(60);
+/// For a TLS handshake at the door.
+const HANDSHAKE_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
