@@ -7,6 +7,7 @@
 //!
 //! Each part hands on the types of [`exchange`]; only `node` knows all the others.
 
+pub mod config;
 pub mod consumer;
 pub mod core;
 pub mod exchange;

@@ -1,0 +1,163 @@
+//! The node's own file, `node.toml`. Every key stands in `docs/node.toml`; a mistake is named by file, line and key.
+//!
+//! A parsed `Config` has no relative path left: they are taken from the folder of the file.
+
+mod mistake;
+mod sections;
+mod url;
+
+use std::collections::BTreeMap;
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+pub use sections::{
+    ClientSection, Credential, DoorSection, DoorTls, GlobalconfSection, KeysSection, LedgerSection,
+    LinkSection, LogFormat, LogSection, MetricsSection, NodeSection, RouteSection, ServiceSection,
+    StorageSection,
+};
+pub use url::{InvalidUrl, ServiceUrl};
+
+use mistake::{At, locate};
+
+/// Everything that an administrator decides about one node.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Who the node is and where it keeps things.
+    pub node: NodeSection,
+    /// Its key files.
+    pub keys: KeysSection,
+    /// One for each member that it hosts.
+    pub ledgers: Vec<LedgerSection>,
+    /// Where other nodes reach it.
+    pub link: LinkSection,
+    /// Where its own information systems reach it.
+    #[serde(default)]
+    pub door: DoorSection,
+    /// Which information systems may call, by credential.
+    #[serde(default)]
+    pub clients: Vec<ClientSection>,
+    /// Which information systems answer.
+    #[serde(default)]
+    pub services: Vec<ServiceSection>,
+    /// Services by the authority (host name) under which an application calls them.
+    #[serde(default)]
+    pub routes: BTreeMap<String, RouteSection>,
+    /// Prometheus and health.
+    #[serde(default)]
+    pub metrics: MetricsSection,
+    /// Where the global configuration comes from.
+    #[serde(default)]
+    pub globalconf: GlobalconfSection,
+    /// The ledgers' files.
+    #[serde(default)]
+    pub storage: StorageSection,
+    /// What the node writes about itself.
+    #[serde(default)]
+    pub log: LogSection,
+}
+
+/// Why a file is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("{}: {source}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Something in it is wrong.
+    #[error("{}:{line}: {key}: {reason}", path.display())]
+    Mistake {
+        /// Which file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// Section and key.
+        key: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+}
+
+impl ConfigError {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "config.unreadable",
+            Self::Mistake { .. } => "config.mistake",
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// `Unreadable`, or the first `Mistake`.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// Parses the text of the file at `path`.
+    ///
+    /// # Errors
+    /// The first `Mistake`.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let mistake = |at: At| {
+            let (line, key) = locate(text, at.span);
+            ConfigError::Mistake { path: path.to_owned(), line, key, reason: at.reason }
+        };
+        let mut config: Self = toml::from_str(text).map_err(|error| mistake(At::from(error)))?;
+        config.check().map_err(mistake)?;
+        config.routes =
+            config.routes.into_iter().map(|(name, route)| (name.to_ascii_lowercase(), route)).collect();
+        config.resolve(path.parent().unwrap_or_else(|| Path::new("")));
+        Ok(config)
+    }
+
+    /// What one key alone cannot say.
+    fn check(&self) -> Result<(), At> {
+        self.door.check()?;
+        if self.ledgers.is_empty() {
+            return Err(At::start("a node hosts at least one member: add a [[ledgers]] table"));
+        }
+        unique(self.ledgers.iter().map(|ledger| &ledger.member), "member")?;
+        unique(self.services.iter().map(|service| &service.service), "service")
+    }
+
+    fn resolve(&mut self, folder: &Path) {
+        self.node.resolve(folder);
+        self.keys.resolve(folder);
+        self.ledgers.iter_mut().for_each(|ledger| ledger.resolve(folder));
+        self.door.resolve(folder);
+        self.services.iter_mut().for_each(|service| service.resolve(folder));
+        self.globalconf.resolve(folder);
+    }
+}
+
+fn unique<'a, T: Eq + Hash + std::fmt::Display + 'a>(
+    named: impl Iterator<Item = &'a Spanned<T>>,
+    what: &str,
+) -> Result<(), At> {
+    let mut seen = HashSet::new();
+    for name in named {
+        if !seen.insert(name.get_ref()) {
+            let reason = format!("the {what} {} stands here twice: keep one table", name.get_ref());
+            return Err(At::new(name.span(), reason));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
