@@ -10,6 +10,8 @@
 pub mod config;
 pub mod consumer;
 pub mod core;
+pub mod dispatcher;
+pub mod door;
 pub mod exchange;
 pub mod globalconf;
 pub mod guard;
