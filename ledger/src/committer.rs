@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use peabiru_certs::StorageKey;
 use peabiru_proto::hash::Digest;
+use peabiru_proto::limits::MAX_NOTE_BYTES;
 use peabiru_proto::origin::Origin;
 use peabiru_proto::random::Random;
 
@@ -17,7 +18,7 @@ use crate::durable::{Durable, Head};
 use crate::item::{Item, write_body};
 use crate::position::{LogPosition, TreeSize};
 use crate::proof::InclusionProof;
-use crate::record::{Header, Record, RecordKind, StorageKeyId, StreamId};
+use crate::record::{HEADER_BYTES, Header, PAGE_BYTES, Record, RecordKind, StorageKeyId, StreamId};
 use crate::seal::{Seal, SealedEntry};
 use crate::slot::{SLOT_SEED_BYTES, SlotCipher};
 use crate::tree::{HashSource, Tree};
@@ -115,19 +116,22 @@ impl<R> Committer<R> {
         self.waiting.push_back(group);
     }
 
-    /// The batch to write and sync now: everything that waits, up to `bytes_max`, one record for each ledger. None
-    /// while one is in flight, or if nothing waits.
+    /// The batch to write and sync now: everything that waits, up to about `bytes_max`, one record for each ledger.
+    /// None while one is in flight, or if nothing waits.
     pub(crate) fn poll_write(&mut self, bytes_max: usize) -> Option<Batch> {
         if !self.in_flight.is_empty() {
             return None;
         }
-        let mut bytes = 0;
+        let (mut bytes, mut entries) = (0, 0);
         while let Some(group) = self.waiting.front() {
-            let more: usize = group.items.iter().map(Item::record_bytes).sum();
-            if bytes > 0 && bytes + more > bytes_max {
+            bytes += group.items.iter().map(Item::record_bytes).sum::<usize>();
+            entries += group.items.len();
+            if !self.in_flight.contains_key(&group.ledger) {
+                bytes += RECORD_BYTES_AROUND;
+            }
+            if !self.in_flight.is_empty() && (bytes > bytes_max || entries > BATCH_ENTRIES_MAX) {
                 break;
             }
-            bytes += more;
             let group = self.waiting.pop_front().expect("it was just looked at");
             self.in_flight.entry(group.ledger).or_default().push(group);
         }
@@ -176,12 +180,20 @@ impl<R> Committer<R> {
         self.stream.next_sequence
     }
 
-    /// Everything that still waits or flies, to be told that it failed. Sequence numbers of what was not written are
-    /// free again.
-    pub(crate) fn abandon(&mut self) -> impl Iterator<Item = R> + '_ {
+    /// The batch in flight was not written: its sequence numbers are free again. What is to be kept waits for another
+    /// batch; the others, flying or waiting, are given back.
+    pub(crate) fn put_back(&mut self, keep: impl Fn(&R) -> bool) -> Vec<R> {
         self.stream.next_sequence -= self.in_flight.len() as u64;
         let flying = std::mem::take(&mut self.in_flight).into_values().flatten();
-        flying.chain(self.waiting.drain(..)).map(|group| group.reply)
+        let waiting = std::mem::take(&mut self.waiting);
+        let (kept, refused): (Vec<_>, Vec<_>) = flying.chain(waiting).partition(|group| keep(&group.reply));
+        self.waiting = kept.into();
+        refused.into_iter().map(|group| group.reply).collect()
+    }
+
+    /// How many groups wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// The record of a clean stop.
@@ -267,3 +279,8 @@ fn seal<R>(
 fn inclusion(tree: &Tree, position: LogPosition, size: TreeSize, older: &dyn HashSource) -> InclusionProof {
     tree.inclusion(position, size, older).expect("entries of one commit are within the tree's window")
 }
+
+/// Most entries of one commit: they stay within the tree's window, so their proofs need no disk.
+pub(crate) const BATCH_ENTRIES_MAX: usize = 1024;
+/// Header, origin, previous checkpoint and padding of a record, at most.
+const RECORD_BYTES_AROUND: usize = HEADER_BYTES + MAX_NOTE_BYTES + 2 * PAGE_BYTES;

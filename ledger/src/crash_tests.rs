@@ -14,7 +14,7 @@ use peabiru_proto::time::Timestamp;
 use crate::LedgerError;
 use crate::checkpoint::tests::key;
 use crate::disk::Disk;
-use crate::disk::sim::SimDisk;
+use crate::disk::sim::{Operation, SimDisk};
 use crate::ledger::{Append, FillAhead, Ledger, LedgerIdentity, Recovery, Shutdown, Store, StoreConfig};
 use crate::payload::{Direction, Payload, SealedPayload};
 use crate::seal::SealedEntry;
@@ -40,6 +40,10 @@ struct Opened {
 }
 
 fn open(disk: &SimDisk, seed: u64) -> Result<Opened, LedgerError> {
+    open_with(disk, seed, &config())
+}
+
+fn open_with(disk: &SimDisk, seed: u64, config: &StoreConfig) -> Result<Opened, LedgerError> {
     let identities = (1..)
         .zip(ORIGINS)
         .map(|(seed, origin)| LedgerIdentity { origin: origin.parse().unwrap(), key: key(seed) });
@@ -48,7 +52,7 @@ fn open(disk: &SimDisk, seed: u64) -> Result<Opened, LedgerError> {
     let storage_key = Some(StorageKey::from_bytes([7; 32]));
     let (store, recovery) = Store::open(
         &disk,
-        &config(),
+        config,
         identities.collect(),
         storage_key,
         Arc::new(SeededRandom::new(seed)),
@@ -245,6 +249,133 @@ fn a_folder_serves_one_process() {
     assert_eq!(open(&disk, 1).map(|_| ()).unwrap_err().code(), "ledger.locked");
     opened.store.stopped();
     assert!(open(&disk, 1).is_ok());
+}
+
+#[test]
+fn a_segment_that_cannot_be_filled_is_a_full_disk() {
+    let disk = SimDisk::new(1);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let opened = open(&disk, 1).unwrap();
+    let ledger = opened.store.ledgers().remove(0);
+    let random = SeededRandom::new(9);
+    let mut released = Vec::new();
+    // The quota of somebody else ends while the segment after the next is filled.
+    disk.refuse_after(Operation::Write, 4, std::io::ErrorKind::StorageFull);
+    let mut refused = 0;
+    runtime.block_on(async {
+        for _ in 0..12 {
+            match ledger.append(vec![append(&ledger, &random, 20_000)]).await {
+                Ok(sealed) => released.extend(sealed),
+                Err(error) => {
+                    assert_eq!(error.code(), "ledger.disk_full");
+                    refused += 1;
+                }
+            }
+        }
+    });
+    assert_eq!((refused, released.len()), (1, 11), "one found no room, the next one did");
+    drop(ledger);
+    opened.store.stopped();
+    disk.restart();
+    assert_eq!(broken_promises(&open(&disk, 1).unwrap(), &released), 0);
+}
+
+#[test]
+fn what_was_queued_outlasts_a_full_disk() {
+    let disk = SimDisk::new(1);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let opened = open(&disk, 1).unwrap();
+    let ledger = opened.store.ledgers().remove(0);
+    let random = SeededRandom::new(9);
+    runtime.block_on(async {
+        disk.set_free_bytes(0);
+        let mut accepted = 0;
+        // Nobody waits for these; the writer finds the disk full behind our back.
+        while accepted < 40 {
+            match ledger.queue(append(&ledger, &random, 20_000)) {
+                Ok(()) => accepted += 1,
+                Err(error) => {
+                    assert_eq!(error.code(), "ledger.disk_full");
+                    break;
+                }
+            }
+        }
+        let full = ledger.append(vec![append(&ledger, &random, 100)]).await.unwrap_err();
+        assert_eq!(full.code(), "ledger.disk_full");
+        assert_eq!(ledger.queue(append(&ledger, &random, 100)).unwrap_err().code(), "ledger.disk_full");
+        disk.set_free_bytes(u64::MAX);
+        let sealed = ledger.append(vec![append(&ledger, &random, 100)]).await.expect("there is room again");
+        assert_eq!(sealed[0].seal.position.index(), accepted, "after all that were queued");
+        ledger.queue(append(&ledger, &random, 100)).expect("there is room again");
+    });
+}
+
+#[test]
+fn a_failed_sync_stops_the_store_and_recovery_makes_durable_what_it_shows() {
+    for seed in 0..20 {
+        let disk = SimDisk::new(seed);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let opened = open(&disk, 1).unwrap();
+        let ledger = opened.store.ledgers().remove(0);
+        let random = SeededRandom::new(seed);
+        let failure = opened.store.failure();
+        let appended = || ledger.append(vec![append(&ledger, &random, 6000)]);
+        let mut released = runtime.block_on(appended()).unwrap();
+        disk.refuse_after(Operation::Sync, 0, std::io::ErrorKind::Other);
+        assert_eq!(runtime.block_on(appended()).unwrap_err().code(), "ledger.failed");
+        assert!(failure.borrow().is_some(), "the node must stop");
+        assert_eq!(runtime.block_on(appended()).unwrap_err().code(), "ledger.failed", "never retried");
+        drop(ledger);
+        opened.store.stopped();
+
+        // Another process, the same kernel: it reads pages that it takes for clean, and that are not on the disk.
+        let again = open(&disk, 1).unwrap();
+        let ledger = again.store.ledgers().remove(0);
+        assert_eq!(ledger.size().entries(), 2, "the batch is still in memory");
+        released.extend(runtime.block_on(ledger.append(vec![append(&ledger, &random, 10)])).unwrap());
+        drop(ledger);
+        again.store.stopped();
+        disk.restart();
+        let last = open(&disk, 1).unwrap();
+        assert_eq!(broken_promises(&last, &released), 0, "seed {seed}");
+        assert_eq!(last.recovery.entries, 3);
+    }
+}
+
+#[test]
+fn a_lost_or_foreign_stream_name_is_refused_and_nothing_zeroed() {
+    let disk = SimDisk::new(1);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let opened = open(&disk, 1).unwrap();
+    let sealed = runtime.block_on(append_until_crash(&opened.store, 1));
+    opened.store.stopped();
+    let stream = PathBuf::from(FOLDER).join("stream");
+    // A digit that is none, then another digit.
+    for (flip, found) in [(0x40, "stream"), (0x01, "0000000000000000.seg")] {
+        disk.damage(&stream, 3, flip);
+        match open(&disk, 1).map(|_| ()) {
+            Err(LedgerError::Corrupt { segment, offset: 0, .. }) => assert_eq!(segment, found),
+            other => panic!("{other:?}"),
+        }
+        disk.damage(&stream, 3, flip);
+    }
+    assert_eq!(broken_promises(&open(&disk, 1).unwrap(), &sealed), 0);
+}
+
+#[test]
+fn another_segment_length_loses_nothing() {
+    let disk = SimDisk::new(1);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut released = Vec::new();
+    for kilobytes in [256, 64, 128, 64, 512] {
+        let opened =
+            open_with(&disk, 1, &StoreConfig { segment_bytes: kilobytes * 1024, ..config() }).unwrap();
+        assert_eq!(broken_promises(&opened, &released), 0, "{kilobytes}");
+        released.extend(runtime.block_on(append_until_crash(&opened.store, kilobytes)));
+        opened.store.stopped();
+        disk.restart();
+    }
+    assert_eq!(broken_promises(&open(&disk, 1).unwrap(), &released), 0);
 }
 
 /// How many simulated histories the ordinary tests go through.

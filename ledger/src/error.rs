@@ -99,6 +99,14 @@ pub enum LedgerError {
     /// The index, which can be rebuilt.
     #[error("the index: {0}")]
     Index(String),
+    /// A NOTICE that does not say what is erased.
+    #[error(
+        "erasing the payload of entry {position} needs a NOTICE payload.erased with its leaf hash as subject"
+    )]
+    WrongNotice {
+        /// Which.
+        position: LogPosition,
+    },
     /// Nothing to erase.
     #[error("entry {position} has no payload that could be erased")]
     NotErasable {
@@ -126,6 +134,7 @@ impl LedgerError {
             Self::NoStorageKey => "ledger.no_storage_key",
             Self::NoSuchEntry { .. } => "ledger.no_such_entry",
             Self::Index(_) => "ledger.index",
+            Self::WrongNotice { .. } => "ledger.wrong_notice",
             Self::NotErasable { .. } => "ledger.not_erasable",
         }
     }

@@ -3,6 +3,7 @@
 //! Hash n of level l lies where it is completed when leaves are appended one by one, so the file is only appended to.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use peabiru_proto::hash::Digest;
 
@@ -12,25 +13,44 @@ use crate::tree::HashSource;
 
 /// The file of one ledger.
 #[derive(Clone)]
-pub(crate) struct HashFile(Arc<dyn DiskFile>);
+pub(crate) struct HashFile {
+    file: Arc<dyn DiskFile>,
+    /// How many hashes are there: all but those after a write that failed.
+    hashes: Arc<AtomicU64>,
+}
 
 impl HashFile {
+    /// A file to be filled from the first entry on.
     pub(crate) fn new(file: Box<dyn DiskFile>) -> Self {
-        Self(file.into())
+        Self { file: file.into(), hashes: Arc::default() }
     }
 
-    /// Writes what a commit completed: consecutive in the file.
-    pub(crate) fn write(&self, completed: &[Completed]) -> std::io::Result<()> {
-        let Some((level, index, _)) = completed.first() else { return Ok(()) };
+    /// Writes what a commit completed: consecutive in the file. If that fails, proofs about entries that left the
+    /// tree's window are not available until a restart, and nothing else is lost.
+    pub(crate) fn write(&self, completed: &[Completed]) {
+        let Some((level, index, _)) = completed.first() else { return };
+        let first = stored(*level, *index);
+        if first != self.hashes.load(Ordering::Acquire) {
+            return;
+        }
         let bytes: Vec<u8> = completed.iter().flat_map(|(_, _, hash)| *hash.as_bytes()).collect();
-        self.0.write_all_at(&bytes, stored(*level, *index) * HASH_BYTES)
+        match self.file.write_all_at(&bytes, first * HASH_BYTES) {
+            Ok(()) => self.hashes.store(first + completed.len() as u64, Ordering::Release),
+            Err(error) => {
+                tracing::warn!(%error, "older hashes are not written: no proofs about old entries until a restart");
+            }
+        }
     }
 }
 
 impl HashSource for HashFile {
     fn hash(&self, level: usize, index: u64) -> Option<Digest> {
+        let number = stored(level, index);
+        if number >= self.hashes.load(Ordering::Acquire) {
+            return None;
+        }
         let mut hash = [0; 32];
-        self.0.read_exact_at(&mut hash, stored(level, index) * HASH_BYTES).ok()?;
+        self.file.read_exact_at(&mut hash, number * HASH_BYTES).ok()?;
         Some(Digest::from_bytes(hash))
     }
 }

@@ -1,7 +1,7 @@
-//! The index: from exchange to positions, from position to record. The only user of sled.
+//! The index: from exchange to positions, from leaf hash to position, from position to record. The only user of sled.
 //!
 //! It reads the segments behind the writer, in a thread of its own, and holds nothing that they do not: a folder that
-//! is missing, of another stream or will not open is rebuilt. It is never on a message's path.
+//! is missing, of another stream, ahead of the segments or will not open is rebuilt. It is never on a message's path.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _};
 use peabiru_proto::entry::ExchangeId;
-use peabiru_proto::hash::Digest;
+use peabiru_proto::hash::{Digest, LeafHash};
 use peabiru_proto::origin::Origin;
 
 use crate::LedgerError;
 use crate::position::LogPosition;
 use crate::record::StreamId;
-use crate::scan::{Scanned, Scanner};
+use crate::scan::{End, Scanned, Scanner};
 use crate::segment::{Location, Segments};
 
 /// Look-ups that wait until the index has read everything durable.
@@ -24,6 +24,14 @@ pub(crate) struct Index {
     db: sled::Db,
     progress: Arc<Progress>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    found: Found,
+}
+
+/// In what state the folder was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Usable,
+    SetAside,
 }
 
 struct Progress {
@@ -59,18 +67,28 @@ impl Progress {
 }
 
 impl Index {
-    /// Opens the folder, or sets it aside and begins anew.
-    pub(crate) fn open(folder: &Path, segments: Segments, stream: StreamId) -> Result<Self, LedgerError> {
-        let db = open_or_set_aside(folder)?;
-        let cursor = Cursor::load(&db, stream)?;
+    /// Opens the folder, or sets it aside and begins anew. Reads on to the stream's end behind the caller's back.
+    pub(crate) fn open(
+        folder: &Path,
+        segments: Segments,
+        stream: StreamId,
+        end: &End,
+    ) -> Result<Self, LedgerError> {
+        let (db, found) = open_or_set_aside(folder)?;
+        let cursor = Cursor::load(&db, stream, end)?;
         let state =
-            State { durable: cursor.sequence, read: cursor.sequence, hurry: Hurry::No, stopped: None };
+            State { durable: end.next_sequence, read: cursor.sequence, hurry: Hurry::No, stopped: None };
         let progress = Arc::new(Progress { state: Mutex::new(state), changed: Condvar::new() });
         let reader = Reader { db: db.clone(), segments, stream, progress: Arc::clone(&progress) };
         let thread =
             std::thread::Builder::new().name("ledger-index".to_owned()).spawn(move || reader.run(cursor));
         let thread = thread.map_err(|error| LedgerError::Index(error.to_string()))?;
-        Ok(Self { db, progress, thread: Mutex::new(Some(thread)) })
+        Ok(Self { db, progress, thread: Mutex::new(Some(thread)), found })
+    }
+
+    /// Whether what was in the folder did not open.
+    pub(crate) fn was_set_aside(&self) -> bool {
+        self.found == Found::SetAside
     }
 
     /// The writer reports how many records are durable.
@@ -89,6 +107,17 @@ impl Index {
         let prefix = exchange_prefix(origin, exchange);
         let keys = self.db.open_tree(EXCHANGES).map_err(failed)?.scan_prefix(&prefix).keys();
         keys.map(|key| Ok(LogPosition::new((&key.map_err(failed)?[prefix.len()..]).get_u64()))).collect()
+    }
+
+    /// Position of the entry with this leaf hash.
+    pub(crate) fn position_of(
+        &self,
+        origin: &Origin,
+        leaf: &LeafHash,
+    ) -> Result<Option<LogPosition>, LedgerError> {
+        self.catch_up()?;
+        let found = self.db.open_tree(LEAVES).map_err(failed)?.get(leaf_key(origin, leaf)).map_err(failed)?;
+        Ok(found.filter(|value| value.len() == 8).map(|value| LogPosition::new((&value[..]).get_u64())))
     }
 
     /// Where the record with this entry lies.
@@ -180,8 +209,9 @@ impl Reader {
     }
 
     fn read_until(&self, cursor: &mut Cursor, target: u64) -> Result<(), LedgerError> {
-        let (records, exchanges) =
-            (self.db.open_tree(RECORDS).map_err(failed)?, self.db.open_tree(EXCHANGES).map_err(failed)?);
+        let [records, exchanges, leaves] = [RECORDS, EXCHANGES, LEAVES].map(|tree| self.db.open_tree(tree));
+        let (records, exchanges, leaves) =
+            (records.map_err(failed)?, exchanges.map_err(failed)?, leaves.map_err(failed)?);
         let mut scanner = Scanner::from(&self.segments, self.stream, cursor.at, cursor.sequence)?;
         while scanner.end().next_sequence < target {
             let Some(Scanned { location, body, .. }) = scanner.next()? else {
@@ -199,6 +229,8 @@ impl Reader {
                     let mut key = exchange_prefix(&body.origin, &item.entry.exchange());
                     key.put_u64(position);
                     exchanges.insert(key, &[]).map_err(failed)?;
+                    let leaf = leaf_key(&body.origin, &item.entry.leaf_hash());
+                    leaves.insert(leaf, &position.to_be_bytes()).map_err(failed)?;
                 }
             }
             cursor.at = scanner.end().at;
@@ -215,28 +247,32 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn load(db: &sled::Db, stream: StreamId) -> Result<Self, LedgerError> {
-        let stored = db.get(CURSOR).map_err(failed)?;
+    /// What is of another stream or format, or ahead of the segments (they were restored from a copy), is forgotten.
+    fn load(db: &sled::Db, stream: StreamId, end: &End) -> Result<Self, LedgerError> {
         let start = Self { at: Location { segment: 0, offset: 0 }, sequence: 0 };
-        match stored {
-            Some(bytes) if bytes.len() == 40 && bytes[..16] == stream => {
-                let mut rest = &bytes[16..];
-                let at = Location { segment: rest.get_u64(), offset: rest.get_u64() };
-                Ok(Self { at, sequence: rest.get_u64() })
-            }
-            Some(_) => {
-                // Of another stream.
-                for tree in [RECORDS, EXCHANGES] {
-                    db.open_tree(tree).map_err(failed)?.clear().map_err(failed)?;
-                }
-                Ok(start)
-            }
-            None => Ok(start),
+        let Some(stored) = db.get(CURSOR).map_err(failed)? else { return Ok(start) };
+        let cursor = stored
+            .strip_prefix(&[FORMAT])
+            .and_then(|rest| rest.strip_prefix(&stream))
+            .filter(|rest| rest.len() == 24)
+            .map(|mut rest| Self {
+                at: Location { segment: rest.get_u64(), offset: rest.get_u64() },
+                sequence: rest.get_u64(),
+            })
+            .filter(|cursor| cursor.sequence <= end.next_sequence && cursor.at <= end.at);
+        if let Some(cursor) = cursor {
+            return Ok(cursor);
         }
+        tracing::warn!("the index is of another stream, format or state: it is rebuilt");
+        for tree in [RECORDS, EXCHANGES, LEAVES] {
+            db.open_tree(tree).map_err(failed)?.clear().map_err(failed)?;
+        }
+        Ok(start)
     }
 
     fn save(&self, db: &sled::Db, stream: StreamId) -> Result<(), LedgerError> {
-        let mut value = stream.to_vec();
+        let mut value = vec![FORMAT];
+        value.put_slice(&stream);
         value.put_u64(self.at.segment);
         value.put_u64(self.at.offset);
         value.put_u64(self.sequence);
@@ -245,17 +281,26 @@ impl Cursor {
     }
 }
 
-fn open_or_set_aside(folder: &Path) -> Result<sled::Db, LedgerError> {
+fn open_or_set_aside(folder: &Path) -> Result<(sled::Db, Found), LedgerError> {
+    let error = match open_db(folder) {
+        Ok(db) => return Ok((db, Found::Usable)),
+        Err(error) => error,
+    };
+    let aside: PathBuf = folder.with_extension("damaged");
+    tracing::warn!(error, aside = %aside.display(), "the index does not open: set aside and rebuilt");
+    // What an earlier damage left there is of no use any more.
+    let _ = std::fs::remove_dir_all(&aside);
+    std::fs::rename(folder, &aside).map_err(|error| LedgerError::Index(error.to_string()))?;
+    open_db(folder).map(|db| (db, Found::SetAside)).map_err(LedgerError::Index)
+}
+
+fn open_db(folder: &Path) -> Result<sled::Db, String> {
     let open =
         || sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_MS)).open();
-    open().or_else(|error| {
-        let aside: PathBuf = folder.with_extension("damaged");
-        tracing::warn!(%error, aside = %aside.display(), "the index does not open: set aside and rebuilt");
-        // What an earlier damage left there is of no use any more.
-        let _ = std::fs::remove_dir_all(&aside);
-        std::fs::rename(folder, &aside).map_err(|error| LedgerError::Index(error.to_string()))?;
-        open().map_err(failed)
-    })
+    // sled panics on some kinds of damage.
+    std::panic::catch_unwind(open)
+        .map_err(|_| "it panicked".to_owned())
+        .and_then(|opened| opened.map_err(|error| error.to_string()))
 }
 
 fn origin_prefix(origin: &Origin) -> Vec<u8> {
@@ -265,6 +310,13 @@ fn origin_prefix(origin: &Origin) -> Vec<u8> {
 fn record_key(origin: &Origin, first: LogPosition) -> Vec<u8> {
     let mut key = origin_prefix(origin);
     key.put_u64(first.index());
+    key
+}
+
+/// Half of the hash is enough: nobody gains by making entries of one ledger collide.
+fn leaf_key(origin: &Origin, leaf: &LeafHash) -> Vec<u8> {
+    let mut key = origin_prefix(origin);
+    key.put_slice(&leaf.as_bytes()[..16]);
     key
 }
 
@@ -281,7 +333,10 @@ fn failed(error: sled::Error) -> LedgerError {
 
 const RECORDS: &str = "records";
 const EXCHANGES: &str = "exchanges";
+const LEAVES: &str = "leaves";
 const CURSOR: &str = "cursor";
+/// Of everything in here: another one is rebuilt.
+const FORMAT: u8 = 1;
 /// sled's cache.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 const FLUSH_MS: u64 = 1000;

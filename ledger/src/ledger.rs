@@ -4,22 +4,23 @@
 //! head for each ledger, and releases. An answer means: durable and sealed.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use peabiru_certs::StorageKey;
 use peabiru_proto::entry::ExchangeId;
+use peabiru_proto::hash::LeafHash;
 use peabiru_proto::origin::Origin;
 use peabiru_proto::random::Random;
 use tokio::sync::{oneshot, watch};
 
 pub use crate::LedgerError;
 use crate::checkpoint::SignedCheckpoint;
-use crate::committer::{Committer, Group, Shared, Stream};
+use crate::committer::{BATCH_ENTRIES_MAX, Committer, Group, Shared, Stream};
 use crate::disk::Disk;
-use crate::durable::Durable;
+pub use crate::erasure::NOTICE_ERASED;
 use crate::hashes::HashFile;
 use crate::index::Index;
 use crate::item::Item;
@@ -28,11 +29,12 @@ use crate::payload::Payload;
 use crate::position::{LogPosition, TreeSize};
 use crate::proof::{ConsistencyProof, InclusionProof};
 use crate::recover::{self, Recovered};
-pub use crate::recover::{DroppedTail, LedgerIdentity, NOTICE_ERASED, RecoveredEntry, Recovery, Shutdown};
+pub use crate::recover::{DroppedTail, LedgerIdentity, RecoveredEntry, Recovery, Shutdown};
 use crate::seal::SealedEntry;
 pub use crate::segment::FillAhead;
 use crate::segment::{Segments, StreamEnd, at};
 use crate::tree::HashSource;
+use crate::writer::{Command, Reply, Writer, batch_bytes_max};
 
 /// Where and how a store keeps its files.
 #[derive(Debug, Clone)]
@@ -93,6 +95,8 @@ pub struct StoreCounters {
     pub syncs: u64,
     /// Checkpoints signed.
     pub signatures: u64,
+    /// Whether the index did not open, was set aside and is rebuilt: 0 or 1.
+    pub index_set_aside: u64,
 }
 
 pub(crate) struct Inner {
@@ -102,25 +106,21 @@ pub(crate) struct Inner {
     pub(crate) storage_key: Option<StorageKey>,
     pub(crate) index: Option<Index>,
     queue_groups: usize,
-    counters: Counters,
+    min_free_bytes: u64,
+    pub(crate) counters: Counters,
+    /// The last batch found no space.
+    pub(crate) disk_full: AtomicBool,
     failure: watch::Sender<Option<String>>,
+    // Last, so that everything that works in the folder has stopped when the lock goes.
     _lock: Box<dyn Send + Sync>,
 }
 
 #[derive(Default)]
-struct Counters {
-    entries: AtomicU64,
-    commits: AtomicU64,
-    syncs: AtomicU64,
-    signatures: AtomicU64,
-}
-
-/// Nobody waits for a queued entry.
-type Reply = Option<oneshot::Sender<Result<Vec<SealedEntry>, LedgerError>>>;
-
-enum Command {
-    Append(Group<Reply>),
-    Close(oneshot::Sender<()>),
+pub(crate) struct Counters {
+    pub(crate) entries: AtomicU64,
+    pub(crate) commits: AtomicU64,
+    pub(crate) syncs: AtomicU64,
+    pub(crate) signatures: AtomicU64,
 }
 
 impl Store {
@@ -146,11 +146,8 @@ impl Store {
         let Recovered { stream, end, ledgers, hashes, report } =
             recover::recover(&**disk, folder, &segments, identities, storage_key.as_ref(), &*random, visit)?;
         let stream_end = StreamEnd::open(segments.clone(), end.at, config.fill_ahead, config.min_free_bytes)?;
-        let index =
-            config.index.as_ref().map(|folder| Index::open(folder, segments.clone(), stream)).transpose()?;
-        if let Some(index) = &index {
-            index.advance(end.next_sequence);
-        }
+        let open_index = |folder| Index::open(folder, segments.clone(), stream, &end);
+        let index = config.index.as_deref().map(open_index).transpose()?;
         let (queue, commands) = sync_channel(config.queue_groups);
         let inner = Arc::new(Inner {
             ledgers: ledgers.clone(),
@@ -159,13 +156,15 @@ impl Store {
             storage_key: storage_key.clone(),
             index,
             queue_groups: config.queue_groups,
+            min_free_bytes: config.min_free_bytes,
             counters: Counters::default(),
+            disk_full: AtomicBool::new(false),
             failure: watch::Sender::new(None),
             _lock: lock,
         });
         let next = Stream { id: stream, next_sequence: end.next_sequence };
         let committer = Committer::new(next, ledgers, storage_key, random);
-        let writer = Writer { inner: Arc::clone(&inner), committer, stream: stream_end, commands };
+        let writer = Writer { stream: stream_end, committer, commands, inner: Arc::clone(&inner) };
         let thread = std::thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(at(&config.folder))?;
         Ok((Self { inner, queue, writer: Mutex::new(Some(thread)) }, report))
@@ -195,6 +194,7 @@ impl Store {
             commits: read(commits),
             syncs: read(syncs),
             signatures: read(signatures),
+            index_set_aside: u64::from(self.inner.index.as_ref().is_some_and(Index::was_set_aside)),
         }
     }
 
@@ -266,8 +266,11 @@ impl Ledger {
     /// Appends an entry with the next commit; nobody waits.
     ///
     /// # Errors
-    /// `Full`, `TooLarge`, `Closed`: nothing was queued.
+    /// `Full`, `DiskFull`, `TooLarge`, `Closed`: nothing was queued.
     pub fn queue(&self, append: Append) -> Result<(), LedgerError> {
+        if self.inner.disk_full.load(Ordering::Relaxed) {
+            return Err(LedgerError::DiskFull { min_free_bytes: self.inner.min_free_bytes });
+        }
         self.send(vec![append], None)
     }
 
@@ -306,6 +309,14 @@ impl Ledger {
         self.index()?.positions_of(self.origin(), exchange)
     }
 
+    /// Position of the entry with this leaf hash. Waits for the index: never on a message's path.
+    ///
+    /// # Errors
+    /// `Index` if there is none or it failed.
+    pub fn position_of(&self, leaf: &LeafHash) -> Result<Option<LogPosition>, LedgerError> {
+        self.index()?.position_of(self.origin(), leaf)
+    }
+
     pub(crate) fn index(&self) -> Result<&Index, LedgerError> {
         self.inner
             .index
@@ -335,7 +346,7 @@ impl Ledger {
         }
         let items: Vec<_> = appends.into_iter().map(Item::encode).collect();
         let bytes = items.iter().map(Item::record_bytes).sum();
-        let max = self.inner.batch_bytes_max();
+        let max = batch_bytes_max(self.inner.segments.segment_bytes);
         if bytes > max || items.len() > BATCH_ENTRIES_MAX {
             return Err(LedgerError::TooLarge { bytes, max });
         }
@@ -354,143 +365,25 @@ impl std::fmt::Debug for Ledger {
 }
 
 impl Inner {
-    /// Half a segment: a batch of two ledgers with its padding still fits one.
-    fn batch_bytes_max(&self) -> usize {
-        usize::try_from(self.segments.segment_bytes / 2).unwrap_or(usize::MAX).min(BATCH_BYTES_MAX)
+    /// Stops the store: a write or sync failed, and is not to be retried.
+    pub(crate) fn fail(&self, reason: &str) {
+        tracing::error!(reason, "the ledger stops");
+        self.failure.send_if_modified(|failure| {
+            let first = failure.is_none();
+            failure.get_or_insert_with(|| reason.to_owned());
+            first
+        });
+    }
+
+    /// Why it stopped, if it did.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failure.borrow().clone()
     }
 
     fn failed(&self) -> LedgerError {
-        match self.failure.borrow().clone() {
+        match self.failure() {
             Some(reason) => LedgerError::Failed { reason },
             None => LedgerError::Closed,
         }
     }
 }
-
-struct Writer {
-    inner: Arc<Inner>,
-    committer: Committer<Reply>,
-    stream: StreamEnd,
-    commands: Receiver<Command>,
-}
-
-impl Writer {
-    fn run(mut self) {
-        while let Ok(first) = self.commands.recv() {
-            let closing = self.gather(first);
-            if !self.commit_all() {
-                return;
-            }
-            if let Some(done) = closing {
-                self.write_closing();
-                // Whoever closes may have gone.
-                let _ = done.send(());
-                return;
-            }
-        }
-    }
-
-    /// Everything that came while the last batch was synced. No timer.
-    fn gather(&mut self, first: Command) -> Option<oneshot::Sender<()>> {
-        let mut entries = 0;
-        let mut command = first;
-        loop {
-            match command {
-                Command::Append(group) => {
-                    entries += group.items.len();
-                    self.committer.offer(group);
-                }
-                Command::Close(done) => return Some(done),
-            }
-            if entries >= BATCH_ENTRIES_MAX {
-                return None;
-            }
-            match self.commands.try_recv() {
-                Ok(next) => command = next,
-                Err(_) => return None,
-            }
-        }
-    }
-
-    /// Whether the writer may go on.
-    fn commit_all(&mut self) -> bool {
-        while let Some(batch) = self.committer.poll_write(self.inner.batch_bytes_max()) {
-            if let Err(full) = self.stream.reserve(batch.bytes.len()) {
-                self.refuse(&full);
-                // The sequence numbers of the refused batch were not used.
-                return true;
-            }
-            match self.stream.write_synced(&batch.bytes) {
-                // Crash here: the batch is on disk, unsigned. Recovery finds it whole and derives the same heads.
-                Ok(_) => self.release(Durable::after_sync()),
-                Err(error) => {
-                    self.fail(&format!("writing or syncing the segment failed: {error}"));
-                    return false;
-                }
-            }
-        }
-        true
-    }
-
-    fn release(&mut self, durable: Durable) {
-        let hashes = self.inner.hashes.clone();
-        let released = self.committer.handle_synced(durable, &|number| Box::new(hashes[number].clone()));
-        let counters = &self.inner.counters;
-        counters.commits.fetch_add(1, Ordering::Relaxed);
-        counters.syncs.fetch_add(1, Ordering::Relaxed);
-        counters.signatures.fetch_add(released.signatures, Ordering::Relaxed);
-        for group in released.groups {
-            counters.entries.fetch_add(group.sealed.len() as u64, Ordering::Relaxed);
-            if let Some(reply) = group.reply {
-                // Whoever asked may have gone; the entry stays.
-                let _ = reply.send(Ok(group.sealed));
-            }
-        }
-        for (number, completed) in released.hashes {
-            if let Err(error) = self.inner.hashes[number].write(&completed) {
-                tracing::warn!(%error, "older hashes are not written; proofs about old entries need a restart");
-            }
-        }
-        if let Some(index) = &self.inner.index {
-            index.advance(self.committer.next_sequence());
-        }
-    }
-
-    fn refuse(&mut self, error: &LedgerError) {
-        let LedgerError::DiskFull { min_free_bytes } = *error else {
-            return self.fail(&error.to_string());
-        };
-        for reply in self.committer.abandon().flatten() {
-            let _ = reply.send(Err(LedgerError::DiskFull { min_free_bytes }));
-        }
-    }
-
-    fn fail(&mut self, reason: &str) {
-        tracing::error!(reason, "the ledger stops");
-        self.inner.failure.send_replace(Some(reason.to_owned()));
-        for reply in self.committer.abandon().flatten() {
-            let _ = reply.send(Err(LedgerError::Failed { reason: reason.to_owned() }));
-        }
-    }
-
-    fn write_closing(&mut self) {
-        let batch = self.committer.closing();
-        let written = self.stream.reserve(batch.bytes.len()).map_err(|error| error.to_string());
-        let written =
-            written.and_then(|()| self.stream.write_synced(&batch.bytes).map_err(|error| error.to_string()));
-        match written {
-            Ok(_) => {
-                if let Some(index) = &self.inner.index {
-                    index.advance(self.committer.next_sequence());
-                }
-            }
-            // The next start recovers as after a crash: nothing is lost.
-            Err(error) => tracing::warn!(error, "no closing record was written"),
-        }
-    }
-}
-
-/// Most entries of one commit: they stay within the tree's window, so their proofs need no disk.
-const BATCH_ENTRIES_MAX: usize = 1024;
-/// Most bytes of one commit.
-const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -12,6 +12,7 @@ mod committer;
 mod crash_tests;
 pub mod disk;
 pub mod durable;
+mod erasure;
 mod error;
 mod hashes;
 mod index;
@@ -29,6 +30,7 @@ mod segment;
 pub mod slot;
 pub mod snapshot;
 pub mod tree;
+mod writer;
 
 pub use error::LedgerError;
 pub use read::{PayloadState, StoredEntry};

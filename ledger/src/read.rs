@@ -4,15 +4,17 @@ use peabiru_proto::entry::Entry;
 
 use crate::LedgerError;
 use crate::checkpoint::SignedCheckpoint;
+use crate::erasure::{named_by, overwrite};
 use crate::item::{Append, Foreign, StoredContent};
 use crate::ledger::Ledger;
 use crate::payload::Payload;
 use crate::position::{LogPosition, TreeSize};
 use crate::record::{Page, Record};
-use crate::recover::{erase_slot, payload_of};
+use crate::recover::payload_of;
 use crate::scan::{corrupt, read_page};
 use crate::seal::{Seal, SealedEntry};
-use crate::segment::Location;
+use crate::segment::{Location, name};
+use crate::slot::{self, SlotState};
 
 /// An entry with everything that is kept of it.
 #[derive(Debug, Clone)]
@@ -46,6 +48,15 @@ struct Found {
     previous: Option<SignedCheckpoint>,
 }
 
+impl Found {
+    /// Of its encrypted payload, if it has one.
+    fn slot_state(&self) -> Option<SlotState> {
+        let StoredContent::Sealed { slot, .. } = self.item.payload else { return None };
+        let raw = self.record.slots.get(usize::try_from(slot).ok()?)?;
+        Some(slot::state(raw))
+    }
+}
+
 impl Ledger {
     /// Reads one entry.
     ///
@@ -56,10 +67,14 @@ impl Ledger {
         let checkpoint = head.ok_or_else(|| self.no_such_entry(position.index()))?;
         let found = self.find(position)?;
         let kept = payload_of(&found.item, &found.record, self.inner.storage_key.as_ref());
-        let payload = match (&found.item.payload, kept) {
-            (StoredContent::None, _) => PayloadState::None,
+        let payload = match (found.slot_state(), kept) {
             (_, Some(payload)) => PayloadState::Kept(payload),
-            (_, None) => PayloadState::Erased,
+            (None, None) => PayloadState::None,
+            (Some(SlotState::Erased), None) => PayloadState::Erased,
+            (Some(SlotState::Live | SlotState::Invalid), None) => {
+                let Location { segment, offset } = found.location;
+                return Err(LedgerError::StorageKey { segment: name(segment), offset });
+            }
         };
         let proof = self.inclusion(position, checkpoint.size())?;
         let seal = Seal { checkpoint, position, proof };
@@ -96,16 +111,29 @@ impl Ledger {
     /// committed first, then key and salt are overwritten and synced.
     ///
     /// # Errors
-    /// `NotErasable` if the entry has no encrypted payload of its own, else as `append`.
+    /// `NotErasable` if the entry has no encrypted payload, or not any more; `WrongNotice`; else as `append`.
     pub async fn erase(&self, position: LogPosition, notice: Append) -> Result<SealedEntry, LedgerError> {
         let ledger = self.clone();
         let found = blocking(move || ledger.find(position)).await?;
         let StoredContent::Sealed { slot, .. } = found.item.payload else {
             return Err(LedgerError::NotErasable { position });
         };
+        if found.slot_state() == Some(SlotState::Erased) {
+            return Err(LedgerError::NotErasable { position });
+        }
+        if named_by(&notice.entry) != Some(found.item.entry.leaf_hash()) {
+            return Err(LedgerError::WrongNotice { position });
+        }
         let sealed = self.append(vec![notice]).await?;
+        // Crash here: the NOTICE is durable, so the next start overwrites the slot.
         let ledger = self.clone();
-        blocking(move || erase_slot(&ledger.inner.segments, found.location, &found.record, slot)).await?;
+        let overwritten =
+            blocking(move || overwrite(&ledger.inner.segments, found.location, &found.record, slot)).await;
+        if let Err(error) = overwritten {
+            let reason = format!("overwriting a slot failed: {error}");
+            self.inner.fail(&reason);
+            return Err(LedgerError::Failed { reason });
+        }
         sealed.into_iter().next().ok_or(LedgerError::Closed)
     }
 

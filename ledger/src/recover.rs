@@ -3,13 +3,12 @@
 //! A torn tail is dropped, reported and zeroed. Damage before something durable is refused. An erasure whose NOTICE is
 //! durable is finished.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use peabiru_certs::StorageKey;
-use peabiru_proto::entry::{Body, Entry};
+use peabiru_proto::entry::Entry;
 use peabiru_proto::origin::Origin;
 use peabiru_proto::random::Random;
 
@@ -18,6 +17,7 @@ use crate::checkpoint::{SealingKey, SignedCheckpoint};
 use crate::committer::Shared;
 use crate::disk::Disk;
 use crate::durable::{Durable, Head};
+use crate::erasure::{Erasures, slots};
 use crate::hashes::HashFile;
 use crate::item::{CommitBody, Foreign, StoredContent, StoredItem};
 use crate::payload::{Payload, SealedPayload};
@@ -25,11 +25,8 @@ use crate::position::LogPosition;
 use crate::record::{Record, StorageKeyId, StreamId};
 use crate::scan::{End, Scanned, Scanner, corrupt};
 use crate::segment::{Location, Segments, at, name, zero};
-use crate::slot::{self, SLOT_BYTES, SlotCipher, SlotState};
+use crate::slot::{self, SlotCipher, SlotState};
 use crate::tree::Tree;
-
-/// Code of the NOTICE that names an erased payload; its subject is the leaf hash of the payload's entry.
-pub const NOTICE_ERASED: &str = "payload.erased";
 
 /// A ledger's name and key.
 #[derive(Debug)]
@@ -114,8 +111,14 @@ pub(crate) fn recover(
     random: &dyn Random,
     visit: &mut dyn FnMut(&RecoveredEntry<'_>),
 ) -> Result<Recovered, LedgerError> {
-    let stream = stream_id(disk, folder, random)?;
-    if segments.numbers()?.is_empty() {
+    let fresh = segments.numbers()?.is_empty();
+    let stream = match stream_id(disk, folder)? {
+        Some(stream) => stream,
+        // Made durable before the first segment: without it no record could be told from a stranger's.
+        None if fresh => new_stream_id(disk, folder, random)?,
+        None => return Err(no_stream_id()),
+    };
+    if fresh {
         segments.prepare(0)?;
     }
     let mut replay = Replay::new(disk, folder, identities, storage_key, visit)?;
@@ -128,14 +131,14 @@ pub(crate) fn recover(
         batch.push(scanned);
     }
     let mut end = scanner.end().clone();
+    let from = batch.first().map_or(end.at, |first| first.location);
     replay.last_batch(batch, &mut end)?;
     let entries = replay.entries;
     let dropped_tail = drop_tail(segments, &end)?;
-    let current = segments.file(end.at.segment)?;
-    current.sync().map_err(at(&segments.path(end.at.segment)))?;
-    let (ledgers, hashes, erased) = replay.finish(Durable::after_sync());
-    let erasures_finished = finish_erasures(segments, stream, &end, &erased)?;
-    let shutdown = match (end.next_sequence, end.closed) {
+    let durable = make_durable(segments, from, end.at)?;
+    let (ledgers, hashes, erasures) = replay.finish(durable);
+    let erasures_finished = erasures.finish(segments, stream, &end)?;
+    let shutdown = match (end.next_sequence, end.closed && !end.torn) {
         (0, _) => Shutdown::New,
         (_, true) => Shutdown::Clean,
         (_, false) => Shutdown::Crashed,
@@ -144,29 +147,38 @@ pub(crate) fn recover(
     Ok(Recovered { stream, end, ledgers, hashes, report })
 }
 
-/// The name of the stream, made once and durable before anything else.
-pub(crate) fn stream_id(
-    disk: &dyn Disk,
-    folder: &Path,
-    random: &dyn Random,
-) -> Result<StreamId, LedgerError> {
-    let path = folder.join("stream");
-    let file = disk.open(&path).map_err(at(&path))?;
-    let mut text = [0; 33];
-    let complete = file.bytes().map_err(at(&path))? == text.len() as u64;
-    if complete {
-        file.read_exact_at(&mut text, 0).map_err(at(&path))?;
-        let id = text
-            .strip_suffix(b"\n")
-            .and_then(|hex| HEXLOWER.decode(hex).ok())
-            .and_then(|id| id.try_into().ok());
-        if let Some(id) = id {
-            return Ok(id);
-        }
+/// The name of the stream, if it is there and whole.
+pub(crate) fn stream_id(disk: &dyn Disk, folder: &Path) -> Result<Option<StreamId>, LedgerError> {
+    if !disk.list(folder).map_err(at(folder))?.iter().any(|name| name == STREAM_FILE) {
+        return Ok(None);
     }
+    let path = folder.join(STREAM_FILE);
+    let read = || {
+        let file = disk.open(&path)?;
+        let mut text = vec![0; STREAM_FILE_BYTES];
+        let whole = file.bytes()? == text.len() as u64;
+        if whole {
+            file.read_exact_at(&mut text, 0)?;
+        }
+        Ok(text)
+    };
+    let text = read().map_err(at(&path))?;
+    let id = text.strip_suffix(b"\n").and_then(|hex| HEXLOWER.decode(hex).ok());
+    Ok(id.and_then(|id| id.try_into().ok()))
+}
+
+pub(crate) fn no_stream_id() -> LedgerError {
+    let what = "the name of the stream is missing or damaged: every record holds it at byte 8, write it there \
+                as 32 hex digits and a line feed";
+    LedgerError::Corrupt { segment: STREAM_FILE.to_owned(), offset: 0, what: what.to_owned() }
+}
+
+fn new_stream_id(disk: &dyn Disk, folder: &Path, random: &dyn Random) -> Result<StreamId, LedgerError> {
+    let path = folder.join(STREAM_FILE);
     let mut id = StreamId::default();
     random.fill(&mut id);
     let write = || {
+        let file = disk.open(&path)?;
         file.write_all_at(format!("{}\n", HEXLOWER.encode(&id)).as_bytes(), 0)?;
         file.sync()?;
         disk.sync_folder(folder)
@@ -181,9 +193,7 @@ struct Replay<'a> {
     storage_key: Option<&'a StorageKey>,
     visit: &'a mut dyn FnMut(&RecoveredEntry<'_>),
     entries: u64,
-    erased: HashSet<String>,
-    /// Slots that are neither live nor erased, with the leaf hash of their entry.
-    invalid: Vec<(Location, String)>,
+    erasures: Erasures,
 }
 
 impl<'a> Replay<'a> {
@@ -203,36 +213,25 @@ impl<'a> Replay<'a> {
         }
         let ledgers =
             identities.into_iter().map(|identity| (identity.origin, identity.key, Tree::default())).collect();
-        Ok(Self {
-            ledgers,
-            hashes,
-            storage_key,
-            visit,
-            entries: 0,
-            erased: HashSet::new(),
-            invalid: Vec::new(),
-        })
+        Ok(Self { ledgers, hashes, storage_key, visit, entries: 0, erasures: Erasures::default() })
     }
 
     /// A batch that a later one proves durable.
     fn durable_batch(&mut self, batch: Vec<Scanned>) -> Result<(), LedgerError> {
         for scanned in batch {
             let Some(body) = &scanned.body else { continue };
-            for (item, slot) in slots(&scanned.record, body) {
-                if slot::state(slot) == SlotState::Invalid {
-                    self.invalid.push((scanned.location, item.entry.leaf_hash().to_string()));
-                }
-            }
+            self.erasures.note_slots(scanned.location, &scanned.record, body);
             self.apply(scanned.location, &scanned.record, body)?;
         }
         Ok(())
     }
 
-    /// The last batch: without a closing record after it, a slot that is neither live nor erased was torn.
+    /// The last batch: without a closing record after it, a slot that is not live was torn. None of them can have been
+    /// erased, because the NOTICE would be in a later batch.
     fn last_batch(&mut self, batch: Vec<Scanned>, end: &mut End) -> Result<(), LedgerError> {
         for scanned in batch {
             let Some(body) = &scanned.body else { continue };
-            let torn = slots(&scanned.record, body).any(|(_, slot)| slot::state(slot) == SlotState::Invalid);
+            let torn = slots(&scanned.record, body).any(|(_, slot)| slot::state(slot) != SlotState::Live);
             if torn {
                 *end = End {
                     at: scanned.location,
@@ -244,12 +243,7 @@ impl<'a> Replay<'a> {
             }
             self.apply(scanned.location, &scanned.record, body)?;
         }
-        match self.invalid.iter().find(|(_, leaf)| !self.erased.contains(leaf)) {
-            Some((location, leaf)) => {
-                Err(corrupt(*location, format!("the slot of the payload of entry {leaf} is damaged")))
-            }
-            None => Ok(()),
-        }
+        self.erasures.unexplained().into_iter().next().map_or(Ok(()), Err)
     }
 
     fn apply(&mut self, location: Location, record: &Record, body: &CommitBody) -> Result<(), LedgerError> {
@@ -266,11 +260,7 @@ impl<'a> Replay<'a> {
         for item in &body.items {
             let position = tree
                 .push(item.entry.leaf_hash(), &mut |level, index, hash| completed.push((level, index, hash)));
-            if let Body::Notice(notice) = item.entry.body()
-                && notice.code == NOTICE_ERASED
-            {
-                self.erased.insert(notice.subject.clone());
-            }
+            self.erasures.note_entry(&item.entry);
             let (entry, foreign) = (&item.entry, item.foreign.as_ref());
             (self.visit)(&RecoveredEntry {
                 origin,
@@ -283,10 +273,11 @@ impl<'a> Replay<'a> {
             });
             self.entries += 1;
         }
-        self.hashes[number].write(&completed).map_err(at(Path::new("hashes")))
+        self.hashes[number].write(&completed);
+        Ok(())
     }
 
-    fn finish(self, durable: Durable) -> (Vec<Arc<Shared>>, Vec<HashFile>, HashSet<String>) {
+    fn finish(self, durable: Durable) -> (Vec<Arc<Shared>>, Vec<HashFile>, Erasures) {
         let heads = self.ledgers.iter().map(|(origin, _, tree)| Head {
             origin: origin.clone(),
             size: tree.size(),
@@ -297,12 +288,12 @@ impl<'a> Replay<'a> {
             let checkpoint: Option<SignedCheckpoint> = (!tree.size().is_empty()).then(|| key.sign(&head));
             Arc::new(Shared::new(origin, key, tree, checkpoint))
         };
-        (self.ledgers.into_iter().zip(heads).map(sign).collect(), self.hashes, self.erased)
+        (self.ledgers.into_iter().zip(heads).map(sign).collect(), self.hashes, self.erasures)
     }
 }
 
 /// A ledger's records follow one another, and each confirms the head before it.
-fn check_continuity(tree: &Tree, body: &CommitBody) -> Result<(), String> {
+pub(crate) fn check_continuity(tree: &Tree, body: &CommitBody) -> Result<(), String> {
     if body.first != tree.size().next() {
         return Err(format!(
             "the record begins at entry {} of {}, and {} is due",
@@ -320,16 +311,6 @@ fn check_continuity(tree: &Tree, body: &CommitBody) -> Result<(), String> {
         }
         Some(_) | None => Ok(()),
     }
-}
-
-fn slots<'a>(
-    record: &'a Record,
-    body: &'a CommitBody,
-) -> impl Iterator<Item = (&'a StoredItem, &'a [u8; SLOT_BYTES])> {
-    body.items.iter().filter_map(|item| match &item.payload {
-        StoredContent::Sealed { slot, .. } => Some((item, record.slots.get(usize::try_from(*slot).ok()?)?)),
-        StoredContent::None | StoredContent::Clear(_) => None,
-    })
 }
 
 pub(crate) fn payload_of(
@@ -356,7 +337,7 @@ fn drop_tail(segments: &Segments, end: &End) -> Result<Option<DroppedTail>, Ledg
     for number in segments.numbers()?.into_iter().filter(|number| *number >= end.at.segment) {
         let file = segments.file(number)?;
         let clear = || {
-            zero(&*file, from, segments.segment_bytes)?;
+            zero(&*file, from, file.bytes()?)?;
             file.sync()
         };
         clear().map_err(at(&segments.path(number)))?;
@@ -365,43 +346,25 @@ fn drop_tail(segments: &Segments, end: &End) -> Result<Option<DroppedTail>, Ledg
     Ok(Some(DroppedTail { segment: name(end.at.segment), offset: end.at.offset }))
 }
 
-fn finish_erasures(
-    segments: &Segments,
-    stream: StreamId,
-    end: &End,
-    erased: &HashSet<String>,
-) -> Result<u64, LedgerError> {
-    let mut finished = 0;
-    if erased.is_empty() {
-        return Ok(finished);
-    }
-    let mut scanner = Scanner::new(segments, stream)?;
-    while scanner.end().next_sequence < end.next_sequence {
-        let Some(Scanned { location, record, body }) = scanner.next()? else { break };
-        for item in body.iter().flat_map(|body| &body.items) {
-            let StoredContent::Sealed { slot, .. } = item.payload else { continue };
-            let raw = record.slots.get(usize::try_from(slot).unwrap_or(usize::MAX));
-            let left = raw.is_some_and(|raw| slot::state(raw) != SlotState::Erased);
-            if left && erased.contains(&item.entry.leaf_hash().to_string()) {
-                erase_slot(segments, location, &record, slot)?;
-                finished += 1;
-            }
+/// Writes the last batch once more and syncs it. It may have been read from pages that never reached the disk, also
+/// after a sync that failed: the kernel then takes them for clean, and a sync alone would write nothing.
+fn make_durable(segments: &Segments, from: Location, to: Location) -> Result<Durable, LedgerError> {
+    let file = segments.file(to.segment)?;
+    let again = || {
+        if from.segment == to.segment && from.offset < to.offset {
+            let bytes = usize::try_from(to.offset - from.offset).map_err(std::io::Error::other)?;
+            let mut batch = vec![0; bytes];
+            file.read_exact_at(&mut batch, from.offset)?;
+            file.write_all_at(&batch, from.offset)?;
         }
-    }
-    Ok(finished)
-}
-
-/// Overwrites key and salt with zeros, durably. Only after the NOTICE that names them is durable.
-pub(crate) fn erase_slot(
-    segments: &Segments,
-    location: Location,
-    record: &Record,
-    slot: u32,
-) -> Result<(), LedgerError> {
-    let file = segments.file(location.segment)?;
-    let erase = || {
-        file.write_all_at(&[0; SLOT_BYTES], location.offset + record.slot_offset(slot))?;
+        // Shorter if the first start was cut while it made the segment, or was configured otherwise.
+        zero(&*file, file.bytes()?.max(to.offset), segments.segment_bytes)?;
         file.sync()
     };
-    erase().map_err(at(&segments.path(location.segment)))
+    again().map_err(at(&segments.path(to.segment)))?;
+    Ok(Durable::after_sync())
 }
+
+const STREAM_FILE: &str = "stream";
+/// 16 bytes as hex, and a line feed.
+const STREAM_FILE_BYTES: usize = 33;

@@ -5,7 +5,7 @@ use crate::LedgerError;
 use crate::disk::DiskFile;
 use crate::item::{CommitBody, read_body};
 use crate::record::{HEADER_BYTES, PAGE_BYTES, Page, Record, RecordKind, StreamId};
-use crate::segment::{Location, Segments, name};
+use crate::segment::{Location, Segments, first_nonzero, name};
 
 /// What the scan hands over, in order.
 pub(crate) struct Scanned {
@@ -69,7 +69,7 @@ impl<'a> Scanner<'a> {
                 }
                 page => {
                     self.refuse_if_durable(at)?;
-                    self.end.torn = page != Page::Empty || self.nonzero_from(at)?;
+                    self.end.torn = page != Page::Empty || self.first_nonzero()?.is_some();
                     return Ok(None);
                 }
             }
@@ -102,9 +102,6 @@ impl<'a> Scanner<'a> {
     }
 
     fn read_at(&mut self, at: Location) -> Result<Page, LedgerError> {
-        if at.offset + PAGE_BYTES as u64 > self.segments.segment_bytes {
-            return Ok(Page::Empty);
-        }
         let Some(file) = self.open(at.segment)? else { return Ok(Page::Empty) };
         read_page(file, at.offset)
     }
@@ -119,6 +116,10 @@ impl<'a> Scanner<'a> {
         Ok(self.file.as_ref().map(|(_, file)| &**file))
     }
 
+    fn file_bytes(&mut self, number: u64) -> Result<u64, LedgerError> {
+        self.open(number)?.map_or(Ok(0), |file| file.bytes().map_err(read_error))
+    }
+
     /// Whether the stream goes on in the next segment: the record there is the one that is due.
     fn in_next_segment(&mut self, at: Location) -> Result<bool, LedgerError> {
         let next = Location { segment: at.segment + 1, offset: 0 };
@@ -130,8 +131,9 @@ impl<'a> Scanner<'a> {
     fn refuse_if_durable(&mut self, at: Location) -> Result<(), LedgerError> {
         let due = self.end.next_sequence;
         let mut offset = at.offset;
-        for segment in self.numbers.clone().into_iter().filter(|number| *number >= at.segment) {
-            while offset + PAGE_BYTES as u64 <= self.segments.segment_bytes {
+        for segment in self.numbers_from(at.segment) {
+            let length = self.file_bytes(segment)?;
+            while offset + PAGE_BYTES as u64 <= length {
                 let page = self.read_at(Location { segment, offset })?;
                 let step = match page {
                     Page::Record(record)
@@ -144,6 +146,11 @@ impl<'a> Scanner<'a> {
                         );
                         return Err(corrupt(at, found));
                     }
+                    // The first page of a segment is always a record's: no payload can pretend to be one there.
+                    Page::Record(record) if offset == 0 && record.header.stream != self.stream => {
+                        let here = Location { segment, offset };
+                        return Err(corrupt(here, "its records are of another stream than this folder's"));
+                    }
                     Page::Record(record) => record.bytes(),
                     Page::Empty | Page::Invalid => PAGE_BYTES as u64,
                 };
@@ -154,17 +161,22 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn nonzero_from(&mut self, at: Location) -> Result<bool, LedgerError> {
-        let mut from = at.offset;
-        for segment in self.numbers.clone().into_iter().filter(|number| *number >= at.segment) {
+    /// Where after the last intact record something stands.
+    pub(crate) fn first_nonzero(&mut self) -> Result<Option<Location>, LedgerError> {
+        let mut from = self.end.at.offset;
+        for segment in self.numbers_from(self.end.at.segment) {
             if let Some(file) = self.open(segment)?
-                && has_nonzero(file, from)?
+                && let Some(offset) = first_nonzero(file, from).map_err(read_error)?
             {
-                return Ok(true);
+                return Ok(Some(Location { segment, offset }));
             }
             from = 0;
         }
-        Ok(false)
+        Ok(None)
+    }
+
+    fn numbers_from(&self, first: u64) -> Vec<u64> {
+        self.numbers.iter().copied().filter(|number| *number >= first).collect()
     }
 }
 
@@ -187,22 +199,6 @@ pub(crate) fn read_page(file: &dyn DiskFile, offset: u64) -> Result<Page, Ledger
     Ok(Record::read(&bytes))
 }
 
-/// Whether any byte from `from` on is not zero.
-pub(crate) fn has_nonzero(file: &dyn DiskFile, from: u64) -> Result<bool, LedgerError> {
-    let length = file.bytes().map_err(read_error)?;
-    let mut buffer = vec![0; READ_BYTES];
-    let mut at = from;
-    while at < length {
-        let piece = usize::try_from((length - at).min(READ_BYTES as u64)).expect("at most READ_BYTES");
-        file.read_exact_at(&mut buffer[..piece], at).map_err(read_error)?;
-        if buffer[..piece].iter().any(|&byte| byte != 0) {
-            return Ok(true);
-        }
-        at += piece as u64;
-    }
-    Ok(false)
-}
-
 pub(crate) fn corrupt(at: Location, what: impl Into<String>) -> LedgerError {
     LedgerError::Corrupt { segment: name(at.segment), offset: at.offset, what: what.into() }
 }
@@ -210,5 +206,3 @@ pub(crate) fn corrupt(at: Location, what: impl Into<String>) -> LedgerError {
 fn read_error(source: std::io::Error) -> LedgerError {
     LedgerError::Disk { path: "segments".into(), source }
 }
-
-const READ_BYTES: usize = 256 * 1024;

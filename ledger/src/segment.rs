@@ -52,12 +52,15 @@ impl Segments {
         self.disk.free_bytes(&self.folder).map_err(at(&self.folder))
     }
 
-    /// Makes a file of zeros, durable under its name.
+    /// Makes a file of zeros, durable under its name. One that an earlier start made ready is kept.
     pub(crate) fn prepare(&self, number: u64) -> Result<Box<dyn DiskFile>, LedgerError> {
         let path = self.path(number);
         let fill = || {
             let file = self.disk.open(&path)?;
-            zero(&*file, 0, self.segment_bytes)?;
+            let bytes = file.bytes()?;
+            if bytes < self.segment_bytes || first_nonzero(&*file, 0)?.is_some() {
+                zero(&*file, 0, bytes.max(self.segment_bytes))?;
+            }
             file.sync()?;
             self.disk.sync_folder(&self.folder)?;
             Ok(file)
@@ -82,6 +85,22 @@ pub(crate) fn zero(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// Where from `from` on the first byte lies that is not zero.
+pub(crate) fn first_nonzero(file: &dyn DiskFile, from: u64) -> io::Result<Option<u64>> {
+    let length = file.bytes()?;
+    let mut buffer = vec![0; ZERO_BYTES];
+    let mut at = from;
+    while at < length {
+        let piece = usize::try_from((length - at).min(ZERO_BYTES as u64)).expect("at most ZERO_BYTES");
+        file.read_exact_at(&mut buffer[..piece], at)?;
+        if let Some(found) = buffer[..piece].iter().position(|&byte| byte != 0) {
+            return Ok(Some(at + found as u64));
+        }
+        at += piece as u64;
+    }
+    Ok(None)
+}
+
 pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> LedgerError + '_ {
     move |source| LedgerError::Disk { path: path.to_owned(), source }
 }
@@ -99,16 +118,20 @@ pub enum FillAhead {
 pub(crate) struct StreamEnd {
     segments: Segments,
     file: Box<dyn DiskFile>,
+    /// Length of that file: a store may be opened with another `segment_bytes` than the one before.
+    file_bytes: u64,
     end: Location,
     next: Next,
     fill: FillAhead,
     min_free_bytes: u64,
 }
 
+type Filled = Result<Box<dyn DiskFile>, LedgerError>;
+
 enum Next {
     Missing,
-    Filling(JoinHandle<Result<Box<dyn DiskFile>, LedgerError>>),
-    Ready(Box<dyn DiskFile>),
+    Filling(JoinHandle<Filled>),
+    Done(Filled),
 }
 
 impl StreamEnd {
@@ -120,7 +143,8 @@ impl StreamEnd {
         min_free_bytes: u64,
     ) -> Result<Self, LedgerError> {
         let file = segments.file(end.segment)?;
-        let mut stream = Self { segments, file, end, next: Next::Missing, fill, min_free_bytes };
+        let file_bytes = file.bytes().map_err(at(&segments.path(end.segment)))?;
+        let mut stream = Self { segments, file, file_bytes, end, next: Next::Missing, fill, min_free_bytes };
         stream.fill_next();
         Ok(stream)
     }
@@ -128,20 +152,24 @@ impl StreamEnd {
     /// Makes sure that so many bytes fit. May roll over to the next segment.
     ///
     /// # Errors
-    /// `DiskFull` if there is no next segment and no room for one: nothing was written, try again later.
+    /// `DiskFull` if there is no next segment and no room for one: nothing was written, try again later. After any
+    /// other the process must stop.
     pub(crate) fn reserve(&mut self, bytes: usize) -> Result<(), LedgerError> {
         debug_assert!(bytes.is_multiple_of(PAGE_BYTES), "records are whole pages");
-        if self.end.offset + bytes as u64 <= self.segments.segment_bytes {
+        if self.end.offset + bytes as u64 <= self.file_bytes {
             return Ok(());
         }
         if matches!(self.next, Next::Missing) {
             self.fill_next();
         }
-        self.file = match std::mem::replace(&mut self.next, Next::Missing) {
-            Next::Ready(file) => file,
-            Next::Filling(thread) => thread.join().unwrap_or_else(|_| Err(self.disk_full()))?,
+        let filled = match std::mem::replace(&mut self.next, Next::Missing) {
             Next::Missing => return Err(self.disk_full()),
+            Next::Filling(thread) => thread.join().unwrap_or_else(|_| Err(panicked())),
+            Next::Done(filled) => filled,
         };
+        // Nothing of the stream is in that segment yet: running out of space while filling it loses nothing.
+        self.file = filled.map_err(|error| if is_full(&error) { self.disk_full() } else { error })?;
+        self.file_bytes = self.segments.segment_bytes;
         self.end = Location { segment: self.end.segment + 1, offset: 0 };
         self.fill_next();
         Ok(())
@@ -149,6 +177,10 @@ impl StreamEnd {
 
     /// Writes in one piece at the end and makes it durable. After an error the process must stop.
     pub(crate) fn write_synced(&mut self, bytes: &[u8]) -> io::Result<Location> {
+        assert!(
+            self.end.offset + bytes.len() as u64 <= self.file_bytes,
+            "reserved, so no record spans segments"
+        );
         let start = self.end;
         self.file.write_all_at(bytes, start.offset)?;
         self.file.sync()?;
@@ -168,7 +200,7 @@ impl StreamEnd {
         let segments = self.segments.clone();
         self.next = match self.fill {
             FillAhead::Background => Next::Filling(std::thread::spawn(move || segments.prepare(number))),
-            FillAhead::Inline => segments.prepare(number).map_or(Next::Missing, Next::Ready),
+            FillAhead::Inline => Next::Done(segments.prepare(number)),
         };
     }
 
@@ -177,5 +209,24 @@ impl StreamEnd {
     }
 }
 
-/// Zeros are written in pieces of this length.
+impl Drop for StreamEnd {
+    /// Whoever opens the folder next may put records where this thread still writes zeros: wait for it.
+    fn drop(&mut self) {
+        if let Next::Filling(thread) = std::mem::replace(&mut self.next, Next::Missing) {
+            // An error concerns a segment that nobody uses yet; the next start fills it again.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn is_full(error: &LedgerError) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error, LedgerError::Disk { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+}
+
+fn panicked() -> LedgerError {
+    LedgerError::Failed { reason: "the thread that fills segments panicked".to_owned() }
+}
+
+/// Zeros are written and looked for in pieces of this length.
 const ZERO_BYTES: usize = 1024 * 1024;

@@ -1,4 +1,10 @@
 //! The link over real sockets, with real certificates and real ledgers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test says by failing what went wrong"
+)]
 
 #[path = "link/raw.rs"]
 mod raw;
@@ -20,7 +26,7 @@ use peabiru_proto::limits::MAX_FRAME_BYTES;
 use peabiru_proto::wire::{DialOutAddress, RelayAddress, link_frame::Frame, node_address::Address};
 
 use raw::{Raw, message, refusal};
-use road::{LONG, Road, forks, random, request};
+use road::{LONG, Road, forks, kept_forks, random, request};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_goes_there_and_its_answer_comes_back_and_either_side_asks() {
@@ -30,7 +36,7 @@ async fn a_message_goes_there_and_its_answer_comes_back_and_either_side_asks() {
     assert_eq!(mitic.say(&mec.site.id, "iporã").await, Ok("iporã".to_owned()));
     for (own, other) in [(&mec, &mitic), (&mitic, &mec)] {
         let peers: Vec<_> = own.link.peers().into_iter().map(|peer| peer.node).collect();
-        assert_eq!(peers, [other.site.id.clone()], "one connection serves both directions");
+        assert_eq!(peers, std::slice::from_ref(&other.site.id), "one connection serves both directions");
     }
 }
 
@@ -147,7 +153,7 @@ async fn a_ledger_that_forks_is_refused_and_a_restart_changes_nothing() {
     let fault = refusal(raw.message(&good, &payload).await);
     assert_eq!(fault.code, FaultCode::LedgerForked, "the history that was good before, too");
     let both = format!("{}--------\n{}", good.seal.checkpoint.note(), bad.seal.checkpoint.note());
-    assert_eq!(forks(mec.site.folder.path()), [both.clone()]);
+    assert_eq!(kept_forks(mec.site.folder.path()).await, std::slice::from_ref(&both));
 
     let (mec, _) = road.start_site(mec.stop().await, "ledger").await;
     let mut raw = Raw::connect(&road, &mitic, &to, mec.link.local_addr().unwrap(), 2).await;

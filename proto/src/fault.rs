@@ -73,7 +73,7 @@ macro_rules! faults {
         /// Every fault: its stable code, who can mend it, its gRPC status, what to do.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
-        pub enum FaultCode { $(#[doc = concat!("`", $code, "`: ", $hint)] $variant,)* }
+        pub enum FaultCode { $(#[doc = concat!("`", $code, "`: ``", $hint, "``")] $variant,)* }
 
         impl FaultCode {
             /// All codes, in the table's order.
@@ -203,6 +203,8 @@ faults! {
         "Correct what the message names.";
     RegistryRefused "registry.refused" Caller FAILED_PRECONDITION
         "Correct what the message names; nothing was changed.";
+    OperatorNotAllowed "operator.not_allowed" Caller PERMISSION_DENIED
+        "Call with a certificate that the registry's [[operators]] lists with this role.";
     Internal "internal" Provider INTERNAL
         "A defect of the node: see its log, and report it.";
 }

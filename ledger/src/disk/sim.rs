@@ -1,7 +1,7 @@
 //! A disk in memory that forgets what was not synced, in part, in pieces and out of order. For tests alone.
 //!
-//! A power cut keeps of each unsynced write a random choice of its 512-byte sectors, and of unsynced names a random
-//! choice. A disk made with [`SimDisk::lying`] calls a sync done without doing it: the tests must notice.
+//! A power cut keeps of each unsynced write all, nothing or a random choice of its sectors (512 bytes or 4 KiB), and of
+//! unsynced names a random choice. A disk made with [`SimDisk::lying`] calls a sync done without doing it: the tests must notice.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,6 +16,15 @@ use super::{Disk, DiskFile};
 /// A simulated disk; clones share it.
 #[derive(Clone)]
 pub struct SimDisk(Arc<Mutex<State>>);
+
+/// What can be made to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Writing to a file.
+    Write,
+    /// Syncing a file or folder.
+    Sync,
+}
 
 /// Whether a sync does what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +41,8 @@ struct State {
     names: BTreeMap<PathBuf, Arc<Mutex<Content>>>,
     /// Writes and syncs left until the power fails; none: it does not.
     power: Option<u64>,
+    /// The one that fails, how many of its kind go well before, and how it fails.
+    refused: Option<(Operation, u64, io::ErrorKind)>,
     free_bytes: u64,
     locked: Arc<()>,
 }
@@ -64,6 +75,7 @@ impl SimDisk {
             durable_names: BTreeMap::new(),
             names: BTreeMap::new(),
             power: None,
+            refused: None,
             free_bytes: u64::MAX,
             locked: Arc::new(()),
         })))
@@ -72,6 +84,12 @@ impl SimDisk {
     /// Lets the power fail after this many more writes and syncs.
     pub fn fail_power_after(&self, operations: u64) {
         self.state().power = Some(operations);
+    }
+
+    /// Lets one operation fail, after this many more of its kind. A write that fails changes nothing; what a failed
+    /// sync was to make durable is dropped, as the kernel may do.
+    pub fn refuse_after(&self, operation: Operation, others: u64, kind: io::ErrorKind) {
+        self.state().refused = Some((operation, others, kind));
     }
 
     /// Sets how much space is left.
@@ -96,6 +114,7 @@ impl SimDisk {
         state.names = survivors.clone();
         state.durable_names = survivors;
         state.power = None;
+        state.refused = None;
         state.locked = Arc::new(());
     }
 
@@ -121,7 +140,7 @@ impl SimDisk {
 }
 
 impl State {
-    fn operation(&mut self) -> io::Result<()> {
+    fn power(&mut self) -> io::Result<()> {
         match &mut self.power {
             None => Ok(()),
             Some(0) => Err(io::Error::other("the power is off")),
@@ -129,6 +148,21 @@ impl State {
                 *left -= 1;
                 Ok(())
             }
+        }
+    }
+
+    fn may(&mut self, asked: Operation) -> io::Result<()> {
+        match &mut self.refused {
+            Some((operation, 0, kind)) if *operation == asked => {
+                let kind = *kind;
+                self.refused = None;
+                Err(kind.into())
+            }
+            Some((operation, others, _)) if *operation == asked => {
+                *others -= 1;
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -143,13 +177,25 @@ impl Content {
         self.unsynced.push((offset, bytes.len()));
     }
 
-    /// Every sector of every unsynced write survives or not, on its own.
+    /// Only what was written since: pages that a failed sync dropped stay lost.
+    fn sync(&mut self) {
+        if self.durable.len() < self.current.len() {
+            self.durable.resize(self.current.len(), 0);
+        }
+        for (offset, length) in std::mem::take(&mut self.unsynced) {
+            self.durable[offset..offset + length].copy_from_slice(&self.current[offset..offset + length]);
+        }
+    }
+
     fn cut(&mut self, random: &SeededRandom) {
         for (offset, length) in std::mem::take(&mut self.unsynced) {
+            let sector_bytes = SECTOR_BYTES[usize::from(chance(random, 2))];
+            let fate = roll(random, 4);
             let mut at = offset;
             while at < offset + length {
-                let end = ((at / SECTOR_BYTES + 1) * SECTOR_BYTES).min(offset + length);
-                if chance(random, 2) {
+                let end = ((at / sector_bytes + 1) * sector_bytes).min(offset + length);
+                // All, nothing, or each sector on its own.
+                if fate == 0 || (fate > 1 && chance(random, 2)) {
                     if self.durable.len() < end {
                         self.durable.resize(end, 0);
                     }
@@ -191,7 +237,8 @@ impl Disk for SimDisk {
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.operation()?;
+        state.power()?;
+        state.may(Operation::Sync)?;
         if state.syncs == Syncs::Honest {
             let inside: Vec<_> = state
                 .names
@@ -227,7 +274,11 @@ impl DiskFile for SimFile {
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let powered = self.disk.state().operation();
+        let powered = {
+            let mut state = self.disk.state();
+            state.may(Operation::Write)?;
+            state.power()
+        };
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
         // The write during which the power fails may have reached the disk in part.
         self.content().write(bytes, offset);
@@ -239,16 +290,18 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let syncs = {
+        let (syncs, may) = {
             let mut state = self.disk.state();
-            state.operation()?;
-            state.syncs
+            state.power()?;
+            (state.syncs, state.may(Operation::Sync))
         };
+        if let Err(error) = may {
+            // Clean pages that never reached the disk: they are read until the power is cut.
+            self.content().unsynced.clear();
+            return Err(error);
+        }
         if syncs == Syncs::Honest {
-            let mut content = self.content();
-            let current = content.current.clone();
-            content.durable = current;
-            content.unsynced.clear();
+            self.content().sync();
         }
         Ok(())
     }
@@ -313,9 +366,13 @@ impl DiskFile for SlowFile {
 }
 
 fn chance(random: &SeededRandom, one_in: u8) -> bool {
-    let mut byte = [0];
-    random.fill(&mut byte);
-    byte[0] % one_in == 0
+    roll(random, one_in) == 0
 }
 
-const SECTOR_BYTES: usize = 512;
+fn roll(random: &SeededRandom, below: u8) -> u8 {
+    let mut byte = [0];
+    random.fill(&mut byte);
+    byte[0] % below
+}
+
+const SECTOR_BYTES: [usize; 2] = [512, 4096];

@@ -391,8 +391,20 @@ pub(crate) fn random() -> Arc<dyn Random> {
     Arc::new(SystemRandom::default())
 }
 
-/// The files of forks that a node keeps.
+/// The files of forks that a node keeps now.
 pub(crate) fn forks(folder: &Path) -> Vec<String> {
-    let files = std::fs::read_dir(folder.join("forks")).unwrap();
-    files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect()
+    let files = std::fs::read_dir(folder.join("forks")).unwrap().map(|file| file.unwrap().path());
+    let whole = files.filter(|path| path.extension().is_some_and(|extension| extension == "txt"));
+    whole.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
+/// The same, once there is one: a ledger is refused at once, and its file is synced right after.
+pub(crate) async fn kept_forks(folder: &Path) -> Vec<String> {
+    let kept = async {
+        while forks(folder).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        forks(folder)
+    };
+    tokio::time::timeout(LONG, kept).await.expect("a fork is kept")
 }

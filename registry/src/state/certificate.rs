@@ -16,7 +16,9 @@ pub(super) enum Holder {
 
 impl Parsed {
     pub(super) fn from_der(der: &[u8]) -> Result<Self, String> {
-        Certificate::from_der(der).map(Self).map_err(|error| format!("it is no X.509 certificate in DER: {error}"))
+        Certificate::from_der(der)
+            .map(Self)
+            .map_err(|error| format!("it is no X.509 certificate in DER: {error}"))
     }
 
     /// The public key's bytes, to see where a key is used twice.

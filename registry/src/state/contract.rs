@@ -53,7 +53,8 @@ impl State {
             let shown = broken.iter().take(CHANGES_SHOWN_MAX).cloned().collect::<Vec<_>>().join("; ");
             let rest = broken.len().saturating_sub(CHANGES_SHOWN_MAX);
             let more = if rest > 0 { format!("; and {rest} more") } else { String::new() };
-            Kind::Incompatible.because(format!("{service} breaks what version {version} promises: {shown}{more}"))
+            Kind::Incompatible
+                .because(format!("{service} breaks what version {version} promises: {shown}{more}"))
         })
     }
 

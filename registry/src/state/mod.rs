@@ -10,8 +10,6 @@ pub mod limits;
 mod member;
 mod node;
 mod refusal;
-#[cfg(test)]
-pub(crate) mod tests;
 mod trust;
 
 use std::collections::BTreeMap;
@@ -200,7 +198,7 @@ impl State {
             Event::SubsystemAdded(event) => self.subsystem_added(event),
             Event::NodeAdded(event) => self.node_added(event),
             Event::NodeAddressesSet(event) => self.node_addresses_set(event),
-            Event::NodeCertificateAdded(event) => self.node_certificate_added(event),
+            Event::NodeCertificateAdded(event) => self.node_certificate_added(&event),
             Event::NodeCertificateRemoved(event) => self.node_certificate_removed(&event),
             Event::LedgerAdded(event) => self.ledger_added(event),
             Event::AuthorityAdded(event) => self.authority_added(event),
@@ -236,7 +234,8 @@ impl State {
             return Ok(());
         }
         let instance = &self.instance;
-        Err(Kind::OtherInstance.because(format!("{what} is of instance {found}, this registry is {instance}'s")))
+        Err(Kind::OtherInstance
+            .because(format!("{what} is of instance {found}, this registry is {instance}'s")))
     }
 }
 
@@ -244,7 +243,9 @@ impl State {
 fn check_name(name: &str) -> Result<(), Refusal> {
     let chars = name.chars().count();
     if chars > NAME_CHARS_MAX {
-        return Err(Kind::Limit.because(format!("the name has {chars} characters, {NAME_CHARS_MAX} are allowed")));
+        return Err(
+            Kind::Limit.because(format!("the name has {chars} characters, {NAME_CHARS_MAX} are allowed"))
+        );
     }
     if name.trim().is_empty() {
         return Err(Kind::Invalid.because("the name for people is empty".to_owned()));

@@ -109,7 +109,8 @@ impl State {
         let epoch = Epoch::new(record.epoch).expect("it equals `next`, which is at least 1");
         let expected = Origin::of_ledger(&self.domain, member, node, epoch);
         if *origin != expected {
-            let message = format!("the ledger of {member} at {node}, epoch {epoch}, is {expected}, not {origin}");
+            let message =
+                format!("the ledger of {member} at {node}, epoch {epoch}, is {expected}, not {origin}");
             return Err(Kind::Origin.because(message));
         }
         if known.ledgers.len() >= LEDGERS_MAX {
@@ -140,7 +141,8 @@ impl State {
     }
 
     fn check_certificate(&self, node: &NodeId, certificate: &[u8], now: Timestamp) -> Result<(), Refusal> {
-        let refuse = |error| Kind::Certificate.because(format!("authentication certificate of {node}: {error}"));
+        let refuse =
+            |error| Kind::Certificate.because(format!("authentication certificate of {node}: {error}"));
         let sha256 = Digest::of(certificate);
         if let Some(other) = self.certificates.get(&sha256) {
             let message = format!("the certificate {sha256} is registered for {other} already");
@@ -193,7 +195,10 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn node_certificate_added(&mut self, event: wire::NodeCertificateAdded) -> Result<(), String> {
+    pub(super) fn node_certificate_added(
+        &mut self,
+        event: &wire::NodeCertificateAdded,
+    ) -> Result<(), String> {
         let (id, node) = self.stored_node(&event.node)?;
         node.certificates.push(event.certificate.clone());
         self.claim(&id, &event.certificate)
@@ -262,14 +267,16 @@ fn check_host(host: &str, port: u16) -> Result<(), Refusal> {
     };
     let dialable = host.parse::<std::net::IpAddr>().is_ok() || name(host);
     if port == 0 || host.is_empty() || host.len() > HOST_BYTES_MAX || !dialable {
-        let message = format!("`{host}` port {port} is no address: a DNS name or IP address, and a port from 1");
+        let message =
+            format!("`{host}` port {port} is no address: a DNS name or IP address, and a port from 1");
         return Err(Kind::Address.because(message));
     }
     Ok(())
 }
 
 fn too_many_certificates(node: &NodeId) -> Refusal {
-    let message =
-        format!("a node has at most {CERTIFICATES_MAX} authentication certificates: remove one of {node} first");
+    let message = format!(
+        "a node has at most {CERTIFICATES_MAX} authentication certificates: remove one of {node} first"
+    );
     Kind::Limit.because(message)
 }

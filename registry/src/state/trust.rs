@@ -21,7 +21,8 @@ impl State {
         purposes.sort_unstable();
         purposes.dedup();
         if purposes.is_empty() || purposes.contains(&KeyPurpose::Unspecified) {
-            let message = "name what the authority is trusted for: authentication, sealing or operator".to_owned();
+            let message =
+                "name what the authority is trusted for: authentication, sealing or operator".to_owned();
             return Err(Kind::Authority.because(message));
         }
         check_authority(&certificate, now)?;
@@ -59,7 +60,8 @@ impl State {
     /// DER of the authorities trusted for a purpose.
     #[must_use]
     pub fn trusted(&self, purpose: KeyPurpose) -> Vec<Bytes> {
-        let for_purpose = self.authorities.iter().filter(|(_, authority)| authority.purposes.contains(&purpose));
+        let for_purpose =
+            self.authorities.iter().filter(|(_, authority)| authority.purposes.contains(&purpose));
         for_purpose.map(|(certificate, _)| certificate.clone()).collect()
     }
 }
@@ -71,9 +73,11 @@ fn check_authority(certificate: &Bytes, now: Timestamp) -> Result<(), Refusal> {
     }
     // Judged as if it were an end entity's, which an authority's never is: what is wrong before that is named.
     match chain::verify(certificate, &[certificate], KeyPurpose::Sealing, now) {
-        Err(error @ (CertsError::Expired { .. } | CertsError::NotYetValid { .. } | CertsError::Malformed { .. })) => {
-            Err(refuse(error.to_string()))
-        }
+        Err(
+            error @ (CertsError::Expired { .. }
+            | CertsError::NotYetValid { .. }
+            | CertsError::Malformed { .. }),
+        ) => Err(refuse(error.to_string())),
         _ => Ok(()),
     }
 }

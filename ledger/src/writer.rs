@@ -1,0 +1,167 @@
+//! The thread that writes for all ledgers of a node: gathers, writes once, syncs once, signs, releases.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+
+use tokio::sync::oneshot;
+
+use crate::LedgerError;
+use crate::committer::{BATCH_ENTRIES_MAX, Committer, Group};
+use crate::durable::Durable;
+use crate::ledger::Inner;
+use crate::seal::SealedEntry;
+use crate::segment::StreamEnd;
+
+/// Nobody waits for a queued entry.
+pub(crate) type Reply = Option<oneshot::Sender<Result<Vec<SealedEntry>, LedgerError>>>;
+
+/// What the writer is asked.
+pub(crate) enum Command {
+    Append(Group<Reply>),
+    Close(oneshot::Sender<()>),
+}
+
+/// Most bytes of one group, and about those of a batch: with headers, padding and notes it still fits a segment.
+pub(crate) fn batch_bytes_max(segment_bytes: u64) -> usize {
+    usize::try_from(segment_bytes / 2).unwrap_or(usize::MAX).min(BATCH_BYTES_MAX)
+}
+
+/// Dropped from the top: the folder's lock, in `inner`, is held until nothing is written any more.
+pub(crate) struct Writer {
+    pub(crate) stream: StreamEnd,
+    pub(crate) committer: Committer<Reply>,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) inner: Arc<Inner>,
+}
+
+impl Writer {
+    pub(crate) fn run(mut self) {
+        while let Ok(first) = self.commands.recv() {
+            let closing = self.gather(first);
+            if !self.commit_all() {
+                return;
+            }
+            if let Some(done) = closing {
+                self.write_closing();
+                // Whoever closes may have gone.
+                let _ = done.send(());
+                return;
+            }
+        }
+    }
+
+    /// Everything that came while the last batch was synced. No timer.
+    fn gather(&mut self, first: Command) -> Option<oneshot::Sender<()>> {
+        let mut entries = 0;
+        let mut command = first;
+        loop {
+            match command {
+                Command::Append(group) => {
+                    entries += group.items.len();
+                    self.committer.offer(group);
+                }
+                Command::Close(done) => return Some(done),
+            }
+            if entries >= BATCH_ENTRIES_MAX {
+                return None;
+            }
+            match self.commands.try_recv() {
+                Ok(next) => command = next,
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Whether the writer may go on.
+    fn commit_all(&mut self) -> bool {
+        while let Some(batch) = self.committer.poll_write(batch_bytes_max(self.inner.segments.segment_bytes))
+        {
+            // Somebody else's write or sync may have failed.
+            if let Some(reason) = self.inner.failure() {
+                self.fail(&reason);
+                return false;
+            }
+            match self.stream.reserve(batch.bytes.len()) {
+                Ok(()) => self.inner.disk_full.store(false, Ordering::Relaxed),
+                Err(LedgerError::DiskFull { min_free_bytes }) => {
+                    self.put_back(min_free_bytes);
+                    return true;
+                }
+                Err(error) => {
+                    self.fail(&error.to_string());
+                    return false;
+                }
+            }
+            match self.stream.write_synced(&batch.bytes) {
+                // Crash here: the batch is on disk, unsigned. Recovery finds it whole and derives the same heads.
+                Ok(_) => self.release(Durable::after_sync()),
+                Err(error) => {
+                    self.fail(&format!("writing or syncing the segment failed: {error}"));
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn release(&mut self, durable: Durable) {
+        let hashes = self.inner.hashes.clone();
+        let released = self.committer.handle_synced(durable, &|number| Box::new(hashes[number].clone()));
+        let counters = &self.inner.counters;
+        counters.commits.fetch_add(1, Ordering::Relaxed);
+        counters.syncs.fetch_add(1, Ordering::Relaxed);
+        counters.signatures.fetch_add(released.signatures, Ordering::Relaxed);
+        for group in released.groups {
+            counters.entries.fetch_add(group.sealed.len() as u64, Ordering::Relaxed);
+            if let Some(reply) = group.reply {
+                // Whoever asked may have gone; the entry stays.
+                let _ = reply.send(Ok(group.sealed));
+            }
+        }
+        for (number, completed) in released.hashes {
+            self.inner.hashes[number].write(&completed);
+        }
+        if let Some(index) = &self.inner.index {
+            index.advance(self.committer.next_sequence());
+        }
+    }
+
+    /// Who waits is told; what was queued was accepted, and is kept until there is room.
+    fn put_back(&mut self, min_free_bytes: u64) {
+        self.inner.disk_full.store(true, Ordering::Relaxed);
+        for reply in self.committer.put_back(Option::is_none).into_iter().flatten() {
+            let _ = reply.send(Err(LedgerError::DiskFull { min_free_bytes }));
+        }
+    }
+
+    fn fail(&mut self, reason: &str) {
+        self.inner.fail(reason);
+        for reply in self.committer.put_back(|_| false).into_iter().flatten() {
+            let _ = reply.send(Err(LedgerError::Failed { reason: reason.to_owned() }));
+        }
+    }
+
+    fn write_closing(&mut self) {
+        let left = self.committer.waiting();
+        if left > 0 {
+            tracing::error!(left, "queued entries are lost: the disk was full to the end");
+        }
+        let batch = self.committer.closing();
+        let written = self.stream.reserve(batch.bytes.len()).map_err(|error| error.to_string());
+        let written =
+            written.and_then(|()| self.stream.write_synced(&batch.bytes).map_err(|error| error.to_string()));
+        match written {
+            Ok(_) => {
+                if let Some(index) = &self.inner.index {
+                    index.advance(self.committer.next_sequence());
+                }
+            }
+            // The next start recovers as after a crash: nothing is lost.
+            Err(error) => tracing::warn!(error, "no closing record was written"),
+        }
+    }
+}
+
+/// Most bytes of one commit.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -1,0 +1,262 @@
+//! The registry's one file, `registry.toml`. Every key:
+//!
+//! ```toml
+#![doc = include_str!("registry.toml")]
+//! ```
+//!
+//! Unknown keys are refused; a mistake is named with its line. Paths are relative to the file.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use peabiru_proto::hash::Digest;
+use peabiru_proto::id::InstanceId;
+use peabiru_proto::limits::MAX_SNAPSHOT_VALIDITY;
+use peabiru_proto::origin::Domain;
+use serde::Deserialize;
+
+use crate::RegistryError;
+
+/// The whole file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Who it is and where it listens.
+    pub registry: RegistrySection,
+    /// Files of keys and certificates.
+    pub keys: KeysSection,
+    /// How snapshots are made.
+    #[serde(default)]
+    pub snapshot: SnapshotSection,
+    /// What the first start puts into the ledger.
+    #[serde(default)]
+    pub bootstrap: BootstrapSection,
+    /// Who may use the admin API.
+    pub operators: Operators,
+}
+
+/// `[registry]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistrySection {
+    /// The instance.
+    pub instance: InstanceId,
+    /// First part of every origin.
+    pub domain: Domain,
+    /// Where the ledger is kept.
+    pub folder: PathBuf,
+    /// Admin API, mutual TLS.
+    pub listen_admin: SocketAddr,
+    /// Snapshots and parts, for whoever asks.
+    pub listen_distribution: SocketAddr,
+}
+
+/// `[keys]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeysSection {
+    /// Signs snapshots.
+    pub snapshot_key: PathBuf,
+    /// Seals the ledger.
+    pub sealing_key: PathBuf,
+    /// The roots' word for both.
+    pub delegation: PathBuf,
+    /// TLS of both services.
+    pub tls_key: PathBuf,
+    /// Its certificate.
+    pub tls_certificate: PathBuf,
+}
+
+/// `[snapshot]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotSection {
+    #[serde(default)]
+    valid_seconds: Validity,
+}
+
+/// `[bootstrap]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootstrapSection {
+    /// Certificate files of authorities that are trusted from the first start on, for every purpose.
+    #[serde(default)]
+    pub authorities: Vec<PathBuf>,
+}
+
+/// `[[operators]]`: at least one, each certificate once.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "Vec<Operator>")]
+pub struct Operators(Vec<Operator>);
+
+/// One of `[[operators]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operator {
+    /// For the log.
+    pub name: String,
+    /// SHA-256 of the DER of the TLS certificate.
+    #[serde(deserialize_with = "digest")]
+    pub certificate_sha256: Digest,
+    /// What they may do.
+    pub roles: BTreeSet<Role>,
+}
+
+/// What an operator may do; `api::roles` says which calls that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Members, subsystems, nodes, ledgers.
+    RegistrationOfficer,
+    /// Trusted authorities, withdrawal of certificates.
+    SecurityOfficer,
+    /// Contracts.
+    ServiceAdministrator,
+    /// Reads everything, changes nothing.
+    Auditor,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "u64")]
+struct Validity(Duration);
+
+impl Config {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// `File`, or `Config` with the line.
+    pub fn read(path: &Path) -> Result<Self, RegistryError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| RegistryError::File { path: path.to_owned(), source })?;
+        let failed = |error: toml::de::Error| RegistryError::Config {
+            path: path.to_owned(),
+            reason: error.to_string().trim_end().to_owned(),
+        };
+        let config: Self = toml::from_str(&text).map_err(failed)?;
+        Ok(config.relative_to(path.parent().unwrap_or(Path::new(""))))
+    }
+
+    fn relative_to(mut self, folder: &Path) -> Self {
+        let keys = &mut self.keys;
+        let paths = [
+            &mut self.registry.folder,
+            &mut keys.snapshot_key,
+            &mut keys.sealing_key,
+            &mut keys.delegation,
+            &mut keys.tls_key,
+            &mut keys.tls_certificate,
+        ];
+        for path in paths.into_iter().chain(&mut self.bootstrap.authorities) {
+            *path = folder.join(&*path);
+        }
+        self
+    }
+}
+
+impl SnapshotSection {
+    /// How long a snapshot works without the registry.
+    #[must_use]
+    pub fn validity(&self) -> Duration {
+        self.valid_seconds.0
+    }
+}
+
+impl Operators {
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Operator> {
+        self.0.iter()
+    }
+}
+
+impl TryFrom<Vec<Operator>> for Operators {
+    type Error = String;
+
+    fn try_from(operators: Vec<Operator>) -> Result<Self, String> {
+        if operators.is_empty() {
+            return Err("nobody could administer this registry: name an operator".to_owned());
+        }
+        let mut seen = BTreeSet::new();
+        match operators.iter().find(|operator| !seen.insert(operator.certificate_sha256)) {
+            Some(twice) => Err(format!("the certificate of operator `{}` is listed twice", twice.name)),
+            None => Ok(Self(operators)),
+        }
+    }
+}
+
+impl Default for Validity {
+    fn default() -> Self {
+        Self(MAX_SNAPSHOT_VALIDITY)
+    }
+}
+
+impl TryFrom<u64> for Validity {
+    type Error = String;
+
+    fn try_from(seconds: u64) -> Result<Self, String> {
+        let validity = Duration::from_secs(seconds);
+        if (VALIDITY_MIN..=MAX_SNAPSHOT_VALIDITY).contains(&validity) {
+            return Ok(Self(validity));
+        }
+        let (min, max) = (VALIDITY_MIN.as_secs(), MAX_SNAPSHOT_VALIDITY.as_secs());
+        Err(format!("a snapshot is valid for {min} to {max} seconds"))
+    }
+}
+
+fn digest<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+/// A snapshot that ends sooner would end while nodes fetch it.
+const VALIDITY_MIN: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("registry.toml");
+
+    fn read(text: &str) -> Result<Config, RegistryError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("registry.toml");
+        fs::write(&path, text).unwrap();
+        Config::read(&path).map(|config| config.relative_to(folder.path()))
+    }
+
+    #[test]
+    fn the_documented_file_is_a_valid_one() {
+        let config = read(EXAMPLE).unwrap();
+        assert_eq!(config.snapshot.validity(), MAX_SNAPSHOT_VALIDITY);
+        assert!(config.keys.snapshot_key.is_absolute(), "relative to the file");
+        assert_eq!(config.operators.iter().count(), 1);
+    }
+
+    #[test]
+    fn mistakes_are_named_by_their_line() {
+        let cases = [
+            ("listen_admin = ", "listen_admins = ", "unknown field `listen_admins`"),
+            ("instance = \"PY\"", "instance = \"P Y\"", "no instance identifier"),
+            ("valid_seconds = 259200", "valid_seconds = 259201", "60 to 259200 seconds"),
+            ("\"auditor\"", "\"autidor\"", "unknown variant `autidor`"),
+            ("127.0.0.1:5601", "127.0.0.1", "invalid socket address"),
+            ("certificate_sha256 = \"00", "certificate_sha256 = \"0g", "SHA-256 digest"),
+        ];
+        for (from, to, expected) in cases {
+            assert!(EXAMPLE.contains(from), "{from}");
+            let line = EXAMPLE.lines().position(|line| line.contains(from)).unwrap() + 1;
+            let error = read(&EXAMPLE.replacen(from, to, 1)).unwrap_err();
+            let text = error.to_string();
+            assert_eq!(error.code(), "registry.config");
+            assert!(text.contains(expected) && text.contains(&format!("line {line}")), "line {line}: {text}");
+        }
+    }
+
+    #[test]
+    fn an_operator_is_listed_once() {
+        let at = EXAMPLE.find("[[operators]]").unwrap();
+        let twice = format!("{EXAMPLE}\n{}", &EXAMPLE[at..]);
+        assert!(read(&twice).unwrap_err().to_string().contains("listed twice"));
+    }
+}

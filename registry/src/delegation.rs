@@ -1,0 +1,126 @@
+//! The delegation: the roots' word that this snapshot key and this ledger are the registry's.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use peabiru_certs::SecretKey;
+use peabiru_ledger::snapshot::sign_delegation;
+use peabiru_proto::id::InstanceId;
+use peabiru_proto::limits::MAX_DELEGATION_VALIDITY;
+use peabiru_proto::origin::Origin;
+use peabiru_proto::time::Timestamp;
+use peabiru_proto::wire;
+use prost::Message as _;
+
+use crate::RegistryError;
+
+/// As read from its file. Whether enough roots signed it, nodes judge by their configuration anchor.
+#[derive(Debug, Clone)]
+pub struct Delegation {
+    path: PathBuf,
+    signed: wire::SignedDelegation,
+    inner: wire::Delegation,
+}
+
+impl Delegation {
+    /// Reads the file that `sign` made.
+    ///
+    /// # Errors
+    /// `File`, `Delegation`.
+    pub fn read(path: &Path) -> Result<Self, RegistryError> {
+        let bytes =
+            std::fs::read(path).map_err(|source| RegistryError::File { path: path.to_owned(), source })?;
+        let failed = |error: prost::DecodeError| RegistryError::Delegation {
+            path: path.to_owned(),
+            reason: format!("it is no signed delegation: {error}"),
+        };
+        let signed = wire::SignedDelegation::decode(bytes.as_slice()).map_err(failed)?;
+        let inner = wire::Delegation::decode(signed.delegation.clone()).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), signed, inner })
+    }
+
+    /// Lets roots name a registry's keys, for as long as is allowed. Gives the file's bytes.
+    ///
+    /// # Errors
+    /// `Certs` if a key is not Ed25519.
+    pub fn sign(
+        instance: &InstanceId,
+        origin: &Origin,
+        snapshot_key: &SecretKey,
+        sealing_key: &SecretKey,
+        roots: &[SecretKey],
+        now: Timestamp,
+    ) -> Result<Vec<u8>, RegistryError> {
+        let public = |key: &SecretKey| {
+            let wrong = peabiru_certs::CertsError::WrongUse("snapshot and sealing keys are Ed25519");
+            key.ed25519_public_key().map(|key| Bytes::copy_from_slice(&key)).ok_or(wrong)
+        };
+        // Clocks differ a little: valid from a few minutes ago.
+        let not_before = now.minus(CLOCKS_DIFFER);
+        let delegation = wire::Delegation {
+            instance: instance.to_string(),
+            not_before_ms: not_before.as_ms(),
+            expires_at_ms: not_before.plus(MAX_DELEGATION_VALIDITY).as_ms(),
+            snapshot_key: public(snapshot_key)?,
+            registry_origin: origin.to_string(),
+            registry_key: public(sealing_key)?,
+        };
+        Ok(sign_delegation(&delegation, roots).encode_to_vec())
+    }
+
+    /// Whether it names these keys.
+    ///
+    /// # Errors
+    /// `Delegation` says what it names instead.
+    pub fn fits(
+        &self,
+        instance: &InstanceId,
+        origin: &Origin,
+        snapshot_key: &SecretKey,
+        sealing_key: &SecretKey,
+    ) -> Result<(), RegistryError> {
+        let failed = |reason: String| RegistryError::Delegation { path: self.path.clone(), reason };
+        let public = |key: &SecretKey| key.ed25519_public_key().map(|key| key.to_vec()).unwrap_or_default();
+        if self.inner.instance != instance.as_str() {
+            return Err(failed(format!("it is for instance {}, not {instance}", self.inner.instance)));
+        }
+        if self.inner.registry_origin != origin.as_str() {
+            return Err(failed(format!("it names the ledger {}, not {origin}", self.inner.registry_origin)));
+        }
+        if self.inner.snapshot_key != public(snapshot_key) {
+            return Err(failed("it names another snapshot key than keys.snapshot_key".to_owned()));
+        }
+        if self.inner.registry_key != public(sealing_key) {
+            return Err(failed("it names another sealing key than keys.sealing_key".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// A validity that does not outlive the delegation.
+    ///
+    /// # Errors
+    /// `DelegationExpired`: nodes would believe no snapshot.
+    pub fn cut(&self, validity: Duration, now: Timestamp) -> Result<Duration, RegistryError> {
+        let expired_at = Timestamp::from_ms(self.inner.expires_at_ms);
+        let left = expired_at.since(now);
+        if left.is_zero() {
+            return Err(RegistryError::DelegationExpired { expired_at });
+        }
+        if left < RENEW_BEFORE {
+            tracing::warn!(%expired_at, "the delegation by the roots ends soon: have the roots sign a new one");
+        }
+        Ok(validity.min(left))
+    }
+
+    /// With the roots' signatures.
+    #[must_use]
+    pub fn signed(&self) -> &wire::SignedDelegation {
+        &self.signed
+    }
+}
+
+/// How far back a delegation begins.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(300);
+/// How long before its end the log begins to warn.
+const RENEW_BEFORE: Duration = Duration::from_secs(14 * 24 * 3600);
