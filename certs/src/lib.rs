@@ -8,6 +8,7 @@ pub mod error;
 pub mod key;
 pub mod passphrase;
 pub mod peer;
+pub mod pem;
 pub mod pilot_ca;
 pub mod profile;
 pub mod request;

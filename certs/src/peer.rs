@@ -151,6 +151,21 @@ pub fn pinning_client(server: Digest, identity: Option<&TlsIdentity>) -> Result<
     Ok(config)
 }
 
+/// A client of an agency's own service, whose certificate comes from one of these authorities (DER).
+///
+/// # Errors
+/// `Tls` if one of them is no certificate.
+pub fn service_client(authorities: &[Bytes]) -> Result<ClientConfig, CertsError> {
+    let mut roots = rustls::RootCertStore::empty();
+    for authority in authorities {
+        roots.add(CertificateDer::from(authority.to_vec()))?;
+    }
+    let builder = ClientConfig::builder_with_provider(door_provider()).with_protocol_versions(TLS13)?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
+}
+
 /// Whom a pinning server lets in.
 #[derive(Debug, Clone)]
 pub enum Clients {

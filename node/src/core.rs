@@ -1,7 +1,7 @@
 //! What every exchange needs on this node: its ledgers, its clock, its view of the world.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -45,7 +45,7 @@ pub struct Core {
     /// What the hosted members allow.
     pub grants: ArcSwap<Grants>,
     /// One revision at a time.
-    grant_turn: Mutex<()>,
+    grant_turn: tokio::sync::Mutex<()>,
 }
 
 impl Core {
@@ -68,7 +68,7 @@ impl Core {
             ledgers,
             guard,
             grants: ArcSwap::from_pointee(grants),
-            grant_turn: Mutex::new(()),
+            grant_turn: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -146,12 +146,9 @@ impl Core {
     /// What is wrong with it and what to do, or that the ledger does not take it.
     pub async fn put_grant(&self, mut grant: Grant) -> Result<Grant, Fault> {
         let member = grant.service.member();
-        let revision = {
-            let _turn = self.grant_turn();
-            let grants = self.grants.load();
-            grants.find(&member, &grant.id).map_or(1, |before| before.revision.saturating_add(1))
-        };
-        grant.revision = revision;
+        let _turn = self.grant_turn.lock().await;
+        let before = self.grants.load().find(&member, &grant.id).map_or(0, |before| before.revision);
+        grant.revision = before.saturating_add(1);
         if grant.state == GrantState::Active {
             check_grant(&grant, &*self.conf(Place::ProviderNode)?, self.clock.now())?;
         }
@@ -208,10 +205,6 @@ impl Core {
         let entry =
             self.entry(ledger, exchange, self.globalconf.newest().as_deref(), &Body::Notice(notice))?;
         Ok(Append { entry, payload: Some(payload), foreign: None })
-    }
-
-    fn grant_turn(&self) -> MutexGuard<'_, ()> {
-        self.grant_turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -21,7 +21,7 @@ use peabiru_proto::hash::LeafHash;
 use peabiru_proto::id::{NodeId, ServiceId, SubsystemId};
 use peabiru_proto::policy::Purpose;
 use peabiru_proto::time::Timestamp;
-use peabiru_proto::wire::{Context, HeldEntry};
+use peabiru_proto::wire::{self, Context, HeldEntry};
 
 /// A future that a part of the node hands out behind a trait.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
@@ -150,7 +150,36 @@ pub trait Inbound: Send + Sync + 'static {
     /// A sealed message arrived on a stream of its own.
     fn message(&self, arrived: Arrived) -> BoxFuture<Reply>;
     /// A counterparty asks for what this node holds about an exchange.
-    fn fetch(&self, peer: NodeId, wanted: Wanted) -> BoxFuture<Vec<HeldEntry>>;
+    fn fetch(&self, peer: NodeId, wanted: Wanted) -> BoxFuture<Vec<Held>>;
+}
+
+/// An entry that a node holds, with a seal and what is kept of its payload.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// Entry and seal.
+    pub sealed: SealedEntry,
+    /// Absent if it has none, or if it was erased.
+    pub payload: Option<SealedPayload>,
+}
+
+impl Held {
+    /// The message that travels, and that evidence is made of.
+    #[must_use]
+    pub fn to_proto(&self) -> HeldEntry {
+        let SealedEntry { entry, seal } = &self.sealed;
+        let payload = self.payload.as_ref().map(|payload| wire::SealedPayload {
+            key: Bytes::copy_from_slice(payload.secrets().key()),
+            salt: Bytes::copy_from_slice(payload.secrets().salt()),
+            chunks: payload.chunks().to_vec(),
+        });
+        HeldEntry {
+            entry: entry.bytes().clone(),
+            index: seal.position.index(),
+            inclusion: seal.proof.to_bytes().into(),
+            checkpoint: Bytes::copy_from_slice(seal.checkpoint.note().as_bytes()),
+            payload,
+        }
+    }
 }
 
 /// Names an exchange to a counterparty.

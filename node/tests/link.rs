@@ -14,19 +14,19 @@ mod road;
 use std::sync::Arc;
 use std::time::Duration;
 
+use peabiru_ledger::payload::Direction;
 use peabiru_ledger::position::TreeSize;
 use peabiru_ledger::proof::ConsistencyProof;
 use peabiru_node::exchange::{LinkAnswer, Wanted};
 use peabiru_node::link::heads::Heads;
 use peabiru_node::link::hello::Hello;
-use peabiru_proto::entry::ExchangeId;
 use peabiru_proto::fault::{Fault, FaultCode};
 use peabiru_proto::hash::LeafHash;
 use peabiru_proto::limits::MAX_FRAME_BYTES;
 use peabiru_proto::wire::{DialOutAddress, RelayAddress, link_frame::Frame, node_address::Address};
 
 use raw::{Raw, message, refusal};
-use road::{LONG, Road, forks, kept_forks, random, request};
+use road::{LONG, Road, forks, kept_forks, open, request};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_goes_there_and_its_answer_comes_back_and_either_side_asks() {
@@ -81,14 +81,23 @@ async fn a_refusal_says_that_the_message_was_not_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_counterparty_fetches_evidence() {
+async fn a_counterparty_fetches_an_answer_that_it_missed() {
     let road = Road::of(&["MEC", "MITIC"]);
     let ((mec, _), (mitic, _)) = (road.start("MEC").await, road.start("MITIC").await);
-    let wanted =
-        Wanted { exchange: ExchangeId::new(&*random()), request_leaf: LeafHash::from_bytes([1; 32]) };
+    let LinkAnswer::Arrived(first) = mec.ask(&mitic.site.id, "what was said").await.unwrap() else {
+        panic!("refused")
+    };
+    mec.say(&mitic.site.id, "something else").await.unwrap();
+    let wanted = Wanted { exchange: first.entry.exchange(), request_leaf: LeafHash::from_bytes([1; 32]) };
     let held = mec.link.fetch(&mitic.site.id, wanted, LONG).await.unwrap();
-    let said = format!("{} of {}", wanted.exchange, mec.site.id);
-    assert_eq!((held.len(), held[0].index, held[0].entry.as_ref()), (1, 7, said.as_bytes()));
+    let [held] = <[_; 1]>::try_from(held).unwrap();
+    let again = mec.link.arrived(&mitic.site.id, held).await.unwrap();
+    assert_eq!(again.entry, first.entry);
+    assert!(
+        again.checkpoint.size() > first.checkpoint.size(),
+        "under the newest head, which is on its chain"
+    );
+    assert_eq!(open(&again, Direction::Answer), "what was said");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use peabiru_certs::key::Algorithm;
+use peabiru_certs::pem::write_certificate;
 use peabiru_certs::pilot_ca::PilotCa;
 use peabiru_certs::profile::Subject;
 use peabiru_certs::{Passphrase, SecretKey};
@@ -25,7 +26,7 @@ use peabiru_proto::time::Timestamp;
 
 use crate::RegistryError;
 use crate::delegation::Delegation;
-use crate::file::{write_certificate, write_new};
+use crate::file::write_new;
 
 /// What is to be made.
 #[derive(Debug, Clone)]

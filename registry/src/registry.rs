@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use peabiru_certs::pem::read_certificate;
 use peabiru_certs::{Passphrase, SecretKey};
 use peabiru_ledger::checkpoint::SealingKey;
 use peabiru_proto::hash::{ContractDigest, Digest};
@@ -20,7 +21,6 @@ use tokio::sync::{Mutex, watch};
 use crate::RegistryError;
 use crate::config::Config;
 use crate::delegation::Delegation;
-use crate::file::read_certificate;
 use crate::publish::{Edition, Parts, Published, Shelf};
 use crate::state::{Command, Event, State};
 use crate::store::ledger::{Fact, History, Replayed};

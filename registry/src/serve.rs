@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peabiru_certs::peer::{Clients, TlsIdentity, WithoutCertificate, pinning_server};
+use peabiru_certs::pem::read_certificate;
 use peabiru_certs::{Passphrase, PassphraseSource, SecretKey};
 use peabiru_proto::random::{Random, SystemRandom};
 use peabiru_proto::time::{Clock, SystemClock};
@@ -24,7 +25,6 @@ use crate::api::admin::Admin;
 use crate::api::distribution::Distribution;
 use crate::api::roles::Roster;
 use crate::config::Config;
-use crate::file::read_certificate;
 use crate::registry::Registry;
 use crate::state::limits::DOCUMENT_BYTES_MAX;
 

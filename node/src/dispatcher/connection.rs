@@ -1,65 +1,57 @@
 //! One HTTP/2 connection to a service, made when needed and again after it broke.
 
 use std::path::PathBuf;
-use std::str::FromStr;
+use std::sync::Arc;
 
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Mutex;
+use tokio_rustls::TlsConnector;
 
 use crate::door::body::WholeBody;
 
 /// Where a service listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Endpoint {
-    /// `http://host:port`, in clear.
+    /// In clear: on this machine only.
     Tcp {
         /// Host and port.
         authority: String,
     },
-    /// `unix:/path`.
+    /// With TLS.
+    Tls {
+        /// Host and port.
+        authority: String,
+        /// Of the host, as its certificate must have it.
+        name: ServerName<'static>,
+        /// Whose certificates are taken.
+        config: Arc<ClientConfig>,
+    },
+    /// A socket on this machine.
     Unix {
         /// Of the socket.
         path: PathBuf,
     },
 }
 
-/// A text is no endpoint.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no service's url: write http://HOST:PORT or unix:/PATH")]
-pub struct InvalidEndpoint(String);
-
-impl FromStr for Endpoint {
-    type Err = InvalidEndpoint;
-
-    fn from_str(text: &str) -> Result<Self, InvalidEndpoint> {
-        let refuse = || InvalidEndpoint(text.to_owned());
-        if let Some(path) = text.strip_prefix("unix:") {
-            return if path.starts_with('/') { Ok(Self::Unix { path: path.into() }) } else { Err(refuse()) };
-        }
-        let uri: Uri = text.parse().map_err(|_| refuse())?;
-        let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
-        let authority = uri.authority().filter(|authority| authority.port().is_some() && bare);
-        match (uri.scheme_str(), authority) {
-            (Some("http"), Some(authority)) => Ok(Self::Tcp { authority: authority.to_string() }),
-            _ => Err(refuse()),
-        }
-    }
-}
-
 impl Endpoint {
     pub(super) fn scheme(&self) -> &'static str {
-        "http"
+        match self {
+            Self::Tcp { .. } | Self::Unix { .. } => "http",
+            Self::Tls { .. } => "https",
+        }
     }
 
     pub(super) fn authority(&self) -> &str {
         match self {
-            Self::Tcp { authority } => authority,
+            Self::Tcp { authority } | Self::Tls { authority, .. } => authority,
             Self::Unix { .. } => "localhost",
         }
     }
@@ -99,6 +91,13 @@ impl Connection {
                 let _ = stream.set_nodelay(true);
                 self.handshake(stream).await?
             }
+            Endpoint::Tls { authority, name, config } => {
+                let failed = |error: std::io::Error| unreachable(&self.endpoint, &error);
+                let stream = TcpStream::connect(authority).await.map_err(failed)?;
+                let _ = stream.set_nodelay(true);
+                let connector = TlsConnector::from(Arc::clone(config));
+                self.handshake(connector.connect(name.clone(), stream).await.map_err(failed)?).await?
+            }
             Endpoint::Unix { path } => {
                 let stream =
                     UnixStream::connect(path).await.map_err(|error| unreachable(&self.endpoint, &error))?;
@@ -130,26 +129,8 @@ impl Connection {
 fn unreachable(endpoint: &Endpoint, error: &dyn std::fmt::Display) -> Fault {
     let message = match endpoint {
         Endpoint::Tcp { authority } => format!("http://{authority}: {error}"),
+        Endpoint::Tls { authority, .. } => format!("https://{authority}: {error}"),
         Endpoint::Unix { path } => format!("unix:{}: {error}", path.display()),
     };
     Fault::new(FaultCode::ServiceUnreachable, Place::Service, message)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_are_http_with_a_port_or_unix_paths() {
-        assert_eq!(
-            "http://127.0.0.1:50051".parse(),
-            Ok(Endpoint::Tcp { authority: "127.0.0.1:50051".to_owned() })
-        );
-        assert_eq!("unix:/run/mec.sock".parse(), Ok(Endpoint::Unix { path: "/run/mec.sock".into() }));
-        for wrong in
-            ["127.0.0.1:50051", "http://localhost", "https://a:1", "http://a:1/path", "unix:run/mec.sock", ""]
-        {
-            assert!(wrong.parse::<Endpoint>().is_err(), "{wrong}");
-        }
-    }
 }

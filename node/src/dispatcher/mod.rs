@@ -14,7 +14,7 @@ use peabiru_proto::id::ServiceId;
 use peabiru_proto::limits::MAX_BODY_BYTES;
 use peabiru_proto::wire::Context;
 
-pub use connection::{Endpoint, InvalidEndpoint};
+pub use connection::Endpoint;
 
 use crate::door::body::{self, ReadError, WholeBody};
 use crate::door::framing::{decode_status_text, one_message};

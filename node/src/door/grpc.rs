@@ -16,6 +16,7 @@ use peabiru_proto::policy::Purpose;
 use peabiru_proto::wire::Context;
 use tokio::sync::Semaphore;
 
+use super::Limits;
 use super::body::{self, ReadError, WholeBody};
 use super::framing::{encode_status_text, one_message, timeout};
 use super::identify::{Clients, Credential};
@@ -28,6 +29,7 @@ pub struct GrpcDoor {
     exchange: Arc<dyn Exchange>,
     clients: Clients,
     routes: HashMap<String, Route>,
+    limits: Limits,
     calls: Semaphore,
 }
 
@@ -43,8 +45,19 @@ pub struct Route {
 impl GrpcDoor {
     /// A door onto the road.
     #[must_use]
-    pub fn new(exchange: Arc<dyn Exchange>, clients: Clients, routes: HashMap<String, Route>) -> Self {
-        Self { exchange, clients, routes, calls: Semaphore::new(MAX_DOOR_CALLS) }
+    pub fn new(
+        exchange: Arc<dyn Exchange>,
+        clients: Clients,
+        routes: HashMap<String, Route>,
+        limits: Limits,
+    ) -> Self {
+        Self { exchange, clients, routes, limits, calls: Semaphore::new(limits.calls) }
+    }
+
+    /// What it carries at once.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Who may call.
@@ -97,9 +110,7 @@ impl GrpcDoor {
         let shown: Vec<_> = connection.into_iter().chain(token).collect();
         let caller = self.clients.identify(&shown, text(headers, context::CLIENT))?;
         let (grpc_service, method) = split_path(head.uri.path())?;
-        let authority =
-            head.uri.authority().map(http::uri::Authority::as_str).or_else(|| text(headers, "host"));
-        let route = authority.and_then(|authority| self.routes.get(authority));
+        let route = authority(head).and_then(|host| self.routes.get(&host));
         let service = self.find_service(text(headers, context::SERVICE), route, grpc_service)?;
         let purpose = match text(headers, context::PURPOSE) {
             Some(purpose) => Some(parse_purpose(purpose)?),
@@ -170,6 +181,12 @@ impl GrpcDoor {
             format!("{service} is not the service {} of the path", bounded(grpc)),
         )
     }
+}
+
+/// The host name under which the application calls, without its port.
+fn authority(head: &http::request::Parts) -> Option<String> {
+    let host = text(&head.headers, "host").and_then(|host| host.parse::<http::uri::Authority>().ok());
+    head.uri.authority().or(host.as_ref()).map(|authority| authority.host().to_ascii_lowercase())
 }
 
 async fn read_message<B>(body: B) -> Result<Bytes, Fault>
@@ -262,5 +279,3 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
 }
 
 const CONTENT_TYPE: &str = "application/grpc";
-/// Calls that one door carries at once: with `MAX_BODY_BYTES` each, 64 MiB.
-pub const MAX_DOOR_CALLS: usize = 1024;

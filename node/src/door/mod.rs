@@ -37,6 +37,17 @@ pub enum Listener {
     Unix(UnixListener, PathBuf),
 }
 
+/// What a door carries at once; more waits or is refused.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections of one listener; more wait in the system's queue.
+    pub connections: usize,
+    /// Calls of one connection.
+    pub calls_per_connection: u32,
+    /// Calls of all listeners together; more get `node.overloaded`.
+    pub calls: usize,
+}
+
 /// Why a door cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum DoorError {
@@ -101,15 +112,20 @@ impl Listener {
 /// Serves a listener until `stop`; then connections may end what they carry.
 pub async fn serve(listener: Listener, door: Arc<GrpcDoor>, stop: CancellationToken) {
     let connections = TaskTracker::new();
-    let room = Arc::new(Semaphore::new(MAX_DOOR_CONNECTIONS));
+    let room = Arc::new(Semaphore::new(door.limits().connections));
     loop {
-        let permit = Arc::clone(&room).acquire_owned().await;
         let accepted = tokio::select! {
-            accepted = accept(&listener) => accepted,
+            permit = Arc::clone(&room).acquire_owned() => match tokio::select! {
+                accepted = accept(&listener) => accepted,
+                () = stop.cancelled() => break,
+            } {
+                Ok(incoming) => Ok((incoming, permit)),
+                Err(error) => Err(error),
+            },
             () = stop.cancelled() => break,
         };
-        let incoming = match accepted {
-            Ok(incoming) => incoming,
+        let (incoming, permit) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Too many open files, or a client that went away: the next accept may succeed.
                 tracing::warn!(%error, "the door could not take a connection");
@@ -183,13 +199,14 @@ async fn serve_connection<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let calls_max = door.limits().calls_per_connection;
     let service = service_fn(move |request| {
         let door = Arc::clone(&door);
         async move { Ok::<_, std::convert::Infallible>(door.serve(credential, request).await) }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_CONNECTION_STREAMS)
+        .max_concurrent_streams(calls_max)
         .max_header_list_size(MAX_HEADER_BYTES)
         .keep_alive_interval(Some(KEEP_ALIVE))
         .serve_connection(TokioIo::new(stream), service);
@@ -221,10 +238,6 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Connections that one listener holds at once.
-pub const MAX_DOOR_CONNECTIONS: usize = 512;
-/// Calls at once on one connection.
-const MAX_CONNECTION_STREAMS: u32 = 256;
 /// Longest header list of a call, in bytes.
 const MAX_HEADER_BYTES: u32 = 32 * 1024;
 const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(60);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use peabiru_ledger::payload::Payload;
-use peabiru_ledger::seal::SealedEntry;
+use peabiru_ledger::seal::{Seal, SealedEntry};
 use peabiru_proto::entry::ExchangeId;
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::hash::LeafHash;
@@ -18,7 +18,7 @@ use super::message::Incoming;
 use super::peer::Peer;
 use super::quic::{Code, Receiver, Sender, StreamError};
 use super::{Inner, internal};
-use crate::exchange::{Reply, Wanted};
+use crate::exchange::{Held, Reply, Wanted};
 
 impl Inner {
     /// Serves one stream from its first byte to its last, each wait bounded.
@@ -97,10 +97,29 @@ impl Inner {
                 .refuse(sender, &Fault::new(FaultCode::MessageMalformed, Place::ProviderNode, what))
                 .await;
         };
-        let mut entries = self.inbound.fetch(peer.id.clone(), Wanted { exchange, request_leaf }).await;
-        entries.truncate(MAX_FETCH_ENTRIES);
+        let mut held = self.inbound.fetch(peer.id.clone(), Wanted { exchange, request_leaf }).await;
+        held.truncate(MAX_FETCH_ENTRIES);
+        let entries = held.into_iter().map(|held| self.announced(peer, held).to_proto()).collect();
         sender.mark_bulk();
         self.send(sender, vec![frame::encode(Frame::Fetched(FetchResponse { entries }))]).await;
+    }
+
+    /// Our own entry under our newest head, which is on its way to the peer. What another node sealed stays as it came.
+    fn announced(&self, peer: &Peer, mut held: Held) -> Held {
+        let Some(ledger) = self.ledgers.get(held.sealed.entry.origin()) else { return held };
+        for _ in 0..RESEAL_ATTEMPTS {
+            match peer.announcer.announce(ledger, &held.sealed.seal) {
+                // The peer was told of a newer head meanwhile.
+                Ok(named) if named.proof.is_some() => {}
+                // Without the announcement the peer can still keep it as evidence.
+                Ok(_) | Err(_) => break,
+            }
+            let position = held.sealed.seal.position;
+            let Some(checkpoint) = ledger.head() else { break };
+            let Ok(proof) = ledger.inclusion(position, checkpoint.size()) else { break };
+            held.sealed.seal = Seal { checkpoint, position, proof };
+        }
+        held
     }
 
     /// The frame of a sealed message, once its checkpoint is on its way to the peer.
@@ -145,3 +164,6 @@ impl Inner {
         }
     }
 }
+
+/// How often an entry is put under a newer head because another one was announced meanwhile.
+const RESEAL_ATTEMPTS: usize = 3;

@@ -7,7 +7,7 @@ use peabiru_ledger::proof::InclusionProof;
 use peabiru_proto::entry::Entry;
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::time::Timestamp;
-use peabiru_proto::wire::SealedMessage;
+use peabiru_proto::wire::{HeldEntry, SealedMessage};
 use tokio::time::{Instant, timeout_at};
 
 use super::Inner;
@@ -47,6 +47,24 @@ impl Incoming {
             payload: SealedPayload::from_parts(secrets, message.chunks),
             received_at,
         })
+    }
+
+    /// Reads an entry that was fetched, with the payload that was fetched beside it.
+    pub(crate) fn fetched(held: HeldEntry, received_at: Timestamp, place: Place) -> Result<Self, Fault> {
+        let malformed = |what: String| Fault::new(FaultCode::MessageMalformed, place, what);
+        let checkpoint =
+            SignedCheckpoint::parse(&held.checkpoint).map_err(|error| malformed(error.to_string()))?;
+        let payload = held.payload.ok_or_else(|| malformed("an entry without its payload".to_owned()))?;
+        let message = SealedMessage {
+            entry: held.entry,
+            index: held.index,
+            tree_size: checkpoint.size().entries(),
+            inclusion: held.inclusion,
+            payload_key: payload.key,
+            payload_salt: payload.salt,
+            chunks: payload.chunks,
+        };
+        Self::read(message, received_at, place)
     }
 
     fn sealed_by(self, checkpoint: SignedCheckpoint, peer: &Peer) -> Arrived {

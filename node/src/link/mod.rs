@@ -50,7 +50,7 @@ use peabiru_proto::wire::HeldEntry;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::exchange::{Inbound, LinkAnswer, Wanted};
+use crate::exchange::{Arrived, Inbound, LinkAnswer, Wanted};
 use budget::{Budget, DEFAULT_MEMORY_BUDGET};
 use counters::Counters;
 use directory::ConfDirectory;
@@ -210,6 +210,19 @@ impl Link {
         deadline: Duration,
     ) -> Result<Vec<HeldEntry>, Fault> {
         self.0.fetch(peer, wanted, Instant::now() + deadline).await
+    }
+
+    /// Takes an answer that was fetched as if it had just arrived: once its checkpoint is known to be on the peer's
+    /// chain.
+    ///
+    /// # Errors
+    /// `message.malformed`, `seal.unknown_ledger`, `seal.checkpoint_missing`, `ledger.forked`.
+    pub async fn arrived(&self, peer: &NodeId, held: HeldEntry) -> Result<Arrived, Fault> {
+        let inner = &self.0;
+        let incoming = message::Incoming::fetched(held, inner.clock.now(), Place::ConsumerNode)?;
+        let until = Instant::now() + inner.waits.checkpoint;
+        let peer = inner.connected(peer, until).await?;
+        inner.arrive(&peer, incoming, until, Place::ConsumerNode).await
     }
 
     /// Makes sure that there is a connection: for nodes that dial out only, and for `doctor`.

@@ -13,12 +13,13 @@ use peabiru_certs::peer::TlsIdentity;
 use peabiru_certs::pilot_ca::PilotCa;
 use peabiru_certs::profile::Subject;
 use peabiru_certs::{SecretKey, StorageKey};
+use peabiru_ledger::PayloadState;
 use peabiru_ledger::checkpoint::SealingKey;
 use peabiru_ledger::disk::{Disk, RealDisk};
 use peabiru_ledger::ledger::{Append, Ledger, LedgerIdentity, Store, StoreConfig};
 use peabiru_ledger::payload::{Direction, Payload, SealedPayload};
 use peabiru_ledger::seal::{Seal, SealedEntry};
-use peabiru_node::exchange::{Arrived, BoxFuture, Inbound, LinkAnswer, Reply, Wanted};
+use peabiru_node::exchange::{Arrived, BoxFuture, Held, Inbound, LinkAnswer, Reply, Wanted};
 use peabiru_node::link::heads::Heads;
 use peabiru_node::link::{Link, LinkConfig, LinkParts, Waits};
 use peabiru_proto::entry::{Body, Common, Content, Entry, ExchangeId, Request, Response, SideEffects};
@@ -29,7 +30,7 @@ use peabiru_proto::id::{MemberId, NodeId};
 use peabiru_proto::origin::{Epoch, Origin};
 use peabiru_proto::random::{Random, SystemRandom};
 use peabiru_proto::time::{Clock, ManualClock, Timestamp};
-use peabiru_proto::wire::{self, HeldEntry, KeyPurpose, PartKind};
+use peabiru_proto::wire::{self, KeyPurpose, PartKind};
 use prost::Message as _;
 use tokio::sync::Semaphore;
 
@@ -231,7 +232,6 @@ impl Site {
 
     pub(crate) fn open_store(&self, folder: &str, heads: &Heads) -> Store {
         let config = StoreConfig {
-            index: None,
             segment_bytes: 1024 * 1024,
             min_free_bytes: 0,
             ..StoreConfig::new(self.folder.path().join(folder))
@@ -358,14 +358,27 @@ impl Inbound for Echo {
         Box::pin(async move { echo.answer(arrived).await })
     }
 
-    fn fetch(&self, peer: NodeId, wanted: Wanted) -> BoxFuture<Vec<HeldEntry>> {
-        let entry = Bytes::from(format!("{} of {peer}", wanted.exchange));
-        Box::pin(async move { vec![HeldEntry { entry, index: 7, ..HeldEntry::default() }] })
+    fn fetch(&self, _peer: NodeId, wanted: Wanted) -> BoxFuture<Vec<Held>> {
+        let ledger = self.ledger.clone();
+        Box::pin(async move {
+            let positions = ledger.positions_of(&wanted.exchange).unwrap();
+            let held = |position| {
+                let stored = ledger.read(position).unwrap();
+                let PayloadState::Kept(Payload::Sealed(payload)) = stored.payload else {
+                    panic!("no payload")
+                };
+                Held {
+                    sealed: SealedEntry { entry: stored.entry, seal: stored.seal },
+                    payload: Some(payload),
+                }
+            };
+            positions.into_iter().map(held).collect()
+        })
     }
 }
 
 /// Decrypts, after checking the inclusion proof.
-fn open(arrived: &Arrived, direction: Direction) -> String {
+pub(crate) fn open(arrived: &Arrived, direction: Direction) -> String {
     let seal = Seal {
         checkpoint: arrived.checkpoint.clone(),
         position: arrived.position,
