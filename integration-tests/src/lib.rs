@@ -1,1 +1,5 @@
-//! Whole federations over real sockets, with faults and benches.
+//! Whole federations over real sockets: registry, nodes, agencies' services, callers.
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test says by failing what went wrong")]
+
+pub mod echo;
+pub mod federation;

@@ -141,7 +141,6 @@ impl Config {
         self.ledgers.iter_mut().for_each(|ledger| ledger.resolve(folder));
         self.door.resolve(folder);
         self.services.iter_mut().for_each(|service| service.resolve(folder));
-        self.globalconf.resolve(folder);
     }
 }
 

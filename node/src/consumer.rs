@@ -20,7 +20,7 @@ use crate::guard::answer::{self, Outstanding};
 use crate::link::Link;
 use crate::provider::Provider;
 use crate::router::Router;
-use crate::stage::{Stage, count_refusal};
+use crate::stage::{Stage, count_asked, count_refusal};
 
 /// Asks for the subsystems of this node.
 pub struct Consumer {
@@ -68,6 +68,7 @@ impl Consumer {
             Err(fault) => return refuse(fault),
         };
         let exchange = ExchangeId::new(&*self.core.random);
+        count_asked();
         let result = self.ask(call, &planned, contract, exchange, &conf).await;
         if let Err(fault) = &result {
             count_refusal(fault);

@@ -7,15 +7,29 @@
 //!
 //! Each part hands on the types of [`exchange`]; only `node` knows all the others.
 
+mod admin;
+mod catch_up;
 pub mod config;
 pub mod consumer;
 pub mod core;
 pub mod dispatcher;
 pub mod door;
+mod error;
 pub mod exchange;
 pub mod globalconf;
 pub mod guard;
+pub mod holdings;
+mod inbound;
+mod keys;
 pub mod link;
+mod logging;
+mod memory;
+pub mod metrics;
+pub mod node;
 pub mod provider;
+mod refresh;
 pub mod router;
+pub mod serve;
 pub mod stage;
+
+pub use error::NodeError;

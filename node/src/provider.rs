@@ -21,7 +21,7 @@ use prost::Message as _;
 use crate::core::{Core, internal, ledger_fault, not_hosted, received_append};
 use crate::exchange::{Answer, Arrived, Reply, Services};
 use crate::guard::request::{Authorised, Received, Refused, Verified};
-use crate::stage::{Stage, count_refusal};
+use crate::stage::{Stage, count_answered, count_refusal};
 
 /// Answers for the members of this node.
 pub struct Provider {
@@ -71,6 +71,9 @@ impl Provider {
             Ok(authorised) => self.invoke(authorised, &conf).await,
             Err(refused) => self.seal_refusal(*refused, &conf).await,
         };
+        if sealed.is_ok() {
+            count_answered();
+        }
         sealed.unwrap_or_else(|fault| refuse(fault.with_exchange(exchange)))
     }
 

@@ -2,6 +2,7 @@
 //! counter for each code. Handles are looked up once, so that recording costs no lock and no allocation.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use metrics::Histogram;
@@ -63,6 +64,36 @@ impl Timer {
     }
 }
 
+/// What this process has carried since its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Exchanges that its own callers asked for.
+    pub asked: u64,
+    /// Messages of peers that it answered with a seal.
+    pub answered: u64,
+    /// Refusals, sealed and unsealed.
+    pub refused: u64,
+}
+
+/// Counts an exchange that a caller asked for.
+pub fn count_asked() {
+    ASKED.fetch_add(1, Ordering::Relaxed);
+    metrics::counter!(EXCHANGES, "side" => "consumer").increment(1);
+}
+
+/// Counts a message that was answered with a seal.
+pub fn count_answered() {
+    ANSWERED.fetch_add(1, Ordering::Relaxed);
+    metrics::counter!(EXCHANGES, "side" => "provider").increment(1);
+}
+
+/// The counts until now.
+#[must_use]
+pub fn counts() -> Counts {
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    Counts { asked: read(&ASKED), answered: read(&ANSWERED), refused: read(&REFUSED) }
+}
+
 /// Counts a refusal by its code and place.
 pub fn count_refusal(fault: &Fault) {
     let place = match fault.place {
@@ -71,10 +102,16 @@ pub fn count_refusal(fault: &Fault) {
         Place::Service => "service",
         Place::Registry => "registry",
     };
+    REFUSED.fetch_add(1, Ordering::Relaxed);
     metrics::counter!(REFUSALS, "code" => fault.code.as_str(), "place" => place).increment(1);
 }
 
 /// Histogram of seconds, by `stage`.
 pub const STAGE_SECONDS: &str = "peabiru_stage_seconds";
+static ASKED: AtomicU64 = AtomicU64::new(0);
+static ANSWERED: AtomicU64 = AtomicU64::new(0);
+static REFUSED: AtomicU64 = AtomicU64::new(0);
+/// Counter, by `side`.
+pub const EXCHANGES: &str = "peabiru_exchanges_total";
 /// Counter, by `code` and `place`.
 pub const REFUSALS: &str = "peabiru_refusals_total";

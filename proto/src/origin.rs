@@ -45,6 +45,12 @@ impl Domain {
     }
 }
 
+impl From<NonZeroU32> for Epoch {
+    fn from(number: NonZeroU32) -> Self {
+        Self(number)
+    }
+}
+
 impl Epoch {
     /// The first.
     pub const FIRST: Self = Self(NonZeroU32::MIN);

@@ -165,8 +165,6 @@ pub struct MetricsSection {
 pub struct GlobalconfSection {
     /// How often the registry is asked.
     pub refresh_seconds: u64,
-    /// A snapshot in a file instead of the registry.
-    pub static_file: Option<PathBuf>,
 }
 
 /// `[storage]`
@@ -308,15 +306,11 @@ impl GlobalconfSection {
     pub fn refresh(&self) -> Duration {
         Duration::from_secs(self.refresh_seconds.max(1))
     }
-
-    pub(super) fn resolve(&mut self, folder: &Path) {
-        absolute(folder, self.static_file.as_mut());
-    }
 }
 
 impl Default for GlobalconfSection {
     fn default() -> Self {
-        Self { refresh_seconds: 60, static_file: None }
+        Self { refresh_seconds: 60 }
     }
 }
 

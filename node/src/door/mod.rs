@@ -61,7 +61,7 @@ pub enum DoorError {
     },
     /// In clear, and reachable from elsewhere.
     #[error(
-        "{address} is not loopback: a door in clear listens on loopback only; set [door] certificate and key"
+        "{address} is not loopback: a door in clear listens on loopback only; set [door] tls_certificate and tls_key"
     )]
     Clear {
         /// The address.
@@ -70,23 +70,23 @@ pub enum DoorError {
 }
 
 impl Listener {
-    /// Listens in clear.
+    /// Serves in clear.
     ///
     /// # Errors
-    /// `Clear` unless the address is loopback, `Listen`.
-    pub async fn plain(address: SocketAddr) -> Result<Self, DoorError> {
+    /// `Clear` unless the address is loopback.
+    pub fn plain(listener: TcpListener) -> Result<Self, DoorError> {
+        let listen = |source| DoorError::Listen { address: "the TCP door".to_owned(), source };
+        let address = listener.local_addr().map_err(listen)?;
         if !address.ip().is_loopback() {
             return Err(DoorError::Clear { address });
         }
-        Ok(Self::Plain(bind(address).await?))
+        Ok(Self::Plain(listener))
     }
 
-    /// Listens with TLS.
-    ///
-    /// # Errors
-    /// `Listen`.
-    pub async fn tls(address: SocketAddr, config: rustls::ServerConfig) -> Result<Self, DoorError> {
-        Ok(Self::Tls(bind(address).await?, TlsAcceptor::from(Arc::new(config))))
+    /// Serves with TLS.
+    #[must_use]
+    pub fn tls(listener: TcpListener, config: rustls::ServerConfig) -> Self {
+        Self::Tls(listener, TlsAcceptor::from(Arc::new(config)))
     }
 
     /// Listens on a Unix socket; a socket that a process left behind is replaced.
@@ -97,15 +97,6 @@ impl Listener {
         let listen = |source| DoorError::Listen { address: path.display().to_string(), source };
         remove_stale(path).map_err(listen)?;
         Ok(Self::Unix(UnixListener::bind(path).map_err(listen)?, path.to_owned()))
-    }
-
-    /// The TCP address, with the port that the system chose.
-    #[must_use]
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Plain(listener) | Self::Tls(listener, _) => listener.local_addr().ok(),
-            Self::Unix(..) => None,
-        }
     }
 }
 
@@ -223,7 +214,11 @@ async fn serve_connection<S>(
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, DoorError> {
+/// Binds the TCP socket of a door.
+///
+/// # Errors
+/// `Listen`.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, DoorError> {
     TcpListener::bind(address)
         .await
         .map_err(|source| DoorError::Listen { address: address.to_string(), source })

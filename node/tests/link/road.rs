@@ -28,7 +28,7 @@ use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::hash::{ContractDigest, Digest, SnapshotDigest};
 use peabiru_proto::id::{MemberId, NodeId};
 use peabiru_proto::origin::{Epoch, Origin};
-use peabiru_proto::random::{Random, SystemRandom};
+use peabiru_proto::random::SystemRandom;
 use peabiru_proto::time::{Clock, ManualClock, Timestamp};
 use peabiru_proto::wire::{self, KeyPurpose, PartKind};
 use prost::Message as _;
@@ -398,10 +398,6 @@ fn short_waits() -> Waits {
         retire: Duration::from_millis(100),
         ..Waits::default()
     }
-}
-
-pub(crate) fn random() -> Arc<dyn Random> {
-    Arc::new(SystemRandom::default())
 }
 
 /// The files of forks that a node keeps now.

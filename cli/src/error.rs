@@ -1,0 +1,139 @@
+//! What can go wrong with a command, and with which exit code it ends.
+
+use std::io;
+use std::path::PathBuf;
+
+use peabiru_certs::CertsError;
+use peabiru_node::NodeError;
+use peabiru_proto::fault::Fault;
+use peabiru_registry::RegistryError;
+
+/// Why a command did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CliError {
+    /// Arguments that contradict each other, or a text that is not what it should be.
+    #[error("{0}")]
+    Usage(String),
+    /// A file or folder.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Keys and certificates.
+    #[error(transparent)]
+    Certs(#[from] CertsError),
+    /// Nobody answers.
+    #[error("{what}: {reason}")]
+    Unreachable {
+        /// Who was asked.
+        what: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The node or the registry refuses, with a fault of its own.
+    #[error("{}", describe(.0))]
+    Refused(Box<Fault>),
+    /// Something else that gRPC says.
+    #[error("{code}: {message}")]
+    Status {
+        /// gRPC's name of it.
+        code: tonic::Code,
+        /// For people.
+        message: String,
+    },
+    /// A registry that does not start, or stopped.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A node that does not start, or stopped.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// A process that was started and did not become ready.
+    #[error("{what} did not start: {reason}")]
+    Process {
+        /// Which.
+        what: String,
+        /// What it said.
+        reason: String,
+    },
+    /// Evidence or a ledger that does not hold. What is wrong was printed.
+    #[error("not verified")]
+    NotVerified,
+    /// Evidence that is consistent, but nobody said whom to trust. What was found was printed.
+    #[error("consistent, trust not established: give the configuration anchor with --trust")]
+    TrustNotEstablished,
+    /// A scenario that could not be carried through.
+    #[error("{0}")]
+    Scenario(String),
+}
+
+impl CliError {
+    /// With which the command ends.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Unreachable { .. } => 3,
+            Self::NotVerified => 4,
+            Self::TrustNotEstablished => 5,
+            _ => 1,
+        }
+    }
+
+    /// The stable code of the error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Usage(_) => "cli.usage",
+            Self::File { .. } => "cli.file",
+            Self::Certs(error) => error.code(),
+            Self::Unreachable { .. } => "cli.unreachable",
+            Self::Refused(fault) => fault.code.as_str(),
+            Self::Status { .. } => "cli.status",
+            Self::Registry(error) => error.code(),
+            Self::Node(error) => error.code(),
+            Self::Process { .. } => "cli.process",
+            Self::NotVerified => "cli.not_verified",
+            Self::TrustNotEstablished => "cli.trust_not_established",
+            Self::Scenario(_) => "cli.scenario",
+        }
+    }
+
+    pub(crate) fn unreachable(what: &str, error: &dyn std::error::Error) -> Self {
+        let mut reason = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            reason = format!("{reason}: {error}");
+            source = error.source();
+        }
+        Self::Unreachable { what: what.to_owned(), reason }
+    }
+
+    pub(crate) fn file(path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { path, source }
+    }
+}
+
+impl From<tonic::Status> for CliError {
+    fn from(status: tonic::Status) -> Self {
+        match Fault::from_grpc_details(status.details()) {
+            Some(fault) => Self::Refused(Box::new(fault)),
+            None if status.code() == tonic::Code::Unavailable => Self::unreachable("the connection", &status),
+            None => Self::Status { code: status.code(), message: status.message().to_owned() },
+        }
+    }
+}
+
+/// A fault for people: what happened, who can mend it, what to do.
+fn describe(fault: &Fault) -> String {
+    format!(
+        "{}\n  who can mend it: {:?}\n  what to do: {}",
+        fault.message,
+        fault.code.blame(),
+        fault.code.hint()
+    )
+}

@@ -1,0 +1,315 @@
+//! A federation in a temporary folder: a registry, and nodes of agencies that all offer the test service.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use peabiru_certs::peer::TlsIdentity;
+use peabiru_certs::pem::read_certificate;
+use peabiru_certs::pilot_ca::PilotCa;
+use peabiru_certs::{Passphrase, SecretKey};
+use peabiru_cli::client::{self, NodeClient, RegistryClient};
+use peabiru_cli::site::{Site, SiteSpec};
+use peabiru_node::config::Config;
+use peabiru_node::node::{Environment, Running};
+use peabiru_proto::hash::Digest;
+use peabiru_proto::id::{MemberId, ServiceId, SubsystemId};
+use peabiru_proto::random::{Random, SystemRandom};
+use peabiru_proto::time::{Clock, ManualClock, SystemClock, Timestamp};
+use peabiru_proto::wire::{
+    AddContractRequest, AddMemberRequest, AddSubsystemRequest, GetStatusRequest, Grant, PutGrantRequest,
+    SubsystemRecord,
+};
+use peabiru_registry::instance::{self, Instance, InstanceSpec};
+use peabiru_registry::serve;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+use zeroize::Zeroizing;
+
+use crate::echo::wire::echo_service_client::EchoServiceClient;
+use crate::echo::{CONTRACT, Echo, NAME};
+
+/// Registry, authority and folder; nodes are started one by one.
+pub struct Federation {
+    /// Everything that is on disk.
+    pub folder: tempfile::TempDir,
+    /// What `instance create` made.
+    pub instance: Instance,
+    /// Its authority.
+    pub ca: PilotCa,
+    /// The operator's connection.
+    pub registry: RegistryClient,
+    running: Option<serve::Running>,
+}
+
+/// A member with its node's folder and its service.
+pub struct Agency {
+    /// Short name: `MEC` of `PY/GOV/MEC`.
+    pub name: String,
+    /// The node's folder.
+    pub site: Site,
+    /// The agency's own service.
+    pub echo: Echo,
+    /// What its applications send in `x-peabiru-token`.
+    pub token: String,
+}
+
+/// An agency whose node runs.
+pub struct Member {
+    /// Folder and service.
+    pub agency: Agency,
+    /// Its node.
+    pub node: Running,
+}
+
+/// A caller as any application would be: a generated stub, with its token and purpose as metadata.
+pub type Caller = EchoServiceClient<InterceptedService<Channel, Headers>>;
+
+/// Metadata of each call of an application.
+#[derive(Clone)]
+pub struct Headers(Vec<(&'static str, MetadataValue<Ascii>)>);
+
+impl Interceptor for Headers {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        for (name, value) in &self.0 {
+            request.metadata_mut().insert(*name, value.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl Federation {
+    /// A registry with nothing registered but its authority.
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = InstanceSpec {
+            instance: "PY".parse().unwrap(),
+            domain: "py.peabiru.example".parse().unwrap(),
+            name: None,
+            roots: 1,
+            threshold: 1,
+            hosts: vec!["127.0.0.1".to_owned()],
+            listen: Ipv4Addr::LOCALHOST.into(),
+            admin_port: free_port(),
+            distribution_port: free_port(),
+        };
+        let path = folder.path().join("PY");
+        let (instance, ca, operator) = tokio::task::spawn_blocking(move || {
+            let instance = instance::create(&path, &spec, &passphrase(), SystemClock.now()).unwrap();
+            let key = SecretKey::read_encrypted(&instance.ca_key, &passphrase()).unwrap();
+            let certificate = read_certificate(&instance.ca_certificate).unwrap();
+            let ca = PilotCa::open(&spec.instance, certificate, key).unwrap();
+            let operator = TlsIdentity {
+                certificate: read_certificate(&instance.operator_certificate).unwrap(),
+                key: SecretKey::read_encrypted(&instance.operator_key, &passphrase()).unwrap(),
+            };
+            (instance, ca, operator)
+        })
+        .await
+        .unwrap();
+        let running = start_registry(&instance).await;
+        let url = format!("https://{}", running.admin);
+        let registry = client::registry(&url, instance.registry_certificate_sha256, &operator).await.unwrap();
+        Self { folder, instance, ca, registry, running: Some(running) }
+    }
+
+    /// Registers a member with subsystem, service, node and ledger, and makes the node's folder.
+    pub async fn enrol(&mut self, name: &str) -> Agency {
+        let echo = Echo::default();
+        let service = echo.start().await;
+        let token = format!("token of {name}");
+        let member: MemberId = format!("PY/GOV/{name}").parse().unwrap();
+        let sections = format!(
+            r#"[door]
+listen = "127.0.0.1:0"
+unix_socket = "door.sock"
+
+[[clients]]
+subsystem = "{member}/app"
+token_sha256 = "{}"
+
+[[services]]
+service = "{member}/app/{NAME}"
+url = "http://{service}"
+
+[metrics]
+listen = "127.0.0.1:0"
+
+[globalconf]
+refresh_seconds = 1
+
+[storage]
+segment_mebibytes = 8
+min_free_mebibytes = 1
+
+[log]
+filter = "warn"
+"#,
+            Digest::of(token.as_bytes())
+        );
+        let spec = SiteSpec {
+            node: format!("{member}/node").parse().unwrap(),
+            member: member.clone(),
+            link: SocketAddr::from((Ipv4Addr::LOCALHOST, free_udp_port())),
+            sections,
+        };
+        let folder = self.folder.path().join(name);
+        let anchor = self.instance.anchor.clone();
+        let site = Site::make(&folder, &spec, &self.ca, &anchor, &passphrase(), SystemClock.now()).unwrap();
+        let request = AddMemberRequest { member: member.to_string(), name: format!("Agency {name}") };
+        self.registry.add_member(request).await.unwrap();
+        let subsystem = SubsystemRecord { id: format!("{member}/app"), name: "Application".to_owned() };
+        self.registry.add_subsystem(AddSubsystemRequest { subsystem: Some(subsystem) }).await.unwrap();
+        site.register(&mut self.registry).await.unwrap();
+        let request =
+            AddContractRequest { service: format!("{member}/app/{NAME}"), document: CONTRACT.into() };
+        self.registry.add_contract(request).await.unwrap();
+        Agency { name: name.to_owned(), site, echo, token }
+    }
+
+    /// Enrols members, then starts all their nodes: each knows all others from its first snapshot on.
+    pub async fn members<const N: usize>(&mut self, names: [&str; N]) -> [Member; N] {
+        let mut members = Vec::new();
+        let mut agencies = Vec::new();
+        for name in names {
+            agencies.push(self.enrol(name).await);
+        }
+        for agency in agencies {
+            members.push(agency.start().await);
+        }
+        members.try_into().unwrap_or_else(|_| unreachable!("one member for each name"))
+    }
+
+    /// Stops the registry; exchanges go on.
+    pub async fn stop_registry(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+    }
+}
+
+impl Agency {
+    /// Starts its node.
+    pub async fn start(self) -> Member {
+        self.start_in(&Environment::default()).await
+    }
+
+    /// Starts its node with another clock, disk or randomness.
+    pub async fn start_in(self, environment: &Environment) -> Member {
+        let config = Arc::new(Config::load(&self.site.config()).unwrap());
+        let node = Running::start(&config, &passphrase(), environment).await.unwrap();
+        Member { agency: self, node }
+    }
+}
+
+impl Member {
+    /// Its application, calling the same service of another member.
+    pub async fn caller(&self, provider: &str) -> Caller {
+        self.caller_with(&[
+            ("x-peabiru-token", &self.agency.token),
+            ("x-peabiru-purpose", "testing"),
+            ("x-road-service", &service(provider).to_string()),
+        ])
+        .await
+    }
+
+    /// An application that sends exactly these headers.
+    pub async fn caller_with(&self, headers: &[(&'static str, &str)]) -> Caller {
+        let door = self.node.door.unwrap();
+        let channel = Endpoint::from_shared(format!("http://{door}")).unwrap().connect().await.unwrap();
+        let headers = headers.iter().map(|(name, value)| (*name, value.parse().unwrap()));
+        EchoServiceClient::with_interceptor(channel, Headers(headers.collect()))
+    }
+
+    /// The admin API of its node.
+    pub async fn admin(&self) -> NodeClient {
+        client::node(&self.node.admin_socket).await.unwrap()
+    }
+
+    /// Allows a subsystem everything of its service, for testing.
+    pub async fn grant(&self, consumer: &str) {
+        self.grant_for(consumer, &["testing"], &[]).await;
+    }
+
+    /// Gives a grant.
+    pub async fn grant_for(&self, consumer: &str, purposes: &[&str], methods: &[&str]) {
+        let now = SystemClock.now();
+        let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let grant = Grant {
+            id: format!("{consumer}-{}", purposes.join("-")),
+            consumer: subsystem(consumer).to_string(),
+            service: service(&self.agency.name).to_string(),
+            methods: strings(methods),
+            purposes: strings(purposes),
+            valid_from_ms: now.minus(Duration::from_secs(60)).as_ms(),
+            expires_at_ms: now.plus(Duration::from_secs(3600)).as_ms(),
+            ..Grant::default()
+        };
+        self.admin().await.put_grant(PutGrantRequest { grant: Some(grant) }).await.unwrap();
+    }
+
+    /// How its node does.
+    pub async fn status(&self) -> peabiru_proto::wire::GetStatusResponse {
+        self.admin().await.get_status(GetStatusRequest {}).await.unwrap().into_inner()
+    }
+
+    /// Stops its node; the service goes on.
+    pub async fn stop(self) -> Agency {
+        self.node.stop().await;
+        self.agency
+    }
+}
+
+/// The subsystem of a member.
+#[must_use]
+pub fn subsystem(name: &str) -> SubsystemId {
+    format!("PY/GOV/{name}/app").parse().unwrap()
+}
+
+/// The service of a member.
+#[must_use]
+pub fn service(name: &str) -> ServiceId {
+    format!("PY/GOV/{name}/app/{NAME}").parse().unwrap()
+}
+
+/// Of every key file of the tests.
+#[must_use]
+pub fn passphrase() -> Passphrase {
+    Passphrase::new(Zeroizing::new("of the tests".to_owned())).unwrap()
+}
+
+/// A clock that the test moves.
+#[must_use]
+pub fn clock_at(now: Timestamp) -> (Arc<ManualClock>, Environment) {
+    let clock = Arc::new(ManualClock::at(now));
+    (Arc::clone(&clock), Environment { clock, ..Environment::default() })
+}
+
+async fn start_registry(instance: &Instance) -> serve::Running {
+    let config = peabiru_registry::config::Config::read(&instance.registry_config).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let random: Arc<dyn Random> = Arc::new(SystemRandom::default());
+    serve::start(&config, &passphrase(), clock, random).await.unwrap()
+}
+
+/// A TCP port that nobody listens on right now.
+#[must_use]
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// A UDP port that nobody listens on right now.
+#[must_use]
+pub fn free_udp_port() -> u16 {
+    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// The folder of a node's ledgers.
+#[must_use]
+pub fn ledger_folder(site: &Site) -> PathBuf {
+    site.folder.join("data/ledger")
+}

@@ -1,0 +1,112 @@
+//! After a crash: fetches the answers that were delivered, or on their way, when the node stopped (design §4).
+//!
+//! RECEIVED is queued before an answer is delivered and nobody waits for it, so a crash can lose it. The provider's
+//! RESPONSE was durable before it left: it is asked for by the request's leaf hash.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use peabiru_proto::entry::{Body, Entry};
+use peabiru_proto::fault::{Fault, Place};
+use tokio_util::sync::CancellationToken;
+
+use crate::core::{Core, internal, ledger_fault, received_append};
+use crate::exchange::Wanted;
+use crate::guard::answer::{self, Outstanding};
+use crate::link::Link;
+use crate::memory::Unanswered;
+
+/// Fetches what is missing.
+pub(crate) struct CatchUp {
+    pub(crate) core: Arc<Core>,
+    pub(crate) link: Arc<Link>,
+}
+
+enum Found {
+    /// Now in our ledger.
+    Answer,
+    /// The provider holds none and will not make one any more.
+    Nothing,
+    /// The service may still be at work.
+    NotYet,
+}
+
+impl CatchUp {
+    /// Asks until every request has its answer or will never get one. Who cannot be reached is asked again later.
+    pub(crate) async fn run(self, mut missing: Vec<Unanswered>, stop: CancellationToken) {
+        let mut wait = FIRST_WAIT;
+        while !missing.is_empty() {
+            missing = tokio::select! {
+                left = self.pass(missing) => left,
+                () = stop.cancelled() => return,
+            };
+            if missing.is_empty() {
+                break;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => wait = (wait * 2).min(LONGEST_WAIT),
+                () = stop.cancelled() => return,
+            }
+        }
+        tracing::info!("no answer is missing any more");
+    }
+
+    async fn pass(&self, missing: Vec<Unanswered>) -> Vec<Unanswered> {
+        let mut left = Vec::new();
+        for unanswered in missing {
+            let exchange = unanswered.exchange;
+            match self.fetch(&unanswered).await {
+                Ok(Found::Answer) => tracing::info!(%exchange, "a missing answer was fetched"),
+                Ok(Found::Nothing) => tracing::info!(%exchange, "the provider never answered this request"),
+                Ok(Found::NotYet) => left.push(unanswered),
+                Err(fault) => {
+                    tracing::debug!(%exchange, %fault, "a missing answer could not be fetched yet");
+                    left.push(unanswered);
+                }
+            }
+        }
+        left
+    }
+
+    async fn fetch(&self, missing: &Unanswered) -> Result<Found, Fault> {
+        let conf = self.core.conf(Place::ConsumerNode)?;
+        let wanted = Wanted { exchange: missing.exchange, request_leaf: missing.request_leaf };
+        let held = self.link.fetch(&missing.addressee, wanted, FETCH_WAIT).await?;
+        let answers = |entry: &Entry| match entry.body() {
+            Body::Response(head) => head.request_leaf == missing.request_leaf,
+            Body::Fault(head) => head.request_leaf == missing.request_leaf,
+            Body::Request(_) | Body::Received(_) | Body::Notice(_) => false,
+        };
+        let found = held
+            .into_iter()
+            .find(|held| Entry::decode(held.entry.clone()).is_ok_and(|entry| answers(&entry)));
+        let Some(found) = found else {
+            let over = self.core.clock.now() > missing.expires_at.plus(ANSWER_WAIT);
+            return Ok(if over { Found::Nothing } else { Found::NotYet });
+        };
+        let arrived = self.link.arrived(&missing.addressee, found).await?;
+        let outstanding = Outstanding {
+            exchange: missing.exchange,
+            request_leaf: missing.request_leaf,
+            provider: missing.provider.clone(),
+            own: self.core.own.clone(),
+        };
+        let checked = answer::check(&arrived, &outstanding, &conf)
+            .map_err(|refusal| refusal.fault(Place::ConsumerNode, missing.exchange))?;
+        let ledger =
+            self.core.ledger_by_origin(&missing.origin).ok_or_else(|| internal("a ledger is gone"))?;
+        let entry =
+            self.core.entry(ledger, missing.exchange, Some(&conf), &Body::Received(checked.received))?;
+        ledger
+            .append(vec![received_append(entry, &arrived)])
+            .await
+            .map_err(|error| ledger_fault(&error, Place::ConsumerNode))?;
+        Ok(Found::Answer)
+    }
+}
+
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const FETCH_WAIT: Duration = Duration::from_secs(10);
+/// How long after a request's expiry its answer may still be made.
+const ANSWER_WAIT: Duration = Duration::from_secs(60);

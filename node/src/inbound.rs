@@ -1,0 +1,44 @@
+//! What the link calls when a peer asks: messages go to the provider, fetches to the ledgers.
+
+use std::sync::Arc;
+
+use peabiru_proto::id::NodeId;
+
+use crate::core::Core;
+use crate::exchange::{Arrived, BoxFuture, Held, Inbound, Reply, Wanted};
+use crate::holdings;
+use crate::provider::Provider;
+
+/// Both answers of a node to its peers.
+pub(crate) struct Answering {
+    pub(crate) core: Arc<Core>,
+    pub(crate) provider: Arc<Provider>,
+}
+
+impl Inbound for Answering {
+    fn message(&self, arrived: Arrived) -> BoxFuture<Reply> {
+        let provider = Arc::clone(&self.provider);
+        Box::pin(async move { provider.answer(Box::new(arrived)).await })
+    }
+
+    fn fetch(&self, peer: NodeId, wanted: Wanted) -> BoxFuture<Vec<Held>> {
+        let core = Arc::clone(&self.core);
+        Box::pin(async move {
+            let read = tokio::task::spawn_blocking(move || read(&core, &peer, wanted)).await;
+            read.unwrap_or_default()
+        })
+    }
+}
+
+fn read(core: &Core, peer: &NodeId, wanted: Wanted) -> Vec<Held> {
+    let mut held = Vec::new();
+    for ledger in core.ledgers.values() {
+        match holdings::for_counterparty(ledger, peer, wanted) {
+            Ok(more) => held.extend(more),
+            Err(error) => {
+                tracing::error!(%error, exchange = %wanted.exchange, %peer, "what is held of an exchange cannot be read");
+            }
+        }
+    }
+    held
+}

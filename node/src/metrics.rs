@@ -1,0 +1,100 @@
+//! Prometheus metrics and health, on a listener of their own.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use peabiru_ledger::ledger::Store;
+use peabiru_proto::fault::Place;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::NodeError;
+use crate::core::Core;
+use crate::stage::STAGE_SECONDS;
+
+/// Records metrics from now on. A second call changes nothing: a process has one recorder.
+pub fn install() {
+    recorder();
+}
+
+fn recorder() -> Option<&'static PrometheusHandle> {
+    static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    let build = || {
+        let builder = PrometheusBuilder::new();
+        let builder =
+            builder.set_buckets_for_metric(Matcher::Full(STAGE_SECONDS.to_owned()), STAGE_BUCKETS).ok()?;
+        builder.install_recorder().ok()
+    };
+    RECORDER.get_or_init(build).as_ref()
+}
+
+/// What the pages are made of.
+#[derive(Clone)]
+pub(crate) struct Page {
+    pub(crate) core: Arc<Core>,
+    pub(crate) store: Arc<Store>,
+}
+
+/// Binds the listener and serves it until `stop`. Gives its address.
+pub(crate) async fn serve(
+    address: SocketAddr,
+    page: Page,
+    stop: CancellationToken,
+) -> Result<SocketAddr, NodeError> {
+    let listen = || NodeError::tcp("[metrics] listen", address);
+    let listener = TcpListener::bind(address).await.map_err(listen())?;
+    let bound = listener.local_addr().map_err(listen())?;
+    let router =
+        Router::new().route("/metrics", get(metrics_page)).route("/health", get(health)).with_state(page);
+    tokio::spawn(async move {
+        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+        if let Err(error) = served {
+            tracing::error!(%error, "metrics and health are not served any more");
+        }
+    });
+    Ok(bound)
+}
+
+async fn metrics_page(State(page): State<Page>) -> impl IntoResponse {
+    let counters = page.store.counters();
+    metrics::counter!("peabiru_ledger_entries_total").absolute(counters.entries);
+    metrics::counter!("peabiru_ledger_commits_total").absolute(counters.commits);
+    metrics::counter!("peabiru_ledger_syncs_total").absolute(counters.syncs);
+    metrics::counter!("peabiru_ledger_signatures_total").absolute(counters.signatures);
+    let conf = page.core.globalconf.newest();
+    let version = conf.as_ref().map_or(0, |conf| conf.version());
+    let left = conf.map_or(0, |conf| conf.expires_at().since(page.core.clock.now()).as_secs());
+    // Exact up to 2^53.
+    #[allow(clippy::cast_precision_loss, reason = "versions and seconds are far below 2^53")]
+    {
+        metrics::gauge!("peabiru_globalconf_version").set(version as f64);
+        metrics::gauge!("peabiru_globalconf_seconds_left").set(left as f64);
+    }
+    let text = recorder().map(|recorder| {
+        recorder.run_upkeep();
+        recorder.render()
+    });
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text.unwrap_or_default())
+}
+
+async fn health(State(page): State<Page>) -> impl IntoResponse {
+    let failed = page.store.failure().borrow().clone();
+    let conf = page.core.conf(Place::ProviderNode);
+    match (failed, conf) {
+        (None, Ok(conf)) => (StatusCode::OK, format!("ok, global configuration {}\n", conf.version())),
+        (Some(reason), _) => (StatusCode::SERVICE_UNAVAILABLE, format!("ledger: {reason}\n")),
+        (None, Err(fault)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{fault}\n")),
+    }
+}
+
+/// From 50 µs to 10 s.
+const STAGE_BUCKETS: &[f64] = &[
+    0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
+    10.0,
+];

@@ -1,0 +1,432 @@
+//! One node: everything is opened, recovered, wired and started here, and stopped in the opposite order.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use peabiru_certs::peer::{self, TlsIdentity, WithoutCertificate, pinning_server, service_client};
+use peabiru_certs::pem::read_certificates;
+use peabiru_certs::{CertsError, Passphrase};
+use peabiru_ledger::LedgerError;
+use peabiru_ledger::disk::{Disk, RealDisk};
+use peabiru_ledger::ledger::{RecoveredEntry, Recovery, Store, StoreConfig};
+use peabiru_proto::globalconf::GlobalConfiguration;
+use peabiru_proto::id::MemberId;
+use peabiru_proto::limits::CLOCK_SKEW;
+use peabiru_proto::random::{Random, SystemRandom};
+use peabiru_proto::time::{Clock, SystemClock};
+use rustls_pki_types::ServerName;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::NodeError;
+use crate::admin::{self, Admin};
+use crate::catch_up::CatchUp;
+use crate::config::{self, Config, ServiceSection, ServiceUrl};
+use crate::consumer::Consumer;
+use crate::core::Core;
+use crate::dispatcher::{Dispatcher, Endpoint};
+use crate::door::grpc::{GrpcDoor, Route};
+use crate::door::identify::{Clients, Credential};
+use crate::door::{self, Limits, Listener};
+use crate::globalconf::Globalconf;
+use crate::guard::Guard;
+use crate::inbound::Answering;
+use crate::keys::{HostedLedger, Keys, read_anchor};
+use crate::link::heads::Heads;
+use crate::link::{Link, LinkConfig, LinkParts, Waits};
+use crate::memory::{Memory, Unanswered};
+use crate::metrics::{self, Page};
+use crate::provider::Provider;
+use crate::refresh::Refresher;
+
+/// What comes in from outside.
+#[derive(Clone)]
+pub struct Environment {
+    /// Machine's or a test's.
+    pub clock: Arc<dyn Clock>,
+    /// For keys, salts and exchange ids.
+    pub random: Arc<dyn Random>,
+    /// For the ledgers.
+    pub disk: Arc<dyn Disk>,
+}
+
+impl Default for Environment {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom::default()),
+            disk: Arc::new(RealDisk),
+        }
+    }
+}
+
+/// A node at work.
+pub struct Running {
+    /// Where its TCP door listens.
+    pub door: Option<SocketAddr>,
+    /// Where its link listens (UDP).
+    pub link_address: SocketAddr,
+    /// Where metrics and health are.
+    pub metrics: Option<SocketAddr>,
+    /// Where operators reach it.
+    pub admin_socket: PathBuf,
+    store: Arc<Store>,
+    link: Arc<Link>,
+    drain: Duration,
+    /// Takes no new calls.
+    stop_doors: CancellationToken,
+    doors: TaskTracker,
+    /// Refresh, catching up, metrics, admin.
+    stop_rest: CancellationToken,
+    rest: TaskTracker,
+}
+
+/// What opening the folder gave.
+struct Opened {
+    core: Arc<Core>,
+    store: Arc<Store>,
+    heads: Arc<Heads>,
+    unanswered: Vec<Unanswered>,
+    authentication: TlsIdentity,
+    door: Option<TlsIdentity>,
+    certificates: Vec<(MemberId, bytes::Bytes)>,
+}
+
+impl Running {
+    /// Opens the folder, recovers the ledgers, and listens.
+    ///
+    /// # Errors
+    /// `NodeError` says what does not fit.
+    pub async fn start(
+        config: &Arc<Config>,
+        passphrase: &Passphrase,
+        environment: &Environment,
+    ) -> Result<Self, NodeError> {
+        metrics::install();
+        // Ports first: what another process holds is said before anybody waits for keys.
+        let listeners = Listeners::bind(config).await?;
+        let opened = {
+            let (config, passphrase, environment) =
+                (Arc::clone(config), passphrase.clone(), environment.clone());
+            // Key files are slow to open on purpose, and recovery reads the disk.
+            let opened =
+                tokio::task::spawn_blocking(move || Opened::open(&config, &passphrase, &environment));
+            opened.await.map_err(|error| NodeError::Stopped(error.to_string()))??
+        };
+        opened.wire(config, listeners).await
+    }
+
+    /// Serves until `stop` ends or the ledger fails, then stops.
+    ///
+    /// # Errors
+    /// `Ledger` if a write or sync failed: what is on disk is found again at the next start.
+    pub async fn until(self, stop: impl Future<Output = ()>) -> Result<(), NodeError> {
+        let mut failure = self.store.failure();
+        let failed = tokio::select! {
+            () = stop => None,
+            failed = failure.wait_for(Option::is_some) => failed.ok().and_then(|reason| reason.clone()),
+        };
+        match failed {
+            None => {
+                self.stop().await;
+                Ok(())
+            }
+            // Nothing may be answered from here on: no drain.
+            Some(reason) => Err(LedgerError::Failed { reason }.into()),
+        }
+    }
+
+    /// Takes no new calls, waits for those under way, closes the ledgers.
+    pub async fn stop(self) {
+        tracing::info!(drain = ?self.drain, "stopping");
+        self.stop_doors.cancel();
+        self.doors.close();
+        if tokio::time::timeout(self.drain, self.doors.wait()).await.is_err() {
+            tracing::warn!("calls that are still open are cut off");
+        }
+        self.link.close().await;
+        self.stop_rest.cancel();
+        self.rest.close();
+        if tokio::time::timeout(REST_WAIT, self.rest.wait()).await.is_err() {
+            tracing::warn!("an operator's call is cut off");
+        }
+        self.store.close().await;
+        tracing::info!("stopped");
+    }
+
+    /// Counts of the ledgers since the start.
+    #[must_use]
+    pub fn counters(&self) -> peabiru_ledger::ledger::StoreCounters {
+        self.store.counters()
+    }
+}
+
+impl Opened {
+    fn open(config: &Config, passphrase: &Passphrase, environment: &Environment) -> Result<Self, NodeError> {
+        let anchor = read_anchor(&config.node.instance_anchor)?;
+        let Keys { authentication, storage, ledgers, door } = Keys::open(config, &anchor, passphrase)?;
+        let folder = &config.node.folder;
+        let now = environment.clock.now();
+        let mut memory = Memory::new(now);
+        let store_config = StoreConfig {
+            segment_bytes: config.storage.segment_mebibytes * MEBIBYTE,
+            min_free_bytes: config.storage.min_free_mebibytes * MEBIBYTE,
+            ..StoreConfig::new(folder.join("ledger"))
+        };
+        let mut members = Vec::new();
+        let mut identities = Vec::new();
+        for HostedLedger { member, identity, certificate } in ledgers {
+            members.push((member, identity.origin.clone(), certificate));
+            identities.push(identity);
+        }
+        let random = Arc::clone(&environment.random);
+        let visit = &mut |recovered: &RecoveredEntry<'_>| memory.note(recovered);
+        let (store, recovery) =
+            Store::open(&environment.disk, &store_config, identities, Some(storage), random, visit)?;
+        report(&recovery);
+        if let Some(last) = memory.last.filter(|last| now.plus(CLOCK_SKEW) < *last) {
+            return Err(NodeError::ClockBehind { now, last });
+        }
+        let heads = Heads::open(folder)?;
+        memory.heads.values().for_each(|head| heads.remember(head));
+        let globalconf = Globalconf::open(folder.join("globalconf"), anchor, Arc::clone(&environment.clock))?;
+        let by_member = members.iter().map(|(member, origin, _)| {
+            (member.clone(), store.ledger(origin).expect("the store was opened with this identity"))
+        });
+        let core = Core::new(
+            config.node.id.clone(),
+            Arc::clone(&environment.clock),
+            Arc::clone(&environment.random),
+            globalconf,
+            by_member.collect(),
+            Guard::new(config.node.id.clone(), memory.replay),
+            memory.grants,
+        );
+        Ok(Self {
+            core: Arc::new(core),
+            store: Arc::new(store),
+            heads: Arc::new(heads),
+            unanswered: memory.unanswered.into_values().collect(),
+            authentication,
+            door,
+            certificates: members.into_iter().map(|(member, _, certificate)| (member, certificate)).collect(),
+        })
+    }
+
+    async fn wire(self, config: &Config, listeners: Listeners) -> Result<Running, NodeError> {
+        let Self { core, store, heads, unanswered, authentication, door, certificates } = self;
+        let refresher = Refresher::new(&core.globalconf.anchor().registries)?;
+        if let Err(error) = refresher.refresh(&core.globalconf).await {
+            tracing::warn!(%error, code = error.code(), "starting without news from the registry");
+        }
+        if let Some(conf) = core.globalconf.newest() {
+            compare(&core, &conf, &authentication, &certificates);
+        }
+        let services = config.services.iter().map(endpoint).collect::<Result<Vec<_>, _>>()?;
+        let provider =
+            Arc::new(Provider::new(Arc::clone(&core), Arc::new(Dispatcher::new(services)), SERVICE_TIMEOUT));
+        let link = Arc::new(start_link(config, &core, &store, &heads, authentication.clone(), &provider)?);
+        let link_address = link.local_addr().map_err(|source| NodeError::Listen {
+            what: "[link] listen",
+            address: config.link.listen.to_string(),
+            source,
+        })?;
+        let consumer = Arc::new(Consumer::new(Arc::clone(&core), Arc::clone(&link), provider));
+        let doors = Doors::open(make_door(config, consumer), listeners, door)?;
+        let (stop_rest, rest) = (CancellationToken::new(), TaskTracker::new());
+        let page = Page { core: Arc::clone(&core), store: Arc::clone(&store) };
+        let metrics = match config.metrics.listen {
+            Some(address) => Some(metrics::serve(address, page, stop_rest.clone()).await?),
+            None => None,
+        };
+        let admin_socket = config.node.folder.join("admin.sock");
+        let operator = Admin::new(Arc::clone(&core), Arc::clone(&store), Arc::clone(&link));
+        rest.spawn(admin::serve(&admin_socket, operator, stop_rest.clone())?);
+        let catch_up = CatchUp { core: Arc::clone(&core), link: Arc::clone(&link) };
+        rest.spawn(catch_up.run(unanswered, stop_rest.clone()));
+        let every = config.globalconf.refresh();
+        let (judged, told) = (Arc::clone(&link), Arc::clone(&core));
+        let changed = move |conf: &GlobalConfiguration| {
+            tracing::info!(version = conf.version(), "a new global configuration is in force");
+            compare(&told, conf, &authentication, &certificates);
+            judged.rejudge();
+        };
+        rest.spawn(refresher.run(core, every, changed, stop_rest.clone()));
+        let Doors { tcp, stop: stop_doors, tasks: doors } = doors;
+        let drain = config.node.drain();
+        Ok(Running {
+            door: tcp,
+            link_address,
+            metrics,
+            admin_socket,
+            store,
+            link,
+            drain,
+            stop_doors,
+            doors,
+            stop_rest,
+            rest,
+        })
+    }
+}
+
+/// Sockets of the doors, bound before anything else is done.
+struct Listeners {
+    tcp: Option<tokio::net::TcpListener>,
+    unix: Option<Listener>,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> Result<Self, NodeError> {
+        let tcp = match config.door.address() {
+            Some(address) => Some(door::bind(address).await?),
+            None => None,
+        };
+        let unix = config.door.unix_socket.as_deref().map(Listener::unix).transpose()?;
+        Ok(Self { tcp, unix })
+    }
+}
+
+/// Doors that are open.
+struct Doors {
+    tcp: Option<SocketAddr>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+fn make_door(config: &Config, consumer: Arc<Consumer>) -> GrpcDoor {
+    let mut clients = Clients::default();
+    for client in &config.clients {
+        let credential = match client.credential {
+            config::Credential::Certificate(sha256) => Credential::Certificate(sha256),
+            config::Credential::Token(sha256) => Credential::Token(sha256),
+            config::Credential::UnixUser(uid) => Credential::UnixUser(uid),
+        };
+        clients.allow(credential, client.subsystem.clone());
+    }
+    let route = |(host, route): (&String, &config::RouteSection)| {
+        (host.clone(), Route { service: route.service.clone(), purpose: route.purpose.clone() })
+    };
+    let limits = Limits {
+        connections: config.door.max_connections,
+        calls_per_connection: config.door.max_calls_per_connection,
+        calls: config.door.max_calls,
+    };
+    let routes: HashMap<_, _> = config.routes.iter().map(route).collect();
+    GrpcDoor::new(Arc::new(consumer), clients, routes, limits)
+}
+
+impl Doors {
+    fn open(door: GrpcDoor, listeners: Listeners, tls: Option<TlsIdentity>) -> Result<Self, NodeError> {
+        let (door, stop, tasks) = (Arc::new(door), CancellationToken::new(), TaskTracker::new());
+        let mut address = None;
+        if let Some(listener) = listeners.tcp {
+            address = listener.local_addr().ok();
+            let listener = match tls {
+                Some(identity) => Listener::tls(listener, door_tls(&identity, door.clients())?),
+                None => Listener::plain(listener)?,
+            };
+            tasks.spawn(door::serve(listener, Arc::clone(&door), stop.clone()));
+        }
+        if let Some(listener) = listeners.unix {
+            tasks.spawn(door::serve(listener, Arc::clone(&door), stop.clone()));
+        }
+        Ok(Self { tcp: address, stop, tasks })
+    }
+}
+
+fn door_tls(identity: &TlsIdentity, clients: &Clients) -> Result<rustls::ServerConfig, CertsError> {
+    let certificates = clients.certificates();
+    // Without a certificate a caller must show a token.
+    let without_certificate = WithoutCertificate::Allowed;
+    pinning_server(identity, peer::Clients::Pinned { certificates, without_certificate })
+}
+
+fn start_link(
+    config: &Config,
+    core: &Arc<Core>,
+    store: &Store,
+    heads: &Arc<Heads>,
+    identity: TlsIdentity,
+    provider: &Arc<Provider>,
+) -> Result<Link, NodeError> {
+    let waits = Waits { drain: config.node.drain(), ..Waits::default() };
+    let link_config = LinkConfig { waits, ..LinkConfig::on(config.link.listen) };
+    let source = Arc::clone(core);
+    let parts = LinkParts {
+        own: core.own.clone(),
+        identity,
+        clock: Arc::clone(&core.clock),
+        conf: Arc::new(move || source.globalconf.newest()),
+        ledgers: store.ledgers(),
+        heads: Arc::clone(heads),
+        inbound: Arc::new(Answering { core: Arc::clone(core), provider: Arc::clone(provider) }),
+    };
+    Ok(Link::start(&link_config, parts)?)
+}
+
+fn endpoint(section: &ServiceSection) -> Result<(peabiru_proto::id::ServiceId, Endpoint), NodeError> {
+    let service = section.service.get_ref().clone();
+    let endpoint = match &section.url {
+        ServiceUrl::Http { .. } => {
+            Endpoint::Tcp { authority: section.url.to_string().trim_start_matches("http://").to_owned() }
+        }
+        ServiceUrl::Unix(path) => Endpoint::Unix { path: path.clone() },
+        ServiceUrl::Https { host, .. } => {
+            let authorities =
+                section.ca_file.as_deref().map(read_certificates).transpose()?.unwrap_or_default();
+            let name = ServerName::try_from(host.clone())
+                .map_err(|_| NodeError::ServiceHost { service: service.to_string(), host: host.clone() })?;
+            Endpoint::Tls {
+                authority: section.url.to_string().trim_start_matches("https://").to_owned(),
+                name,
+                config: Arc::new(service_client(&authorities)?),
+            }
+        }
+    };
+    Ok((service, endpoint))
+}
+
+fn report(recovery: &Recovery) {
+    tracing::info!(
+        shutdown = ?recovery.shutdown,
+        entries = recovery.entries,
+        erasures_finished = recovery.erasures_finished,
+        "the ledgers are read"
+    );
+    if let Some(tail) = &recovery.dropped_tail {
+        tracing::warn!(
+            segment = tail.segment,
+            offset = tail.offset,
+            "an unfinished record at the end was dropped: nothing of it had left the node"
+        );
+    }
+}
+
+/// Tells the administrator what peers would only say by turning this node away.
+fn compare(
+    core: &Core,
+    conf: &GlobalConfiguration,
+    authentication: &TlsIdentity,
+    certificates: &[(MemberId, bytes::Bytes)],
+) {
+    let own = conf.node(&core.own);
+    if !own.is_some_and(|node| node.certificates.contains(&authentication.certificate)) {
+        tracing::warn!(node = %core.own, "this node's authentication certificate is not registered: peers turn it away");
+    }
+    for (member, certificate) in certificates {
+        let registered = core.ledger(member).and_then(|ledger| conf.ledger(ledger.origin()));
+        if registered.is_none_or(|ledger| ledger.sealing_certificate != *certificate) {
+            tracing::warn!(%member, "this ledger's sealing certificate is not registered: peers refuse its seals");
+        }
+    }
+}
+
+const MEBIBYTE: u64 = 1024 * 1024;
+/// How long a service may take if neither contract nor caller says less.
+const SERVICE_TIMEOUT: Duration = Duration::from_secs(60);
+/// For operators' calls when the node stops.
+const REST_WAIT: Duration = Duration::from_secs(5);
