@@ -1,1 +1,49 @@
-//! Reference scenario: where schools lack broadband; agencies services and planner over the road.
+//! Reference scenario: which schools are remote, district by district, for girls and boys.
+//!
+//! ```text
+//! ine: districts ─┐                          ┌─ districts ─┐
+//!                 ├── the road ── planner ──▶┤             ├─▶ plan ─▶ report: CSV, page
+//! mec: schools ───┘                          └─ schools ───┘
+//! ```
+//!
+//! The agencies' services and the planner know nothing of the road: plain tonic on both sides. Every page that the
+//! planner read carries the id of its exchange, under which anyone can find its evidence.
+
+pub mod data;
+pub mod ine;
+pub mod mec;
+mod paging;
+pub mod plan;
+pub mod planner;
+pub mod report;
+
+/// Generated from `proto/`: what the agencies say.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    clippy::all,
+    clippy::pedantic,
+    reason = "generated"
+)]
+pub mod wire {
+    /// INE.
+    pub mod ine {
+        include!(concat!(env!("OUT_DIR"), "/py.ine.v1.rs"));
+    }
+    /// MEC.
+    pub mod mec {
+        include!(concat!(env!("OUT_DIR"), "/py.mec.v1.rs"));
+    }
+}
+
+/// Contract of `py.ine.v1.DistrictService`: a file descriptor set with its imports.
+pub const DISTRICT_CONTRACT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/district.bin"));
+/// Contract of `py.mec.v1.SchoolService`.
+pub const SCHOOL_CONTRACT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/school.bin"));
+/// Full name of INE's service.
+pub const DISTRICT_SERVICE: &str = "py.ine.v1.DistrictService";
+/// Full name of MEC's service.
+pub const SCHOOL_SERVICE: &str = "py.mec.v1.SchoolService";
+/// Why the planner asks.
+pub const PURPOSE: &str = "connectivity-planning";

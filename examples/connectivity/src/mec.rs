@@ -1,0 +1,83 @@
+//! MEC's service: school sites and their pupils.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+use tonic::{Request, Response, Status};
+
+use crate::data::{self, DataError};
+use crate::paging::{Page, Sizes, page};
+use crate::wire::mec::school_service_server::{SchoolService, SchoolServiceServer};
+use crate::wire::mec::{
+    Doubt, FlagSchoolRequest, FlagSchoolResponse, ListSchoolsRequest, ListSchoolsResponse, School,
+};
+
+/// Answers from MEC's register.
+#[derive(Debug)]
+pub struct Mec {
+    schools: Vec<School>,
+    /// How many doubts were noted, by establishment.
+    doubts: Mutex<HashMap<String, u32>>,
+}
+
+impl Mec {
+    /// Reads the register.
+    ///
+    /// # Errors
+    /// The first row that does not parse.
+    pub fn open() -> Result<Self, DataError> {
+        Ok(Self { schools: data::schools()?, doubts: Mutex::default() })
+    }
+
+    /// Serves until `stop` ends.
+    ///
+    /// # Errors
+    /// What the transport says.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), tonic::transport::Error> {
+        Server::builder()
+            .tcp_nodelay(true)
+            .add_service(SchoolServiceServer::new(self))
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
+            .await
+    }
+}
+
+#[tonic::async_trait]
+impl SchoolService for Mec {
+    async fn list_schools(
+        &self,
+        request: Request<ListSchoolsRequest>,
+    ) -> Result<Response<ListSchoolsResponse>, Status> {
+        let ListSchoolsRequest { page_size, page_token } = request.into_inner();
+        let Page { rows, next_page_token } = page(&self.schools, page_size, &page_token, &SIZES)?;
+        Ok(Response::new(ListSchoolsResponse { schools: rows, next_page_token }))
+    }
+
+    async fn flag_school(
+        &self,
+        request: Request<FlagSchoolRequest>,
+    ) -> Result<Response<FlagSchoolResponse>, Status> {
+        let request = request.into_inner();
+        if request.doubt() == Doubt::Unspecified {
+            return Err(Status::invalid_argument("doubt: say what seems wrong"));
+        }
+        let known = self
+            .schools
+            .binary_search_by(|school| school.establishment_code.cmp(&request.establishment_code));
+        known.map_err(|_| Status::not_found("establishment_code: no such site"))?;
+        let mut doubts = self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = doubts.entry(request.establishment_code).or_default();
+        *count += 1;
+        Ok(Response::new(FlagSchoolResponse { doubts: *count }))
+    }
+}
+
+const SIZES: Sizes = Sizes { default: 250, max: 1_000 };
