@@ -274,6 +274,16 @@ impl Ledger {
         self.send(vec![append], None)
     }
 
+    /// Waits until everything that was queued before is durable, unless the disk is full.
+    ///
+    /// # Errors
+    /// `Full`, `Closed`, `Failed`.
+    pub async fn settle(&self) -> Result<(), LedgerError> {
+        let (done, settled) = oneshot::channel();
+        self.send_command(Command::Settle(done))?;
+        settled.await.map_err(|_| self.inner.failed())
+    }
+
     /// Proof that a sealed tree begins with an earlier one.
     ///
     /// # Errors
@@ -351,7 +361,11 @@ impl Ledger {
             return Err(LedgerError::TooLarge { bytes, max });
         }
         let group = Group { ledger: self.number, items, reply };
-        self.queue.try_send(Command::Append(group)).map_err(|error| match error {
+        self.send_command(Command::Append(group))
+    }
+
+    fn send_command(&self, command: Command) -> Result<(), LedgerError> {
+        self.queue.try_send(command).map_err(|error| match error {
             TrySendError::Full(_) => LedgerError::Full { appends_max: self.inner.queue_groups },
             TrySendError::Disconnected(_) => self.inner.failed(),
         })

@@ -14,6 +14,7 @@ pub mod disk;
 pub mod durable;
 mod erasure;
 mod error;
+pub mod evidence;
 mod hashes;
 mod index;
 mod item;
@@ -29,6 +30,8 @@ pub mod seal;
 mod segment;
 pub mod slot;
 pub mod snapshot;
+pub mod tile;
+pub mod tlog_proof;
 pub mod tree;
 mod writer;
 

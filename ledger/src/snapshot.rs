@@ -147,6 +147,9 @@ impl VerifiedSnapshot {
     }
 }
 
+/// Code of the registry's NOTICE whose payload is a snapshot's bytes. FROZEN.
+pub const NOTICE_SNAPSHOT: &str = "globalconf.snapshot";
+
 /// Signs a snapshot with the delegated key.
 #[must_use]
 pub fn sign_snapshot(

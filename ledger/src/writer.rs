@@ -19,6 +19,8 @@ pub(crate) type Reply = Option<oneshot::Sender<Result<Vec<SealedEntry>, LedgerEr
 /// What the writer is asked.
 pub(crate) enum Command {
     Append(Group<Reply>),
+    /// To be told when everything asked before is durable, or was put back for lack of space.
+    Settle(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
 }
 
@@ -38,9 +40,13 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn run(mut self) {
         while let Ok(first) = self.commands.recv() {
-            let closing = self.gather(first);
+            let (settled, closing) = self.gather(first);
             if !self.commit_all() {
                 return;
+            }
+            for done in settled {
+                // Whoever waited may have gone.
+                let _ = done.send(());
             }
             if let Some(done) = closing {
                 self.write_closing();
@@ -52,8 +58,9 @@ impl Writer {
     }
 
     /// Everything that came while the last batch was synced. No timer.
-    fn gather(&mut self, first: Command) -> Option<oneshot::Sender<()>> {
+    fn gather(&mut self, first: Command) -> (Vec<oneshot::Sender<()>>, Option<oneshot::Sender<()>>) {
         let mut entries = 0;
+        let mut settled = Vec::new();
         let mut command = first;
         loop {
             match command {
@@ -61,14 +68,15 @@ impl Writer {
                     entries += group.items.len();
                     self.committer.offer(group);
                 }
-                Command::Close(done) => return Some(done),
+                Command::Settle(done) => settled.push(done),
+                Command::Close(done) => return (settled, Some(done)),
             }
             if entries >= BATCH_ENTRIES_MAX {
-                return None;
+                return (settled, None);
             }
             match self.commands.try_recv() {
                 Ok(next) => command = next,
-                Err(_) => return None,
+                Err(_) => return (settled, None),
             }
         }
     }

@@ -24,6 +24,12 @@ impl Inbound for Answering {
     fn fetch(&self, peer: NodeId, wanted: Wanted) -> BoxFuture<Vec<Held>> {
         let core = Arc::clone(&self.core);
         Box::pin(async move {
+            for ledger in core.ledgers.values() {
+                // The RECEIVED of an answer that was just delivered may still be on its way to the disk.
+                if let Err(error) = ledger.settle().await {
+                    tracing::warn!(%error, "a ledger takes nothing");
+                }
+            }
             let read = tokio::task::spawn_blocking(move || read(&core, &peer, wanted)).await;
             read.unwrap_or_default()
         })

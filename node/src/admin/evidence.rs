@@ -1,26 +1,152 @@
 //! Exports for others: tiles for any tlog client, the evidence file of an exchange.
 
-use peabiru_proto::fault::Fault;
-use peabiru_proto::wire::{ExportEvidenceRequest, ExportEvidenceResponse, ExportTilesResponse};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use peabiru_ledger::LedgerError;
+use peabiru_ledger::evidence::{Evidence, Gathered};
+use peabiru_ledger::ledger::Ledger;
+use peabiru_ledger::tile::{self, TileFile};
+use peabiru_proto::entry::{Body, Entry, ExchangeId};
+use peabiru_proto::fault::{Fault, FaultCode, Place};
+use peabiru_proto::hash::Digest;
+use peabiru_proto::id::NodeId;
+use peabiru_proto::wire::{
+    self, ExportEvidenceRequest, ExportEvidenceResponse, ExportTilesResponse, GetSnapshotResponse, HeldEntry,
+};
+use prost::Message as _;
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::{Admin, invalid};
+use super::entries::read_fault;
+use super::{Admin, blocking, invalid, status};
+use crate::core::{Core, internal};
+use crate::exchange::Wanted;
+use crate::globalconf::RefreshError;
+use crate::holdings;
 
 impl Admin {
     pub(super) fn tiles(
         &self,
         member: &str,
     ) -> Result<ReceiverStream<Result<ExportTilesResponse, Status>>, Fault> {
-        self.ledger(member)?;
-        Err(invalid("this version exports no tiles"))
+        let ledger = self.ledger(member)?.clone();
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        tokio::task::spawn_blocking(move || {
+            let mut sink = |TileFile { path, content }| {
+                let file = ExportTilesResponse { path, content: content.into() };
+                sender.blocking_send(Ok(file)).map_err(|_| LedgerError::Closed)
+            };
+            if let Err(error) = tile::export(&ledger, &mut sink) {
+                // An error here means that the operator has gone.
+                let _ = sender.blocking_send(Err(status(&read_fault(error))));
+            }
+        });
+        Ok(ReceiverStream::new(receiver))
     }
 
     pub(super) async fn evidence(
         &self,
         request: ExportEvidenceRequest,
     ) -> Result<ReceiverStream<Result<ExportEvidenceResponse, Status>>, Fault> {
-        self.ledger(&request.member)?;
-        Err(invalid("this version exports no evidence"))
+        let exchange: ExchangeId =
+            request.exchange_id.parse().map_err(|error| invalid(&format!("exchange_id: {error}")))?;
+        let ledgers: Vec<Ledger> = if request.member.is_empty() {
+            self.core.ledgers.values().cloned().collect()
+        } else {
+            vec![self.ledger(&request.member)?.clone()]
+        };
+        for ledger in &ledgers {
+            // The RECEIVED of an answer that was just delivered may still be on its way to the disk.
+            ledger.settle().await.map_err(read_fault)?;
+        }
+        let mut held = blocking(move || read(&ledgers, &exchange)).await?;
+        if let Some((peer, wanted)) = counterparty(&held, &self.core.own) {
+            match self.link.fetch(&peer, wanted, FETCH_WAIT).await {
+                Ok(theirs) => held.extend(theirs),
+                Err(fault) => {
+                    tracing::warn!(%exchange, %peer, %fault, "what the counterparty holds is missing in the evidence");
+                }
+            }
+        }
+        let core = self.core.clone();
+        let tar = blocking(move || {
+            let (snapshots, parts) = trust(&core, &held).map_err(|error| internal(&error.to_string()))?;
+            let gathered = Gathered { held, snapshots, parts };
+            let evidence = Evidence::gather(&exchange, gathered).map_err(|error| {
+                Fault::new(
+                    FaultCode::EvidenceUnknown,
+                    Place::ProviderNode,
+                    format!("exchange {exchange}: {error}"),
+                )
+            })?;
+            Ok(Bytes::from(evidence.to_tar()))
+        })
+        .await?;
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        tokio::spawn(async move {
+            let mut rest = tar;
+            while !rest.is_empty() {
+                let content = rest.split_to(rest.len().min(PIECE_BYTES));
+                // An error means that the operator has gone.
+                if sender.send(Ok(ExportEvidenceResponse { content })).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(ReceiverStream::new(receiver))
     }
 }
+
+fn read(ledgers: &[Ledger], exchange: &ExchangeId) -> Result<Vec<HeldEntry>, Fault> {
+    let mut held = Vec::new();
+    for ledger in ledgers {
+        let found = holdings::of_exchange(ledger, exchange).map_err(read_fault)?;
+        held.extend(found.iter().map(crate::exchange::Held::to_proto));
+    }
+    Ok(held)
+}
+
+/// Who was at the other end, and how to name the exchange to it.
+fn counterparty(held: &[HeldEntry], own: &NodeId) -> Option<(NodeId, Wanted)> {
+    held.iter().find_map(|held| {
+        let entry = Entry::decode(held.entry.clone()).ok()?;
+        let Body::Request(request) = entry.body() else { return None };
+        let asked_by = entry.common().node.clone()?;
+        let peer = if asked_by == *own { request.addressee.clone() } else { asked_by };
+        let wanted = Wanted { exchange: entry.exchange(), request_leaf: entry.leaf_hash() };
+        (peer != *own).then_some((peer, wanted))
+    })
+}
+
+type Trust = (Vec<GetSnapshotResponse>, BTreeMap<Digest, Bytes>);
+
+/// The snapshots that the entries name, as far as this node held them, with their parts.
+fn trust(core: &Core, held: &[HeldEntry]) -> Result<Trust, RefreshError> {
+    let version =
+        |held: &HeldEntry| Entry::decode(held.entry.clone()).ok()?.common().globalconf.map(|it| it.version);
+    let versions: BTreeSet<u64> = held.iter().filter_map(version).collect();
+    let (mut snapshots, mut parts) = (Vec::new(), BTreeMap::new());
+    for version in versions {
+        let Some(answer) = core.globalconf.snapshot(version)? else { continue };
+        let snapshot =
+            answer.snapshot.as_ref().and_then(|signed| wire::Snapshot::decode(signed.snapshot.clone()).ok());
+        let listed = snapshot.into_iter().flat_map(|snapshot| snapshot.parts);
+        for digest in listed.filter_map(|part| Digest::from_slice(&part.digest).ok()) {
+            if let Some(part) = core.globalconf.part(&digest)? {
+                parts.insert(digest, part);
+            }
+        }
+        snapshots.push(answer);
+    }
+    Ok((snapshots, parts))
+}
+
+/// Pieces of an export that wait for the operator.
+const QUEUE: usize = 8;
+/// Length of a piece.
+const PIECE_BYTES: usize = 1024 * 1024;
+/// How long the counterparty has to give what it holds.
+const FETCH_WAIT: Duration = Duration::from_secs(10);

@@ -13,6 +13,7 @@ use peabiru_ledger::ledger::{Append, Ledger, LedgerIdentity, Recovery, Store, St
 use peabiru_ledger::payload::{ClearPayload, Payload};
 use peabiru_ledger::position::LogPosition;
 use peabiru_ledger::seal::SealedEntry;
+use peabiru_ledger::snapshot::NOTICE_SNAPSHOT;
 use peabiru_ledger::{LedgerError, PayloadState};
 use peabiru_proto::entry::{Body, Common, Entry, ExchangeId, GlobalconfRef, Notice};
 use peabiru_proto::hash::{Digest, SnapshotDigest};
@@ -230,8 +231,6 @@ fn subject_of(event: &Event) -> String {
 
 /// A change of what is registered. FROZEN.
 pub(crate) const NOTICE_CHANGED: &str = "registry.changed";
-/// A snapshot: its payload is the snapshot's bytes. FROZEN.
-pub(crate) const NOTICE_SNAPSHOT: &str = "globalconf.snapshot";
 /// Length of a segment file: a registry writes little, and a commit of two payloads of 1 MiB fits half of it.
 const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 /// Most bytes of an answer to `ListNotices`, below the 4 MiB that gRPC clients take by default.

@@ -1,0 +1,433 @@
+//! Judges an evidence file, from the roots down to each chunk, without network, clock or node.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use bytes::Bytes;
+use peabiru_certs::chain;
+use peabiru_proto::content;
+use peabiru_proto::entry::{Body, Content, Entry, GlobalconfRef, Received, Request};
+use peabiru_proto::globalconf::{ConfigurationAnchor, GlobalConfiguration};
+use peabiru_proto::hash::{ContentRoot, ContractDigest, Digest, LeafHash, SnapshotDigest};
+use peabiru_proto::id::{MemberId, NodeId};
+use peabiru_proto::time::Timestamp;
+use peabiru_proto::wire::{self, KeyPurpose};
+use prost::Message as _;
+
+use super::{
+    Evidence, Facts, Failure, MANIFEST, NOTICE_ENTRY, NOTICE_PROOF, Outcome, PARTS, README, Report, Role,
+    SNAPSHOT, SNAPSHOTS, Side, part_file, snapshot_file,
+};
+use crate::checkpoint::VerifyingKey;
+use crate::payload::ClearPayload;
+use crate::seal::Seal;
+use crate::snapshot::{NOTICE_SNAPSHOT, verify_snapshot};
+use crate::tlog_proof;
+
+/// Checks everything that is in the file. Without `trust` the best outcome is `Consistent`.
+#[must_use]
+pub fn verify(tar: &[u8], trust: Option<&ConfigurationAnchor>) -> Report {
+    let mut findings = Findings::default();
+    match Evidence::from_tar(tar) {
+        Ok(evidence) => {
+            for (file, what) in evidence.misfits(tar) {
+                findings.fail(&file, &what);
+            }
+            let mut judge = Judge { evidence: &evidence, findings: &mut findings };
+            judge.names();
+            judge.judge(trust);
+        }
+        Err(super::EvidenceError::Archive { file, what }) => findings.fail(&file, &what),
+        Err(error) => findings.fail("the file", &error),
+    }
+    let outcome = match (findings.failures.is_empty(), trust) {
+        (false, _) => Outcome::Failed,
+        (true, Some(_)) => Outcome::Verified,
+        (true, None) => Outcome::Consistent,
+    };
+    let Findings { facts, holds, failures, missing } = findings;
+    Report { outcome, facts, holds, failures, missing }
+}
+
+#[derive(Default)]
+struct Findings {
+    facts: Option<Facts>,
+    holds: Vec<String>,
+    failures: Vec<Failure>,
+    missing: Vec<String>,
+}
+
+impl Findings {
+    fn fail(&mut self, file: &str, what: &dyn Display) {
+        self.failures.push(Failure { file: file.to_owned(), what: what.to_string() });
+    }
+}
+
+struct Judge<'a> {
+    evidence: &'a Evidence,
+    findings: &'a mut Findings,
+}
+
+/// An entry whose seal leads to its checkpoint.
+struct Sealed {
+    entry: Entry,
+    seal: Seal,
+}
+
+impl Judge<'_> {
+    fn judge(&mut self, trust: Option<&ConfigurationAnchor>) {
+        let confs = self.snapshots(trust);
+        let mut entries = BTreeMap::new();
+        for role in Role::ALL {
+            if let Some(sealed) = self.entry(role) {
+                self.signature(role, &sealed, &confs);
+                entries.insert(role, sealed);
+            }
+        }
+        let Some(request) = entries.get(&Role::Request) else {
+            return self
+                .findings
+                .fail(&Role::Request.entry_file(), &"without the request there is nothing to prove");
+        };
+        let mut facts = Facts::default();
+        entries.values().for_each(|sealed| facts.add(&sealed.entry));
+        self.findings.facts = Some(facts);
+        let Body::Request(head) = request.entry.body() else {
+            return self.findings.fail(&Role::Request.entry_file(), &"it is no REQUEST");
+        };
+        self.exchange(&entries, request, head);
+        self.parties(&entries, head, &confs);
+        self.contract(head);
+        let content = match head.content {
+            Content::Whole { root, body_bytes } => Some((root, body_bytes)),
+            Content::Stream => None,
+        };
+        self.payload(Side::Request, content);
+        self.payload(
+            Side::Answer,
+            entries.get(&Role::Answer).and_then(|sealed| sealed.entry.body().content()),
+        );
+    }
+
+    /// No file may stand there that nothing else judges.
+    fn names(&mut self) {
+        let is_payload = |name: &str| {
+            let of = |side: Side| name.strip_prefix(side.path()).and_then(|rest| rest.strip_prefix('.'));
+            let suffix = of(Side::Request).or_else(|| of(Side::Answer));
+            suffix.is_some_and(|suffix| {
+                suffix == "salt" || suffix.parse::<u16>().is_ok_and(|index| index.to_string() == suffix)
+            })
+        };
+        let is_snapshot = |name: &str| {
+            let rest = name.strip_prefix(SNAPSHOTS).and_then(|rest| rest.split_once('/'));
+            rest.is_some_and(|(version, file)| {
+                let canonical = version.parse::<u64>().is_ok_and(|number| number.to_string() == version);
+                canonical && [SNAPSHOT, NOTICE_ENTRY, NOTICE_PROOF].contains(&file)
+            })
+        };
+        let is_entry =
+            |name: &str| Role::ALL.iter().any(|role| name == role.entry_file() || name == role.proof_file());
+        for name in self.evidence.names() {
+            let content = self.evidence.file(name).expect("it was just named");
+            let is_part =
+                name.strip_prefix(PARTS).is_some_and(|digest| digest == Digest::of(content).to_string());
+            let known = [README, MANIFEST].contains(&name)
+                || is_entry(name)
+                || is_payload(name)
+                || is_snapshot(name)
+                || is_part;
+            if !known {
+                self.findings.fail(name, &"it is no file of this format, or not the part that its name says");
+            }
+        }
+    }
+
+    /// The global configurations in the file, each judged at its own time.
+    fn snapshots(&mut self, trust: Option<&ConfigurationAnchor>) -> Vec<GlobalConfiguration> {
+        let versions: Vec<u64> = self
+            .evidence
+            .names()
+            .filter_map(|name| {
+                name.strip_prefix(SNAPSHOTS)?.strip_suffix(&format!("/{SNAPSHOT}"))?.parse().ok()
+            })
+            .collect();
+        if versions.is_empty() {
+            self.findings.missing.push("the global configuration in force".to_owned());
+        }
+        versions.into_iter().filter_map(|version| self.snapshot(version, trust)).collect()
+    }
+
+    fn snapshot(&mut self, version: u64, trust: Option<&ConfigurationAnchor>) -> Option<GlobalConfiguration> {
+        let file = snapshot_file(version, SNAPSHOT);
+        let bytes = self.evidence.file(&file)?.clone();
+        let signed = wire::SignedSnapshot::decode(bytes).ok();
+        let Some(signed) = signed else {
+            self.findings.fail(&file, &"it is no signed snapshot");
+            return None;
+        };
+        let snapshot =
+            wire::Snapshot::decode(signed.snapshot.clone()).ok().filter(|it| it.version == version);
+        let Some(snapshot) = snapshot else {
+            self.findings.fail(&file, &"it is no snapshot of this version");
+            return None;
+        };
+        if let Some(anchor) = trust {
+            let created_at = Timestamp::from_ms(snapshot.created_at_ms);
+            if let Err(error) = verify_snapshot(&signed, anchor, created_at, 0) {
+                self.findings.fail(&file, &error);
+                return None;
+            }
+            self.findings
+                .holds
+                .push(format!("snapshot {version} is signed by the registry that the roots delegated"));
+        }
+        self.notice(version, &signed);
+        let part = |digest: &Digest| self.evidence.file(&part_file(digest)).cloned();
+        match GlobalConfiguration::assemble(&snapshot, SnapshotDigest::of(&signed.snapshot), &part) {
+            Ok(conf) => Some(conf),
+            Err(error) => {
+                self.findings.fail(&file, &error);
+                None
+            }
+        }
+    }
+
+    /// The snapshot's place in the registry's ledger.
+    fn notice(&mut self, version: u64, signed: &wire::SignedSnapshot) {
+        let (entry_file, proof_file) =
+            (snapshot_file(version, NOTICE_ENTRY), snapshot_file(version, NOTICE_PROOF));
+        let Some(sealed) = self.sealed(&entry_file, &proof_file) else { return };
+        let delegation = signed
+            .delegation
+            .as_ref()
+            .and_then(|signed| wire::Delegation::decode(signed.delegation.clone()).ok());
+        let key = delegation.as_ref().and_then(|it| <[u8; 32]>::try_from(it.registry_key.as_ref()).ok());
+        let (Some(delegation), Some(key)) = (delegation, key) else {
+            return self.findings.fail(&snapshot_file(version, SNAPSHOT), &"it has no delegation");
+        };
+        let key = VerifyingKey::from_bytes(key);
+        if let Err(error) = sealed.seal.checkpoint.verify(&key) {
+            return self.findings.fail(&proof_file, &error);
+        }
+        let root = ClearPayload::new(signed.snapshot.clone()).map(|payload| payload.content_root());
+        let said = match sealed.entry.body() {
+            Body::Notice(notice) if notice.code == NOTICE_SNAPSHOT => Some(notice.content_root),
+            _ => None,
+        };
+        let is_its = said.is_some()
+            && said == root.ok()
+            && sealed.entry.origin().as_str() == delegation.registry_origin;
+        if !is_its {
+            return self.findings.fail(&entry_file, &"it is not the registry's NOTICE of this snapshot");
+        }
+        self.findings.holds.push(format!("snapshot {version} is an entry of the registry's ledger"));
+    }
+
+    fn entry(&mut self, role: Role) -> Option<Sealed> {
+        self.sealed(&role.entry_file(), &role.proof_file())
+    }
+
+    /// An entry that its proof leads to its checkpoint, which is of the entry's own ledger.
+    fn sealed(&mut self, entry_file: &str, proof_file: &str) -> Option<Sealed> {
+        let (bytes, proof) = (self.evidence.file(entry_file), self.evidence.file(proof_file));
+        let (bytes, proof) = match (bytes, proof) {
+            (Some(bytes), Some(proof)) => (bytes.clone(), proof.clone()),
+            (None, None) => {
+                self.findings.missing.push(entry_file.to_owned());
+                return None;
+            }
+            (None, Some(_)) => {
+                self.findings.fail(entry_file, &"its proof is there, and it is not");
+                return None;
+            }
+            (Some(_), None) => {
+                self.findings.fail(proof_file, &"its entry is there, and it is not");
+                return None;
+            }
+        };
+        let entry = match Entry::decode(bytes) {
+            Ok(entry) => entry,
+            Err(error) => {
+                self.findings.fail(entry_file, &error);
+                return None;
+            }
+        };
+        let seal = match tlog_proof::parse(&proof) {
+            Ok(seal) => seal,
+            Err(error) => {
+                self.findings.fail(proof_file, &error);
+                return None;
+            }
+        };
+        if let Err(error) = seal.includes(&entry.leaf_hash()) {
+            self.findings.fail(proof_file, &error);
+            return None;
+        }
+        if seal.checkpoint.origin() != entry.origin() {
+            self.findings.fail(proof_file, &"its checkpoint is of another ledger than the entry");
+            return None;
+        }
+        Some(Sealed { entry, seal })
+    }
+
+    /// The checkpoint's signature, by the key that the global configuration of the entry registers.
+    fn signature(&mut self, role: Role, sealed: &Sealed, confs: &[GlobalConfiguration]) {
+        let file = role.proof_file();
+        let named = sealed.entry.common().globalconf;
+        let exact = confs
+            .iter()
+            .find(|conf| named == Some(GlobalconfRef { version: conf.version(), digest: conf.digest() }));
+        if exact.is_none()
+            && let Some(GlobalconfRef { version, .. }) = named
+        {
+            self.findings.missing.push(format!("snapshot {version}, which {} names", role.entry_file()));
+        }
+        let origin = sealed.entry.origin();
+        let knows = |conf: &&GlobalConfiguration| conf.ledger(origin).is_some();
+        let Some(conf) = exact.or_else(|| confs.iter().find(knows)) else {
+            return self
+                .findings
+                .fail(&file, &format_args!("no snapshot in the file registers the ledger {origin}"));
+        };
+        match key_of(conf, &sealed.entry)
+            .and_then(|key| sealed.seal.checkpoint.verify(&key).map_err(|error| error.to_string()))
+        {
+            Ok(()) => self.findings.holds.push(format!("{} is sealed by {origin}", role.entry_file())),
+            Err(error) => self.findings.fail(&file, &error),
+        }
+    }
+
+    /// One exchange: ids, hashes that name each other.
+    fn exchange(&mut self, entries: &BTreeMap<Role, Sealed>, request: &Sealed, head: &Request) {
+        for (role, sealed) in entries {
+            if sealed.entry.exchange() != request.entry.exchange() {
+                self.findings.fail(&role.entry_file(), &"it is of another exchange");
+            }
+        }
+        let received = entries.get(&Role::ReceivedByProvider);
+        if let Some(received) = received {
+            self.received(Role::ReceivedByProvider, received, request, Some(head.expires_at));
+        }
+        let Some(answer) = entries.get(&Role::Answer) else { return };
+        let names = match answer.entry.body() {
+            Body::Response(head) => Some((head.request_leaf, head.received_leaf, &head.addressee)),
+            Body::Fault(head) => Some((head.request_leaf, head.received_leaf, &head.addressee)),
+            Body::Request(_) | Body::Received(_) | Body::Notice(_) => None,
+        };
+        let Some((request_leaf, received_leaf, addressee)) = names else {
+            return self.findings.fail(&Role::Answer.entry_file(), &"it is neither RESPONSE nor FAULT");
+        };
+        let received_leaf_is =
+            |leaf: LeafHash| received.is_none_or(|received| received.entry.leaf_hash() == leaf);
+        if request_leaf != request.entry.leaf_hash() || !received_leaf_is(received_leaf) {
+            self.findings.fail(&Role::Answer.entry_file(), &"it answers another request");
+        }
+        if Some(addressee) != request.entry.common().node.as_ref() {
+            self.findings.fail(&Role::Answer.entry_file(), &"it is not addressed to the node that asked");
+        }
+        if let Some(received) = entries.get(&Role::ReceivedByConsumer) {
+            self.received(Role::ReceivedByConsumer, received, answer, None);
+        }
+    }
+
+    fn received(&mut self, role: Role, received: &Sealed, sent: &Sealed, expires_at: Option<Timestamp>) {
+        let file = role.entry_file();
+        let Body::Received(head) = received.entry.body() else {
+            return self.findings.fail(&file, &"it is no RECEIVED");
+        };
+        let Received { peer_origin, peer_index, peer_leaf, .. } = head;
+        let names_it = peer_origin == sent.entry.origin()
+            && *peer_index == sent.seal.position.index()
+            && *peer_leaf == sent.entry.leaf_hash()
+            && head.expires_at == expires_at;
+        if !names_it {
+            return self.findings.fail(&file, &"it names another message than the one sent");
+        }
+        if head.peer_checkpoint == sent.seal.checkpoint.note_hash() {
+            self.findings.holds.push(format!("{file} commits to the checkpoint that sealed what arrived"));
+        } else {
+            self.findings.missing.push(format!("the checkpoint that {file} commits to"));
+        }
+    }
+
+    /// Who sealed is who should have.
+    fn parties(&mut self, entries: &BTreeMap<Role, Sealed>, head: &Request, confs: &[GlobalConfiguration]) {
+        let (consumer, provider) = (head.consumer.member(), head.service.member());
+        let asked_by = entries.get(&Role::Request).and_then(|sealed| sealed.entry.common().node.clone());
+        for (role, sealed) in entries {
+            let (member, node): (&MemberId, Option<&NodeId>) = match role {
+                Role::Request | Role::ReceivedByConsumer => (&consumer, asked_by.as_ref()),
+                Role::ReceivedByProvider | Role::Answer => (&provider, Some(&head.addressee)),
+            };
+            let origin = sealed.entry.origin();
+            let ledger = confs.iter().find_map(|conf| conf.ledger(origin));
+            let Some(ledger) = ledger else { continue };
+            let fits = ledger.member == *member
+                && Some(&ledger.node) == node
+                && sealed.entry.common().node.as_ref() == node;
+            if fits {
+                self.findings.holds.push(format!("{} binds {member}", role.entry_file()));
+            } else {
+                self.findings.fail(
+                    &role.entry_file(),
+                    &format_args!("it is sealed by {}, not by {member}", ledger.member),
+                );
+            }
+        }
+    }
+
+    fn contract(&mut self, head: &Request) {
+        let digest = Digest::from_bytes(*ContractDigest::as_bytes(&head.contract_digest));
+        if self.evidence.file(&part_file(&digest)).is_some() {
+            self.findings.holds.push(format!(
+                "the contract of {}, version {}, is here",
+                head.service, head.contract_version
+            ));
+        } else {
+            self.findings.missing.push(format!("the contract {digest} of {}", head.service));
+        }
+    }
+
+    fn payload(&mut self, side: Side, content: Option<(ContentRoot, u64)>) {
+        let salt_file = side.salt_file();
+        let chunks: Vec<&Bytes> =
+            (0..).map_while(|index| self.evidence.file(&side.chunk_file(index))).collect();
+        let Some(salt) = self.evidence.file(&salt_file) else {
+            match chunks.is_empty() {
+                true => self.findings.missing.push(format!("{}: withheld or erased", side.path())),
+                false => self.findings.fail(&salt_file, &"its chunks are there, and it is not"),
+            }
+            return;
+        };
+        let Some((root, body_bytes)) = content else {
+            return self.findings.fail(&salt_file, &"no entry in the file has this payload");
+        };
+        let Ok(salt) = <[u8; 32]>::try_from(salt.as_ref()) else {
+            return self.findings.fail(&salt_file, &"a salt has 32 bytes");
+        };
+        let body: u64 = chunks.iter().skip(1).map(|chunk| chunk.len() as u64).sum();
+        let found = content::content_root(&salt, chunks.iter().map(|chunk| &***chunk));
+        if found != root || body != body_bytes {
+            return self
+                .findings
+                .fail(&side.chunk_file(0), &"salt and chunks do not have the content root of the entry");
+        }
+        self.findings.holds.push(format!("{}: {body} bytes are what was sealed", side.path()));
+    }
+}
+
+/// The key that sealed, by a certificate that held when the entry was made.
+fn key_of(conf: &GlobalConfiguration, entry: &Entry) -> Result<VerifyingKey, String> {
+    let origin = entry.origin();
+    let ledger = conf
+        .ledger(origin)
+        .ok_or_else(|| format!("snapshot {} does not register {origin}", conf.version()))?;
+    let authorities: Vec<_> = conf.authorities(KeyPurpose::Sealing).collect();
+    let at = entry.common().created_at;
+    let verified = chain::verify(&ledger.sealing_certificate, &authorities, KeyPurpose::Sealing, at)
+        .map_err(|error| format!("sealing certificate: {error}"))?;
+    verified
+        .sealing_key(origin)
+        .map(VerifyingKey::from_bytes)
+        .map_err(|error| format!("sealing certificate: {error}"))
+}
