@@ -1,7 +1,44 @@
 //! The operator's hand: one command for instance, registry, node and evidence.
+//!
+//! ```text
+//! args ─▶ run ─▶ one module per noun ─▶ client ─▶ registry or node
+//!                                    └▶ output: a table, or JSON
+//! ```
 
+mod args;
+mod call;
+mod certificate;
 pub mod client;
+mod contract;
 mod error;
+mod evidence;
+mod globalconf;
+mod grant;
+mod instance;
+mod ledger;
+mod member;
+mod node;
+mod output;
+mod run;
+pub mod sandbox;
 pub mod site;
 
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
 pub use error::CliError;
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let format = args.connect.output;
+    match run::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(format, &error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

@@ -1,2 +1,5 @@
-//! `peabiru`, the operator's hand.
-fn main() {}
+//! `peabiru`: the operator's hand.
+
+fn main() -> std::process::ExitCode {
+    peabiru_cli::main()
+}

@@ -18,6 +18,7 @@ use crate::disk::sim::{Operation, SimDisk};
 use crate::ledger::{Append, FillAhead, Ledger, LedgerIdentity, Recovery, Shutdown, Store, StoreConfig};
 use crate::payload::{Direction, Payload, SealedPayload};
 use crate::seal::SealedEntry;
+use crate::verify::verify_folder;
 
 const FOLDER: &str = "/ledger";
 const ORIGINS: [&str; 2] = ["py.example/registry/1", "py.example/registry/2"];
@@ -380,3 +381,40 @@ fn another_segment_length_loses_nothing() {
 
 /// How many simulated histories the ordinary tests go through.
 const CRASH_SEEDS: u64 = 2000;
+
+#[test]
+fn one_changed_byte_of_a_cleanly_stopped_ledger_is_found_and_named() {
+    let disk = SimDisk::new(7);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let opened = open(&disk, 7).unwrap();
+    runtime.block_on(append_until_crash(&opened.store, 7));
+    runtime.block_on(opened.store.close());
+    drop(opened);
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let folder = PathBuf::from(FOLDER);
+    let whole = verify_folder(&shared, &folder).unwrap();
+    assert_eq!(whole.shutdown, Shutdown::Clean);
+    assert!(whole.records > 3 && whole.ledgers.iter().all(|ledger| ledger.entries > 0), "{whole:?}");
+    let names = shared.list(&folder.join("segments")).unwrap();
+    let mut flips = 0;
+    for segment in names.iter().filter(|name| name.ends_with(".seg")) {
+        let path = folder.join("segments").join(segment);
+        let bytes = shared.open(&path).unwrap().bytes().unwrap();
+        for byte in (0..bytes).step_by(61) {
+            disk.damage(&path, byte, 0x10);
+            match verify_folder(&shared, &folder) {
+                Err(LedgerError::Corrupt { segment: found, offset, .. }) => {
+                    assert!(
+                        found.as_str() <= segment.as_str() && (found != *segment || offset <= byte),
+                        "{segment} {byte}: {found} {offset}"
+                    );
+                }
+                other => panic!("{segment} {byte}: {other:?}"),
+            }
+            disk.damage(&path, byte, 0x10);
+            flips += 1;
+        }
+    }
+    assert!(flips > 1_000, "{flips}");
+    assert_eq!(verify_folder(&shared, &folder).unwrap(), whole);
+}

@@ -33,6 +33,7 @@ pub mod snapshot;
 pub mod tile;
 pub mod tlog_proof;
 pub mod tree;
+pub mod verify;
 mod writer;
 
 pub use error::LedgerError;

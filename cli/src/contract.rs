@@ -1,0 +1,148 @@
+//! `peabiru contract`.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use clap::Subcommand;
+use peabiru_proto::contract::ContractDocument;
+use peabiru_proto::id::ServiceId;
+use peabiru_proto::wire::{
+    AddContractRequest, GetContractRequest, ListServicesRequest, OPTIONS_PROTO, ServiceSummary, SideEffects,
+};
+use prost_reflect::DescriptorPool;
+use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver, IncludeFileResolver};
+
+use crate::CliError;
+use crate::args::Connect;
+use crate::output::{self, Table};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Registers the next version of a contract.
+    #[command(
+        after_help = "Example:\n  peabiru contract add PY/GOV/MEC/education/py.mec.v1.SchoolService school.proto --include proto"
+    )]
+    Add {
+        /// MEMBER/SUBSYSTEM/SERVICE, where SERVICE is the full gRPC name.
+        service: ServiceId,
+        /// The .proto file, or a descriptor set with its imports.
+        file: PathBuf,
+        /// Folder of the .proto files that it imports.
+        #[arg(long = "include", value_name = "FOLDER")]
+        includes: Vec<PathBuf>,
+    },
+    /// The services that a node knows.
+    #[command(after_help = "Example:\n  peabiru contract list")]
+    List,
+    /// The messages and methods of a service.
+    #[command(after_help = "Example:\n  peabiru contract show py.mec.v1.SchoolService")]
+    Show {
+        /// Its identifier, or its gRPC name if only one member offers it.
+        service: String,
+    },
+}
+
+pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
+    match verb {
+        Verb::Add { service, file, includes } => {
+            let document = document(&file, &includes)?;
+            let request = AddContractRequest { service: service.to_string(), document };
+            let added = connect.registry().await?.add_contract(request).await?.into_inner();
+            let (version, globalconf) = (added.contract_version, added.globalconf_version);
+            output::done(
+                connect.output,
+                &format!("version {version} of {service} is registered (global configuration {globalconf})"),
+            );
+        }
+        Verb::List => {
+            let listed = connect.node().await?.list_services(ListServicesRequest {}).await?.into_inner();
+            let mut table = Table::new(&["service", "version", "method", "side_effects", "purposes"]);
+            for ServiceSummary { service, contract_version, methods } in listed.services {
+                for method in methods {
+                    let side_effects = match method.side_effects() {
+                        SideEffects::None => "no",
+                        SideEffects::Present | SideEffects::Unspecified => "yes",
+                    };
+                    table.row([
+                        service.clone(),
+                        contract_version.to_string(),
+                        method.name,
+                        side_effects.to_owned(),
+                        method.purposes.join(" "),
+                    ]);
+                }
+            }
+            table.print(connect.output);
+        }
+        Verb::Show { service } => {
+            let contract =
+                connect.node().await?.get_contract(GetContractRequest { service }).await?.into_inner();
+            let pool = DescriptorPool::decode(contract.document)
+                .map_err(|error| CliError::Usage(format!("the contract does not parse: {error}")))?;
+            let mut table = Table::new(&["type", "field", "number", "kind"]);
+            let code = contract.service.rsplit('/').next().unwrap_or_default().to_owned();
+            let package = code.rsplit_once('.').map(|(package, _)| package.to_owned()).unwrap_or_default();
+            for service in pool.services().filter(|service| service.full_name() == code) {
+                for method in service.methods() {
+                    let (input, output) = (method.input(), method.output());
+                    let kind = format!("{} → {}", input.name(), output.name());
+                    table.row([service.name().to_owned(), method.name().to_owned(), String::new(), kind]);
+                }
+            }
+            for message in pool.all_messages().filter(|message| message.package_name() == package) {
+                for field in message.fields() {
+                    let many = if field.is_list() { "repeated " } else { "" };
+                    let kind = format!("{many}{:?}", field.kind());
+                    table.row([
+                        message.name().to_owned(),
+                        field.name().to_owned(),
+                        field.number().to_string(),
+                        kind,
+                    ]);
+                }
+            }
+            table.print(connect.output);
+        }
+    }
+    Ok(())
+}
+
+/// A descriptor set as it is, or compiled from a .proto file. Checked here already: a mistake is named before anything
+/// is sent.
+fn document(file: &Path, includes: &[PathBuf]) -> Result<Bytes, CliError> {
+    let bytes = if file.extension().is_some_and(|extension| extension == "proto") {
+        compile(file, includes)?
+    } else {
+        std::fs::read(file).map_err(CliError::file(file))?
+    };
+    let bytes = Bytes::from(bytes);
+    ContractDocument::parse(bytes.clone())
+        .map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))?;
+    Ok(bytes)
+}
+
+fn compile(file: &Path, includes: &[PathBuf]) -> Result<Vec<u8>, CliError> {
+    let unusable = |error: protox::Error| CliError::Usage(format!("{}: {error}", file.display()));
+    let mut resolver = ChainFileResolver::new();
+    resolver.add(Options);
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for include in includes.iter().map(PathBuf::as_path).chain([folder]) {
+        resolver.add(IncludeFileResolver::new(include.to_owned()));
+    }
+    resolver.add(GoogleFileResolver::new());
+    let mut compiler = protox::Compiler::with_file_resolver(resolver);
+    compiler.include_imports(true).open_file(file).map_err(unusable)?;
+    Ok(compiler.encode_file_descriptor_set())
+}
+
+/// The options of Peabiru itself, which every contract imports.
+struct Options;
+
+impl FileResolver for Options {
+    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+        match name {
+            "peabiru/v1/options.proto" => File::from_source(name, OPTIONS_PROTO),
+            _ => Err(protox::Error::file_not_found(name)),
+        }
+    }
+}

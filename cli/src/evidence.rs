@@ -1,0 +1,164 @@
+//! `peabiru evidence`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use peabiru_ledger::evidence::{self, Outcome, Report};
+use peabiru_proto::globalconf::ConfigurationAnchor;
+use peabiru_proto::time::Timestamp;
+use peabiru_proto::wire::ExportEvidenceRequest;
+use serde_json::json;
+
+use crate::CliError;
+use crate::args::Connect;
+use crate::certificate::read_anchor;
+use crate::client::NodeClient;
+use crate::output::{self, Format};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Writes the evidence file of an exchange; what the counterparty holds is asked for.
+    #[command(
+        after_help = "Example:\n  peabiru evidence export 00112233445566778899aabbccddeeff --out evidence.tar"
+    )]
+    Export {
+        /// 32 hex digits, as in the header x-peabiru-exchange-id.
+        exchange: String,
+        /// Where; EXCHANGE.tar if none is given.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Checks evidence files, or all of a folder, with nothing but a configuration anchor.
+    #[command(after_help = "Example:\n  peabiru evidence verify evidence --trust anchor.toml")]
+    Verify {
+        /// Files, or folders of .tar files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The configuration anchor: whom to trust.
+        #[arg(long, value_name = "FILE")]
+        trust: Option<PathBuf>,
+    },
+}
+
+pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
+    match verb {
+        Verb::Export { exchange, out } => {
+            let out = out.unwrap_or_else(|| format!("{exchange}.tar").into());
+            let tar = export(&mut connect.node().await?, &exchange).await?;
+            fs::write(&out, &tar).map_err(CliError::file(&out))?;
+            output::done(connect.output, &format!("{} ({} bytes)", out.display(), tar.len()));
+            Ok(())
+        }
+        Verb::Verify { files, trust } => {
+            let anchor = trust.as_deref().map(read_anchor).transpose()?;
+            verify(&expand(&files)?, anchor.as_ref(), connect.output)
+        }
+    }
+}
+
+/// The evidence file of an exchange.
+///
+/// # Errors
+/// What the node says.
+pub(crate) async fn export(node: &mut NodeClient, exchange: &str) -> Result<Vec<u8>, CliError> {
+    let request = ExportEvidenceRequest { exchange_id: exchange.to_owned(), member: String::new() };
+    let mut pieces = node.export_evidence(request).await?.into_inner();
+    let mut tar = Vec::new();
+    while let Some(piece) = pieces.message().await? {
+        tar.extend_from_slice(&piece.content);
+    }
+    Ok(tar)
+}
+
+fn verify(files: &[PathBuf], anchor: Option<&ConfigurationAnchor>, format: Format) -> Result<(), CliError> {
+    let mut worst = Ok(());
+    let mut reports = Vec::new();
+    for file in files {
+        let tar = fs::read(file).map_err(CliError::file(file))?;
+        let report = evidence::verify(&tar, anchor);
+        match report.outcome {
+            Outcome::Failed => worst = Err(CliError::NotVerified),
+            Outcome::Consistent if worst.is_ok() => worst = Err(CliError::TrustNotEstablished),
+            Outcome::Consistent | Outcome::Verified => {}
+        }
+        match format {
+            Format::Table if files.len() == 1 => print_in_full(file, &report),
+            Format::Table => print(file, &report),
+            Format::Json => reports.push(to_json(file, &report)),
+        }
+    }
+    match format {
+        Format::Table if files.len() > 1 => output::line(&format!("{} files", files.len())),
+        Format::Table => {}
+        Format::Json => output::document(&json!(reports)),
+    }
+    worst
+}
+
+fn print(file: &Path, report: &Report) {
+    output::line(&format!("{}: {}", file.display(), report.outcome));
+    report.failures.iter().for_each(|failure| output::line(&format!("  FAILS: {failure}")));
+    report.missing.iter().for_each(|missing| output::line(&format!("  missing: {missing}")));
+}
+
+fn print_in_full(file: &Path, report: &Report) {
+    print(file, report);
+    if let Some(facts) = &report.facts {
+        let at = |time: Option<Timestamp>| time.map_or_else(|| "—".to_owned(), |time| time.to_string());
+        let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "—".to_owned());
+        output::fields(
+            Format::Table,
+            &[
+                ("  exchange", facts.exchange.clone()),
+                ("  asked by", facts.consumer.clone()),
+                ("  service", format!("{} {}", facts.service, facts.method)),
+                ("  purpose", facts.purpose.clone()),
+                ("  asked at", at(facts.asked_at)),
+                ("  arrived at", at(facts.arrived_at)),
+                ("  grant", or_none(&facts.grant)),
+                ("  answered at", at(facts.answered_at)),
+                ("  outcome", or_none(&facts.outcome)),
+            ],
+        );
+    }
+    report.holds.iter().for_each(|holds| output::line(&format!("  holds: {holds}")));
+    output::line(&format!("  time: {}", Report::TIME));
+}
+
+fn to_json(file: &Path, report: &Report) -> serde_json::Value {
+    let facts = report.facts.as_ref().map(|facts| {
+        json!({
+            "exchange": facts.exchange, "consumer": facts.consumer, "service": facts.service, "method": facts.method,
+            "purpose": facts.purpose, "asked_at_ms": facts.asked_at.map(Timestamp::as_ms),
+            "arrived_at_ms": facts.arrived_at.map(Timestamp::as_ms), "grant": facts.grant,
+            "answered_at_ms": facts.answered_at.map(Timestamp::as_ms), "outcome": facts.outcome,
+        })
+    });
+    let failures: Vec<_> =
+        report.failures.iter().map(|it| json!({ "file": it.file, "what": it.what })).collect();
+    json!({
+        "file": file.display().to_string(), "outcome": report.outcome.to_string(), "time": Report::TIME, "facts": facts,
+        "holds": report.holds, "failures": failures, "missing": report.missing,
+    })
+}
+
+/// Files as they are; of a folder its .tar files, sorted.
+fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let listed = fs::read_dir(path).map_err(CliError::file(path))?;
+        let mut found: Vec<_> = listed.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        found.retain(|file| file.extension().is_some_and(|extension| extension == "tar"));
+        found.sort();
+        if found.is_empty() {
+            return Err(CliError::Usage(format!("{} holds no evidence file (.tar)", path.display())));
+        }
+        files.extend(found);
+    }
+    Ok(files)
+}

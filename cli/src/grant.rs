@@ -1,0 +1,108 @@
+//! `peabiru grant`: what the members of a node allow.
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use peabiru_proto::id::{MemberId, ServiceId, SubsystemId};
+use peabiru_proto::policy::Purpose;
+use peabiru_proto::time::{Clock as _, SystemClock, Timestamp};
+use peabiru_proto::wire::{self, GrantState, ListGrantsRequest, PutGrantRequest, RevokeGrantRequest};
+
+use crate::CliError;
+use crate::args::Connect;
+use crate::output::{self, Table};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Allows a subsystem to ask a service for a purpose, until a day. The same id again is the next revision.
+    #[command(
+        after_help = "Example:\n  peabiru grant give schools-for-planning --consumer PY/GOV/MITIC/planning --service PY/GOV/MEC/education/py.mec.v1.SchoolService --purpose connectivity-planning --days 365"
+    )]
+    Give {
+        /// The grant's name in the provider's ledger.
+        id: String,
+        /// Who may ask.
+        #[arg(long)]
+        consumer: SubsystemId,
+        /// What may be asked.
+        #[arg(long)]
+        service: ServiceId,
+        /// Only these methods; all of the contract's if none is named.
+        #[arg(long = "method", value_name = "METHOD")]
+        methods: Vec<String>,
+        /// For what, one of the contract's.
+        #[arg(long = "purpose", value_name = "PURPOSE", required = true)]
+        purposes: Vec<Purpose>,
+        /// For how many days from now.
+        #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u64).range(1..=3660))]
+        days: u64,
+    },
+    /// The newest revision of each grant.
+    #[command(after_help = "Example:\n  peabiru grant list")]
+    List,
+    /// Withdraws a grant.
+    #[command(after_help = "Example:\n  peabiru grant revoke schools-for-planning --member PY/GOV/MEC")]
+    Revoke {
+        /// The grant's name.
+        id: String,
+        /// Who gave it.
+        #[arg(long)]
+        member: MemberId,
+    },
+}
+
+pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
+    let mut node = connect.node().await?;
+    match verb {
+        Verb::Give { id, consumer, service, methods, purposes, days } => {
+            let now = SystemClock.now();
+            let grant = wire::Grant {
+                id,
+                consumer: consumer.to_string(),
+                service: service.to_string(),
+                methods,
+                purposes: purposes.iter().map(ToString::to_string).collect(),
+                valid_from_ms: now.as_ms(),
+                expires_at_ms: now.plus(Duration::from_secs(days * DAY_SECONDS)).as_ms(),
+                ..wire::Grant::default()
+            };
+            let given = node.put_grant(PutGrantRequest { grant: Some(grant) }).await?.into_inner().grant;
+            print([given.unwrap_or_default()], connect);
+        }
+        Verb::List => print(node.list_grants(ListGrantsRequest {}).await?.into_inner().grants, connect),
+        Verb::Revoke { id, member } => {
+            let request = RevokeGrantRequest { id, member: member.to_string() };
+            let revoked = node.revoke_grant(request).await?.into_inner().grant.unwrap_or_default();
+            output::done(
+                connect.output,
+                &format!("{} is revoked (revision {})", revoked.id, revoked.revision),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn print(grants: impl IntoIterator<Item = wire::Grant>, connect: &Connect) {
+    let mut table =
+        Table::new(&["id", "revision", "state", "consumer", "service", "methods", "purposes", "until"]);
+    for grant in grants {
+        let state = match grant.state() {
+            GrantState::Revoked => "revoked",
+            GrantState::Active | GrantState::Unspecified => "active",
+        };
+        let methods = if grant.methods.is_empty() { "all".to_owned() } else { grant.methods.join(" ") };
+        table.row([
+            grant.id,
+            grant.revision.to_string(),
+            state.to_owned(),
+            grant.consumer,
+            grant.service,
+            methods,
+            grant.purposes.join(" "),
+            Timestamp::from_ms(grant.expires_at_ms).to_string(),
+        ]);
+    }
+    table.print(connect.output);
+}
+
+const DAY_SECONDS: u64 = 24 * 3600;

@@ -1,0 +1,215 @@
+//! `peabiru node`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use peabiru_certs::SecretKey;
+use peabiru_certs::pem::read_certificate;
+use peabiru_certs::pilot_ca::PilotCa;
+use peabiru_proto::hash::Digest;
+use peabiru_proto::id::{MemberId, NodeId};
+use peabiru_proto::time::{Clock as _, SystemClock, Timestamp};
+use peabiru_proto::wire::{
+    AddNodeCertificateRequest, AddNodeRequest, DirectAddress, GetStatusRequest, NodeAddress, NodeRecord,
+    RemoveNodeCertificateRequest, SetNodeAddressesRequest, node_address,
+};
+
+use crate::CliError;
+use crate::args::Connect;
+use crate::certificate::read_anchor;
+use crate::output;
+use crate::site::{Site, SiteSpec};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Runs a node until SIGTERM or SIGINT.
+    #[command(after_help = "Example:\n  peabiru node run --config MEC/node.toml")]
+    Run {
+        /// node.toml
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Makes a node's folder for a pilot: keys, certificates by the pilot authority, node.toml.
+    #[command(
+        after_help = "Example:\n  peabiru node init MEC --instance-folder PY --id PY/GOV/MEC/node1 --member PY/GOV/MEC --listen 10.0.0.7:443"
+    )]
+    Init {
+        /// Where; made if it is not there.
+        folder: PathBuf,
+        /// Folder that `instance create` made.
+        #[arg(long, value_name = "FOLDER")]
+        instance_folder: PathBuf,
+        /// MEMBER/SERVER
+        #[arg(long)]
+        id: NodeId,
+        /// Whom it hosts.
+        #[arg(long)]
+        member: MemberId,
+        /// Address on which other nodes reach it (UDP).
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+    /// Registers a node's folder: the node with its address, and the member's ledger.
+    #[command(
+        after_help = "Example:\n  peabiru node add PY/GOV/MEC/node1 --certificate MEC/keys/authentication.crt --address 10.0.0.7:443"
+    )]
+    Add {
+        /// MEMBER/SERVER
+        id: NodeId,
+        /// Its authentication certificate.
+        #[arg(long, value_name = "FILE")]
+        certificate: PathBuf,
+        /// HOST:PORT, the preferred one first; or `dial-out`.
+        #[arg(long = "address", value_name = "ADDRESS", required = true)]
+        addresses: Vec<String>,
+    },
+    /// Replaces a node's addresses.
+    #[command(after_help = "Example:\n  peabiru node address PY/GOV/MEC/node1 --address nodo.mec.gov.py:443")]
+    Address {
+        /// MEMBER/SERVER
+        id: NodeId,
+        /// HOST:PORT, the preferred one first; or `dial-out`.
+        #[arg(long = "address", value_name = "ADDRESS", required = true)]
+        addresses: Vec<String>,
+    },
+    /// Registers one more authentication certificate, or withdraws one.
+    #[command(
+        after_help = "Example:\n  peabiru node certificate PY/GOV/MEC/node1 --add new.crt\n  peabiru node certificate PY/GOV/MEC/node1 --remove old.crt"
+    )]
+    Certificate {
+        /// MEMBER/SERVER
+        id: NodeId,
+        /// Registers this one.
+        #[arg(long, value_name = "FILE", required_unless_present = "remove")]
+        add: Option<PathBuf>,
+        /// Withdraws this one.
+        #[arg(long, value_name = "FILE", conflicts_with = "add")]
+        remove: Option<PathBuf>,
+    },
+    /// How a node does.
+    #[command(after_help = "Example:\n  peabiru node status --admin-socket MEC/data/admin.sock")]
+    Status,
+}
+
+pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
+    match verb {
+        Verb::Run { .. } => unreachable!("a node brings its own runtime"),
+        Verb::Init { folder, instance_folder, id, member, listen } => {
+            let anchor = read_anchor(&instance_folder.join("anchor.toml"))?;
+            let passphrase = connect.passphrase().read("the pilot authority's key, and the new keys")?;
+            let ca = instance_folder.join("ca");
+            let key = SecretKey::read_encrypted(&ca.join("pilot-ca.key"), &passphrase)?;
+            let ca = PilotCa::open(&anchor.instance, read_certificate(&ca.join("pilot-ca.crt"))?, key)?;
+            let spec = SiteSpec { node: id, member, link: listen, sections: SECTIONS.to_owned() };
+            let site = Site::make(&folder, &spec, &ca, &anchor, &passphrase, SystemClock.now())?;
+            output::fields(
+                connect.output,
+                &[
+                    ("node", site.node.to_string()),
+                    ("configuration", site.config().display().to_string()),
+                    ("ledger", site.origin.to_string()),
+                    ("authentication certificate", Digest::of(&site.authentication_certificate).to_string()),
+                ],
+            );
+        }
+        Verb::Add { id, certificate, addresses } => {
+            let node = NodeRecord {
+                id: id.to_string(),
+                addresses: addresses
+                    .iter()
+                    .map(|address| parse_address(address))
+                    .collect::<Result<_, _>>()?,
+                authentication_certificates: vec![read_certificate(&certificate)?],
+            };
+            let mut registry = connect.registry().await?;
+            let version =
+                registry.add_node(AddNodeRequest { node: Some(node) }).await?.into_inner().globalconf_version;
+            output::done(connect.output, &format!("{id} is registered (global configuration {version})"));
+        }
+        Verb::Address { id, addresses } => {
+            let addresses =
+                addresses.iter().map(|address| parse_address(address)).collect::<Result<_, _>>()?;
+            let request = SetNodeAddressesRequest { node: id.to_string(), addresses };
+            let set = connect.registry().await?.set_node_addresses(request).await?.into_inner();
+            let version = set.globalconf_version;
+            output::done(connect.output, &format!("{id} has new addresses (global configuration {version})"));
+        }
+        Verb::Certificate { id, add, remove } => {
+            let mut registry = connect.registry().await?;
+            if let Some(file) = add {
+                let certificate = read_certificate(&file)?;
+                let request = AddNodeCertificateRequest { node: id.to_string(), certificate };
+                registry.add_node_certificate(request).await?;
+                output::done(connect.output, &format!("{} is registered for {id}", file.display()));
+            }
+            if let Some(file) = remove {
+                let sha256 = Digest::of(&read_certificate(&file)?);
+                let certificate_sha256 = sha256.as_bytes().to_vec().into();
+                let request = RemoveNodeCertificateRequest { node: id.to_string(), certificate_sha256 };
+                registry.remove_node_certificate(request).await?;
+                output::done(connect.output, &format!("{} is withdrawn from {id}", file.display()));
+            }
+        }
+        Verb::Status => status(connect).await?,
+    }
+    Ok(())
+}
+
+async fn status(connect: &Connect) -> Result<(), CliError> {
+    let status = connect.node().await?.get_status(GetStatusRequest {}).await?.into_inner();
+    let counters = status.counters.unwrap_or_default();
+    let ledgers: Vec<_> = status
+        .ledgers
+        .iter()
+        .map(|ledger| format!("{}  {} entries  {}", ledger.member, ledger.tree_size, ledger.origin))
+        .collect();
+    let peers: Vec<_> = status.peers.iter().map(|peer| format!("{}  {}", peer.node, peer.address)).collect();
+    let expires_at = Timestamp::from_ms(status.globalconf_expires_at_ms);
+    output::fields(
+        connect.output,
+        &[
+            ("node", status.node),
+            ("software", status.software),
+            ("global configuration", format!("{}, until {expires_at}", status.globalconf_version)),
+            ("ledgers", ledgers.join("\n")),
+            ("connected to", peers.join("\n")),
+            ("exchanges asked", counters.exchanges_asked.to_string()),
+            ("exchanges answered", counters.exchanges_answered.to_string()),
+            ("refusals", counters.refusals.to_string()),
+            ("entries sealed", counters.entries.to_string()),
+            ("commits", counters.commits.to_string()),
+            ("syncs", counters.syncs.to_string()),
+            ("signatures", counters.signatures.to_string()),
+        ],
+    );
+    Ok(())
+}
+
+fn parse_address(text: &str) -> Result<NodeAddress, CliError> {
+    let invalid = || CliError::Usage(format!("`{text}` is no address: write HOST:PORT or dial-out"));
+    let address = if text == "dial-out" {
+        node_address::Address::DialOut(peabiru_proto::wire::DialOutAddress {})
+    } else {
+        let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
+        let port: u16 = port.parse().map_err(|_| invalid())?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        node_address::Address::Direct(DirectAddress { host: host.to_owned(), port: port.into() })
+    };
+    Ok(NodeAddress { address: Some(address) })
+}
+
+/// What a new node.toml has beside its identity.
+const SECTIONS: &str = r#"[door]
+unix_socket = "door.sock"
+
+# One table for each credential of an application:
+# [[clients]]
+# subsystem = "INSTANCE/CLASS/MEMBER/SUBSYSTEM"
+# unix_uid = 1000
+
+# One table for each service of the agency:
+# [[services]]
+# service = "INSTANCE/CLASS/MEMBER/SUBSYSTEM/package.v1.Service"
+# url = "http://127.0.0.1:50051"
+"#;

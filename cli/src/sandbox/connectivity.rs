@@ -1,0 +1,148 @@
+//! The scenario: MITIC's planner asks INE and MEC over the road, writes its report, and proves every exchange.
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use peabiru_example_connectivity::plan::Plan;
+use peabiru_example_connectivity::planner::{Findings, Planner};
+use peabiru_example_connectivity::report;
+use peabiru_ledger::evidence::{self as proof, Outcome};
+use peabiru_proto::context::TOKEN;
+use peabiru_proto::wire::{GetStatusRequest, NodeCounters};
+use tonic::transport::Endpoint;
+
+use super::country::Country;
+use crate::output::line;
+use crate::{CliError, client, evidence};
+
+/// Everything from an empty folder to the summary.
+pub(super) async fn run(folder: &Path) -> Result<(), CliError> {
+    let started = Instant::now();
+    let country = Country::start(folder).await?;
+    let before = counters(&country).await?;
+    line("\nMITIC's planner asks for districts and schools, over the road only");
+    let asking = Instant::now();
+    let findings = ask(&country).await?;
+    let asked = asking.elapsed();
+    let after = counters(&country).await?;
+    let plan = Plan::of(&findings.districts, &findings.schools);
+    let page = write_report(folder, &plan, &findings)?;
+    line(
+        "\nEvidence of every exchange: exported from MITIC's node, verified with the configuration anchor alone",
+    );
+    let verified = export_evidence(folder, &country, &findings).await?;
+    let (exchanges, remote) = (findings.exchanges.len(), plan.total.remote);
+    let counted: u64 = exchanges as u64;
+    let per_exchange = |of: fn(&NodeCounters) -> u64| ratio(of(&after) - of(&before), counted);
+    line(&format!(
+        "
+  exchanges             {exchanges} in {:.2} s, {} rows
+  sealed and verified   {verified} of {exchanges}, both heads, both receipts, both payloads
+  per exchange          {} entries, {} syncs, {} signatures, over all nodes
+  remote schools        {} of {}, with {} girls and {} boys
+  everything            {:.1} s
+
+  the page              {}
+  the table             {}
+  evidence              {}
+
+Try next:
+  peabiru evidence verify {} --trust {}
+  peabiru sandbox up",
+        asked.as_secs_f64(),
+        findings.districts.len() + findings.schools.len(),
+        per_exchange(|counters| counters.entries),
+        per_exchange(|counters| counters.syncs),
+        per_exchange(|counters| counters.signatures),
+        remote.sites,
+        plan.total.all.sites,
+        remote.girls,
+        remote.boys,
+        started.elapsed().as_secs_f64(),
+        page.display(),
+        page.with_file_name("districts.csv").display(),
+        Country::evidence_folder(folder).display(),
+        Country::evidence_folder(folder).display(),
+        country.instance.anchor_file.display(),
+    ));
+    country.stop().await;
+    Ok(())
+}
+
+async fn ask(country: &Country) -> Result<Findings, CliError> {
+    let door = format!("http://{}", country.door);
+    let unreachable = |error: tonic::transport::Error| CliError::unreachable(&format!("door {door}"), &error);
+    let channel =
+        Endpoint::from_shared(door.clone()).map_err(unreachable)?.connect().await.map_err(unreachable)?;
+    let token =
+        country.token.parse().map_err(|_| CliError::Scenario("the token fits no header".to_owned()))?;
+    let planner = Planner::new(channel, vec![(TOKEN, token)]);
+    let mut rows = 0;
+    let findings = planner.read(|source| {
+        rows += source.rows;
+        line(&format!("  exchange {}  {}  {} rows", source.exchange, source.service, source.rows));
+    });
+    findings.await.map_err(|error| match CliError::from(*error.status.clone()) {
+        CliError::Refused(fault) => CliError::Refused(fault),
+        _ => CliError::Scenario(error.to_string()),
+    })
+}
+
+/// Gives the page.
+fn write_report(folder: &Path, plan: &Plan, findings: &Findings) -> Result<std::path::PathBuf, CliError> {
+    let report = folder.join("report");
+    fs::create_dir_all(&report).map_err(CliError::file(&report))?;
+    let write = |name: &str, text: String| {
+        let path = report.join(name);
+        fs::write(&path, text).map_err(CliError::file(&path)).map(|()| path)
+    };
+    write("districts.csv", report::csv(plan))?;
+    write("index.html", report::page(plan, findings))
+}
+
+/// Gives how many files hold, which must be all.
+async fn export_evidence(folder: &Path, country: &Country, findings: &Findings) -> Result<usize, CliError> {
+    let files = Country::evidence_folder(folder);
+    fs::create_dir_all(&files).map_err(CliError::file(&files))?;
+    let mut node = client::node(&country.mitic.site.admin_socket()).await?;
+    let mut verified = 0;
+    for source in &findings.exchanges {
+        let tar = evidence::export(&mut node, &source.exchange).await?;
+        let path = files.join(format!("{}.tar", source.exchange));
+        fs::write(&path, &tar).map_err(CliError::file(&path))?;
+        let report = proof::verify(&tar, Some(&country.instance.anchor));
+        if report.outcome != Outcome::Verified || !report.missing.is_empty() {
+            let wrong = report.failures.iter().map(ToString::to_string).chain(report.missing);
+            let wrong = wrong.collect::<Vec<_>>().join("; ");
+            return Err(CliError::Scenario(format!("{}: {wrong}", path.display())));
+        }
+        verified += 1;
+        if verified % PROGRESS_EVERY == 0 || verified == findings.exchanges.len() {
+            line(&format!("  {verified} of {}", findings.exchanges.len()));
+        }
+    }
+    Ok(verified)
+}
+
+/// Of all nodes together.
+async fn counters(country: &Country) -> Result<NodeCounters, CliError> {
+    let mut sum = NodeCounters::default();
+    for agency in country.others.iter().chain([&country.mitic]) {
+        let mut node = client::node(&agency.site.admin_socket()).await?;
+        let status = node.get_status(GetStatusRequest {}).await?.into_inner();
+        let counters = status.counters.unwrap_or_default();
+        sum.entries += counters.entries;
+        sum.syncs += counters.syncs;
+        sum.signatures += counters.signatures;
+    }
+    Ok(sum)
+}
+
+/// With one decimal.
+fn ratio(count: u64, of: u64) -> String {
+    let tenths = (count * 10 + of / 2).checked_div(of).unwrap_or_default();
+    format!("{}.{}", tenths / 10, tenths % 10)
+}
+
+const PROGRESS_EVERY: usize = 10;

@@ -1,0 +1,75 @@
+//! `peabiru sandbox`: a small country on this machine. Registry and nodes are real processes with keys, folders and
+//! ports of their own; the agencies' services run in this one.
+
+mod connectivity;
+mod country;
+mod process;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+use crate::CliError;
+use crate::args::Connect;
+use crate::output;
+use country::Country;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Starts INE, MEC and MITIC, lets MITIC's planner ask for districts and schools, and writes report and evidence.
+    #[command(after_help = "Example:\n  peabiru sandbox connectivity --folder /tmp/py")]
+    Connectivity(Place),
+    /// Starts the same country and keeps it running until it is interrupted, for `peabiru call`.
+    #[command(after_help = "Example:\n  peabiru sandbox up")]
+    Up(Place),
+}
+
+/// Where a sandbox lives.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Everything is made here; a sandbox of before is replaced.
+    #[arg(long, default_value = "peabiru-sandbox")]
+    folder: PathBuf,
+}
+
+pub(crate) async fn run(verb: Verb, _connect: &Connect) -> Result<(), CliError> {
+    match verb {
+        Verb::Connectivity(place) => connectivity::run(&prepare(&place.folder)?).await,
+        Verb::Up(place) => up(&prepare(&place.folder)?).await,
+    }
+}
+
+async fn up(folder: &Path) -> Result<(), CliError> {
+    let country = Country::start(folder).await?;
+    let env = folder.join(country::ENVIRONMENT);
+    output::line(&format!(
+        "\nThe road is open. In another terminal:\n\n  . {}\n  peabiru contract list\n  peabiru call py.mec.v1.SchoolService \
+         ListSchools --data '{{\"pageSize\": 2}}' --purpose connectivity-planning\n  peabiru ledger list\n\nCtrl-C closes it.",
+        env.display()
+    ));
+    let interrupted = tokio::signal::ctrl_c().await;
+    country.stop().await;
+    interrupted.map_err(|error| CliError::Process {
+        what: "waiting for Ctrl-C".to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// An empty folder; only what a sandbox made before is removed.
+fn prepare(folder: &Path) -> Result<PathBuf, CliError> {
+    let marker = folder.join(MARKER);
+    if marker.exists() {
+        std::fs::remove_dir_all(folder).map_err(CliError::file(folder))?;
+    } else if folder.exists() && std::fs::read_dir(folder).map_err(CliError::file(folder))?.next().is_some() {
+        return Err(CliError::Usage(format!(
+            "{} is there and no sandbox made it: name another folder with --folder",
+            folder.display()
+        )));
+    }
+    std::fs::create_dir_all(folder).map_err(CliError::file(folder))?;
+    std::fs::write(&marker, "A sandbox of Peabiru: removed by the next one.\n")
+        .map_err(CliError::file(&marker))?;
+    folder.canonicalize().map_err(CliError::file(folder))
+}
+
+const MARKER: &str = ".peabiru-sandbox";
