@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use peabiru_certs::CertsError;
+use peabiru_ledger::LedgerError;
 use peabiru_node::NodeError;
 use peabiru_proto::fault::Fault;
 use peabiru_registry::RegistryError;
@@ -45,6 +46,9 @@ pub enum CliError {
         /// For people.
         message: String,
     },
+    /// A ledger's folder.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// A registry that does not start, or stopped.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -93,6 +97,7 @@ impl CliError {
             Self::Unreachable { .. } => "cli.unreachable",
             Self::Refused(fault) => fault.code.as_str(),
             Self::Status { .. } => "cli.status",
+            Self::Ledger(error) => error.code(),
             Self::Registry(error) => error.code(),
             Self::Node(error) => error.code(),
             Self::Process { .. } => "cli.process",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 use peabiru_certs::pem::read_certificate;
+use peabiru_ledger::LedgerError;
 use peabiru_ledger::disk::{Disk, RealDisk};
 use peabiru_ledger::verify::{FolderReport, verify_folder};
 use peabiru_proto::entry::{Body, Entry, Verdict};
@@ -212,13 +213,14 @@ fn verify(folder: &Path, connect: &Connect) -> Result<(), CliError> {
             output::fields(connect.output, &fields);
             Ok(())
         }
-        Err(error) => {
+        Err(error @ LedgerError::Corrupt { .. }) => {
             output::fields(
                 connect.output,
                 &[("failed", error.to_string()), ("code", error.code().to_owned())],
             );
             Err(CliError::NotVerified)
         }
+        Err(error) => Err(error.into()),
     }
 }
 
