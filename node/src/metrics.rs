@@ -41,24 +41,24 @@ pub(crate) struct Page {
     pub(crate) store: Arc<Store>,
 }
 
-/// Binds the listener and serves it until `stop`. Gives its address.
+/// Binds the listener. Gives its address, and what serves it until `stop`.
 pub(crate) async fn serve(
     address: SocketAddr,
     page: Page,
     stop: CancellationToken,
-) -> Result<SocketAddr, NodeError> {
+) -> Result<(SocketAddr, impl Future<Output = ()> + Send + 'static), NodeError> {
     let listen = || NodeError::tcp("[metrics] listen", address);
     let listener = TcpListener::bind(address).await.map_err(listen())?;
     let bound = listener.local_addr().map_err(listen())?;
     let router =
         Router::new().route("/metrics", get(metrics_page)).route("/health", get(health)).with_state(page);
-    tokio::spawn(async move {
+    let serving = async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
         if let Err(error) = served {
             tracing::error!(%error, "metrics and health are not served any more");
         }
-    });
-    Ok(bound)
+    };
+    Ok((bound, serving))
 }
 
 async fn metrics_page(State(page): State<Page>) -> impl IntoResponse {

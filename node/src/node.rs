@@ -239,7 +239,11 @@ impl Opened {
         let (stop_rest, rest) = (CancellationToken::new(), TaskTracker::new());
         let page = Page { core: Arc::clone(&core), store: Arc::clone(&store) };
         let metrics = match config.metrics.listen {
-            Some(address) => Some(metrics::serve(address, page, stop_rest.clone()).await?),
+            Some(address) => {
+                let (bound, serving) = metrics::serve(address, page, stop_rest.clone()).await?;
+                rest.spawn(serving);
+                Some(bound)
+            }
             None => None,
         };
         let admin_socket = config.node.folder.join("admin.sock");

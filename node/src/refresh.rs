@@ -68,7 +68,11 @@ impl Refresher {
                 () = tokio::time::sleep(every) => {}
                 () = stop.cancelled() => return,
             }
-            match self.refresh(&core.globalconf).await {
+            let refreshed = tokio::select! {
+                refreshed = self.refresh(&core.globalconf) => refreshed,
+                () = stop.cancelled() => return,
+            };
+            match refreshed {
                 Ok(Some(conf)) => changed(&conf),
                 Ok(None) => {}
                 Err(error) => {

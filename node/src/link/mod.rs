@@ -254,6 +254,11 @@ impl Link {
         if timeout(GOODBYE_WAIT, self.0.endpoint.close()).await.is_err() {
             tracing::debug!("some peers did not hear the goodbye");
         }
+        // They end with their connections, and with them everything that they hold of the node: its ledgers' folder.
+        self.0.tasks.close();
+        if timeout(GOODBYE_WAIT, self.0.tasks.wait()).await.is_err() {
+            tracing::warn!(left = self.0.tasks.len(), "tasks of closed connections go on");
+        }
     }
 }
 

@@ -79,7 +79,13 @@ impl Inner {
     /// Serves a connection until it ends: three tasks, none of them per message.
     pub(crate) fn serve(self: &Arc<Self>, peer: Arc<Peer>, control_out: Sender, control_in: Receiver) {
         let announcing = Arc::clone(&peer);
-        self.tasks.spawn(async move { announcing.announcer.run(control_out).await });
+        self.tasks.spawn(async move {
+            tokio::select! {
+                error = announcing.announcer.run(control_out) => tracing::debug!(%error, "no more checkpoints go out"),
+                // With nothing to announce, the sending half alone never notices.
+                _ = announcing.connection.closed() => {}
+            }
+        });
         self.tasks.spawn(Arc::clone(self).read_heads(Arc::clone(&peer), control_in));
         self.tasks.spawn(Arc::clone(self).accept_exchanges(peer));
     }
