@@ -11,7 +11,7 @@ use peabiru_proto::entry::{Body, Content, ExchangeId, Request};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::globalconf::{Contract, GlobalConfiguration};
 use peabiru_proto::id::NodeId;
-use peabiru_proto::limits::DEFAULT_EXPIRY;
+use peabiru_proto::limits::{ANSWER_GRACE, DEFAULT_EXPIRY};
 use peabiru_proto::policy::Purpose;
 
 use crate::core::{Core, internal, ledger_fault, received_append};
@@ -183,7 +183,8 @@ impl Consumer {
         }
         let started = Instant::now();
         let linked = Stage::Link.start();
-        let answer = self.link.exchange(&planned.addressee, sealed, payload, planned.expires_in).await;
+        let wait = planned.expires_in + ANSWER_GRACE;
+        let answer = self.link.exchange(&planned.addressee, sealed, payload, wait).await;
         linked.end();
         match &answer {
             Ok(_) => self.router().answered(&planned.addressee, started.elapsed()),

@@ -34,6 +34,8 @@ pub const MAX_EXPIRY: Duration = Duration::from_secs(300);
 pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// How long a message waits for the checkpoint that seals it.
 pub const CHECKPOINT_WAIT: Duration = Duration::from_secs(2);
+/// How much longer than the provider's deadline a consumer waits, so that the provider's own word about it arrives.
+pub const ANSWER_GRACE: Duration = Duration::from_secs(2);
 /// After this long a read's RECEIVED is committed alone, without its RESPONSE.
 pub const HELD_RECEIPT_WAIT: Duration = Duration::from_secs(1);
 /// Longest part of an identifier, in characters.
