@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use peabiru_ledger::evidence::{self, Outcome, Report};
+use peabiru_proto::entry::{Body, Entry};
 use peabiru_proto::globalconf::ConfigurationAnchor;
 use peabiru_proto::time::Timestamp;
-use peabiru_proto::wire::ExportEvidenceRequest;
+use peabiru_proto::wire::{ExportEvidenceRequest, ListEntriesRequest};
 use serde_json::json;
 
 use crate::CliError;
@@ -20,11 +21,11 @@ use crate::output::{self, Format};
 pub(crate) enum Verb {
     /// Writes the evidence file of an exchange; what the counterparty holds is asked for.
     #[command(
-        after_help = "Example:\n  peabiru evidence export 00112233445566778899aabbccddeeff --out evidence.tar"
+        after_help = "Example:\n  peabiru evidence export\n  peabiru evidence export 00112233445566778899aabbccddeeff --out evidence.tar"
     )]
     Export {
-        /// 32 hex digits, as in the header x-peabiru-exchange-id.
-        exchange: String,
+        /// 32 hex digits, as in the header x-peabiru-exchange-id; the newest exchange of the node if none is given.
+        exchange: Option<String>,
         /// Where; EXCHANGE.tar if none is given.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -44,8 +45,13 @@ pub(crate) enum Verb {
 pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
     match verb {
         Verb::Export { exchange, out } => {
+            let mut node = connect.node().await?;
+            let exchange = match exchange {
+                Some(exchange) => exchange,
+                None => newest(&mut node).await?,
+            };
             let out = out.unwrap_or_else(|| format!("{exchange}.tar").into());
-            let tar = export(&mut connect.node().await?, &exchange).await?;
+            let tar = export(&mut node, &exchange).await?;
             fs::write(&out, &tar).map_err(CliError::file(&out))?;
             output::done(connect.output, &format!("{} ({} bytes)", out.display(), tar.len()));
             Ok(())
@@ -55,6 +61,18 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
             verify(&expand(&files)?, anchor.as_ref(), connect.output)
         }
     }
+}
+
+/// The exchange that the newest REQUEST in the node's ledger is about.
+async fn newest(node: &mut NodeClient) -> Result<String, CliError> {
+    let size = node.list_entries(ListEntriesRequest { start: u64::MAX, ..Default::default() }).await?;
+    let start = size.into_inner().tree_size.saturating_sub(ENTRIES_LOOKED_AT.into());
+    let request = ListEntriesRequest { start, limit: ENTRIES_LOOKED_AT, ..Default::default() };
+    let entries = node.list_entries(request).await?.into_inner().entries;
+    let asked = entries.iter().rev().filter_map(|entry| Entry::decode(entry.entry.clone()).ok());
+    let mut requests = asked.filter(|entry| matches!(entry.body(), Body::Request(_)));
+    let none = || CliError::Usage("no exchange is among the newest entries: name one".to_owned());
+    requests.next().map(|entry| entry.exchange().to_string()).ok_or_else(none)
 }
 
 /// The evidence file of an exchange.
@@ -162,3 +180,6 @@ fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
     }
     Ok(files)
 }
+
+/// Where the newest exchange is looked for, from the end of the ledger.
+const ENTRIES_LOOKED_AT: u32 = 100;

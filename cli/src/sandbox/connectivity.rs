@@ -35,6 +35,8 @@ pub(super) async fn run(folder: &Path) -> Result<(), CliError> {
     let (exchanges, remote) = (findings.exchanges.len(), plan.total.remote);
     let counted: u64 = exchanges as u64;
     let per_exchange = |of: fn(&NodeCounters) -> u64| ratio(of(&after) - of(&before), counted);
+    let program = super::process::own_program()?;
+    let program = program.display();
     line(&format!(
         "
   exchanges             {exchanges} in {:.2} s, {} rows
@@ -48,8 +50,8 @@ pub(super) async fn run(folder: &Path) -> Result<(), CliError> {
   evidence              {}
 
 Try next:
-  peabiru evidence verify {} --trust {}
-  peabiru sandbox up",
+  {program} evidence verify {} --trust {}
+  {program} sandbox up",
         asked.as_secs_f64(),
         findings.districts.len() + findings.schools.len(),
         per_exchange(|counters| counters.entries),

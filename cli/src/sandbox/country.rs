@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
-use super::process::Process;
+use super::process::{Process, own_program};
 use crate::CliError;
 use crate::client::{self, RegistryClient};
 use crate::output::line;
@@ -289,6 +289,11 @@ fn write_environment(
     let mut text = String::from("# For a shell: the sandbox's registry, and MITIC's node and door.\n");
     for (name, value) in lines {
         text.push_str(&format!("export {name}='{value}'\n"));
+    }
+    // So that `peabiru` alone is found.
+    let program = own_program()?;
+    if let Some(folder) = program.parent() {
+        text.push_str(&format!("export PATH='{}':\"$PATH\"\n", folder.display()));
     }
     write_private(&folder.join(ENVIRONMENT), &text)
 }

@@ -70,7 +70,8 @@ impl Process {
     }
 }
 
-fn own_program() -> Result<PathBuf, CliError> {
+/// The program that runs.
+pub(super) fn own_program() -> Result<PathBuf, CliError> {
     let failed = |reason: std::io::Error| CliError::Process {
         what: "this program".to_owned(),
         reason: reason.to_string(),
