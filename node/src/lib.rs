@@ -17,6 +17,7 @@ pub mod door;
 mod error;
 pub mod exchange;
 pub mod globalconf;
+pub mod grpc;
 pub mod guard;
 pub mod holdings;
 mod inbound;

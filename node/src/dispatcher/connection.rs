@@ -15,7 +15,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 
-use crate::door::body::WholeBody;
+use crate::grpc::body::WholeBody;
 
 /// Where a service listens.
 #[derive(Clone)]

@@ -16,10 +16,10 @@ use peabiru_proto::wire::Context;
 
 pub use connection::Endpoint;
 
-use crate::door::body::{self, ReadError, WholeBody};
-use crate::door::framing::{decode_status_text, one_message};
-use crate::door::metadata::{put_fields, text, to_fields};
 use crate::exchange::{Answer, BoxFuture, Invocation, Services};
+use crate::grpc::body::{self, ReadError, WholeBody};
+use crate::grpc::framing::{decode_status_text, one_message};
+use crate::grpc::metadata::{put_fields, text, to_fields};
 use connection::Connection;
 
 /// The services of this node's members.

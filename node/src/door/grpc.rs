@@ -17,11 +17,11 @@ use peabiru_proto::wire::Context;
 use tokio::sync::Semaphore;
 
 use super::Limits;
-use super::body::{self, ReadError, WholeBody};
-use super::framing::{encode_status_text, one_message, timeout};
 use super::identify::{Clients, Credential};
-use super::metadata::{put_fields, text, to_fields};
 use crate::exchange::{Answered, Call, Exchange};
+use crate::grpc::body::{self, ReadError, WholeBody};
+use crate::grpc::framing::{encode_status_text, one_message, timeout};
+use crate::grpc::metadata::{put_fields, text, to_fields};
 use crate::stage::{Stage, count_refusal};
 
 /// One door of the node: every listener hands its requests to it.

@@ -2,11 +2,8 @@
 //!
 //! TCP on loopback without TLS, TCP with TLS anywhere, a Unix socket. All lead to one [`grpc::GrpcDoor`].
 
-pub mod body;
-pub mod framing;
 pub mod grpc;
 pub mod identify;
-pub mod metadata;
 
 use std::io;
 use std::net::SocketAddr;
