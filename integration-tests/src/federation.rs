@@ -73,6 +73,12 @@ pub type Caller = EchoServiceClient<InterceptedService<Channel, Headers>>;
 #[derive(Clone)]
 pub struct Headers(Vec<(&'static str, MetadataValue<Ascii>)>);
 
+impl Headers {
+    fn of(headers: &[(&'static str, &str)]) -> Self {
+        Self(headers.iter().map(|(name, value)| (*name, value.parse().unwrap())).collect())
+    }
+}
+
 impl Interceptor for Headers {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         for (name, value) in &self.0 {
@@ -184,6 +190,11 @@ filter = "warn"
         members.try_into().unwrap_or_else(|_| unreachable!("one member for each name"))
     }
 
+    /// Starts the registry again, after `stop_registry`.
+    pub async fn start_registry(&mut self) {
+        self.running = Some(start_registry(&self.instance).await);
+    }
+
     /// Stops the registry; exchanges go on.
     pub async fn stop_registry(&mut self) {
         if let Some(running) = self.running.take() {
@@ -221,8 +232,7 @@ impl Member {
     pub async fn caller_with(&self, headers: &[(&'static str, &str)]) -> Caller {
         let door = self.node.door.unwrap();
         let channel = Endpoint::from_shared(format!("http://{door}")).unwrap().connect().await.unwrap();
-        let headers = headers.iter().map(|(name, value)| (*name, value.parse().unwrap()));
-        EchoServiceClient::with_interceptor(channel, Headers(headers.collect()))
+        EchoServiceClient::with_interceptor(channel, Headers::of(headers))
     }
 
     /// The admin API of its node.
@@ -264,6 +274,13 @@ impl Member {
     }
 }
 
+/// An application at a door that may not be open yet, or not all the time.
+#[must_use]
+pub fn caller_at(door: SocketAddr, headers: &[(&'static str, &str)]) -> Caller {
+    let channel = Endpoint::from_shared(format!("http://{door}")).unwrap().connect_lazy();
+    EchoServiceClient::with_interceptor(channel, Headers::of(headers))
+}
+
 /// The subsystem of a member.
 #[must_use]
 pub fn subsystem(name: &str) -> SubsystemId {
@@ -279,7 +296,7 @@ pub fn service(name: &str) -> ServiceId {
 /// Of every key file of the tests.
 #[must_use]
 pub fn passphrase() -> Passphrase {
-    Passphrase::new(Zeroizing::new("of the tests".to_owned())).unwrap()
+    Passphrase::new(Zeroizing::new(PASSPHRASE.to_owned())).unwrap()
 }
 
 /// A clock that the test moves.
@@ -313,3 +330,6 @@ pub fn free_udp_port() -> u16 {
 pub fn ledger_folder(site: &Site) -> PathBuf {
     site.folder.join("data/ledger")
 }
+
+/// Of every key file of the tests.
+pub const PASSPHRASE: &str = "of the tests";

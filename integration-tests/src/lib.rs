@@ -1,5 +1,9 @@
 //! Whole federations over real sockets: registry, nodes, agencies' services, callers.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test says by failing what went wrong")]
 
+pub mod disk;
 pub mod echo;
+pub mod evidence;
 pub mod federation;
+pub mod metrics;
+pub mod process;

@@ -7,11 +7,11 @@
 )]
 
 use peabiru_integration_tests::echo::wire::{NoteRequest, SayRequest};
+use peabiru_integration_tests::evidence::{self, exchange_of};
 use peabiru_integration_tests::federation::{Federation, Member};
 use peabiru_ledger::evidence::{Failure, Outcome, Report, verify};
 use peabiru_proto::globalconf::ConfigurationAnchor;
-use peabiru_proto::wire::{ErasePayloadRequest, ExportEvidenceRequest, ListEntriesRequest};
-use tonic::metadata::MetadataMap;
+use peabiru_proto::wire::{ErasePayloadRequest, ListEntriesRequest};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_sides_export_evidence_that_needs_nothing_but_the_anchor() {
@@ -114,17 +114,7 @@ async fn what_cannot_be_had_is_listed_as_missing() {
 }
 
 async fn export(member: &Member, exchange: &str) -> Vec<u8> {
-    let request = ExportEvidenceRequest { exchange_id: exchange.to_owned(), member: String::new() };
-    let mut stream = member.admin().await.export_evidence(request).await.unwrap().into_inner();
-    let mut tar = Vec::new();
-    while let Some(piece) = stream.message().await.unwrap() {
-        tar.extend(piece.content);
-    }
-    tar
-}
-
-fn exchange_of(metadata: &MetadataMap) -> String {
-    metadata.get("x-peabiru-exchange-id").unwrap().to_str().unwrap().to_owned()
+    evidence::export(&mut member.admin().await, exchange).await.unwrap()
 }
 
 /// Name, first and last byte of each file's header, content and padding.

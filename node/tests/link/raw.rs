@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use peabiru_certs::peer::{PeerDirectory, link_client};
+use peabiru_certs::peer::{PeerDirectory, TlsIdentity, link_client};
 use peabiru_ledger::checkpoint::SignedCheckpoint;
 use peabiru_ledger::payload::Payload;
 use peabiru_ledger::position::TreeSize;
@@ -17,15 +17,22 @@ use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::hash::Digest;
 use peabiru_proto::id::NodeId;
 use peabiru_proto::limits::MAX_FRAME_BYTES;
-use peabiru_proto::time::{Clock, Timestamp};
+use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{self, CheckpointUpdate, KeyPurpose, link_frame::Frame};
-
-use super::road::{Road, Site};
 
 pub(crate) struct Raw {
     pub(crate) connection: quinn::Connection,
     control: quinn::SendStream,
     _endpoint: quinn::Endpoint,
+}
+
+/// As whom it connects.
+pub(crate) struct Guise {
+    pub(crate) id: NodeId,
+    pub(crate) identity: TlsIdentity,
+    /// By which it knows whom it dials.
+    pub(crate) conf: Arc<GlobalConfiguration>,
+    pub(crate) now: Timestamp,
 }
 
 struct Directory {
@@ -48,27 +55,16 @@ impl PeerDirectory for Directory {
 }
 
 impl Raw {
-    /// Connects as `site` and greets truthfully.
-    pub(crate) async fn connect(
-        road: &Road,
-        site: &Site,
-        to: &NodeId,
-        address: SocketAddr,
-        serial: u64,
-    ) -> Self {
-        Self::greet(road, site, to, address, Hello::write(&site.id, 1, serial, &[])).await
+    /// Connects and greets truthfully.
+    pub(crate) async fn connect(guise: Guise, to: &NodeId, address: SocketAddr, serial: u64) -> Self {
+        let hello = Hello::write(&guise.id, 1, serial, &[]);
+        Self::greet(guise, to, address, hello).await
     }
 
-    /// Connects as `site` and says this.
-    pub(crate) async fn greet(
-        road: &Road,
-        site: &Site,
-        to: &NodeId,
-        address: SocketAddr,
-        hello: wire::Hello,
-    ) -> Self {
-        let directory = Directory { conf: (road.conf())().unwrap(), now: road.clock.now() };
-        let tls = link_client(&site.identity, Arc::new(directory), to.clone()).unwrap();
+    /// Connects and says this.
+    pub(crate) async fn greet(guise: Guise, to: &NodeId, address: SocketAddr, hello: wire::Hello) -> Self {
+        let directory = Directory { conf: guise.conf, now: guise.now };
+        let tls = link_client(&guise.identity, Arc::new(directory), to.clone()).unwrap();
         let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
         let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let config = quinn::ClientConfig::new(Arc::new(tls));

@@ -34,6 +34,8 @@ use peabiru_proto::wire::{self, KeyPurpose, PartKind};
 use prost::Message as _;
 use tokio::sync::Semaphore;
 
+use super::raw::Guise;
+
 const NOW: Timestamp = Timestamp::from_ms(1_900_000_000_000);
 const DOMAIN: &str = "py.peabiru.example";
 /// Longer than anything takes here; a test that reaches it fails.
@@ -126,6 +128,12 @@ impl Road {
     pub(crate) fn conf(&self) -> Arc<dyn Fn() -> Option<Arc<GlobalConfiguration>> + Send + Sync> {
         let conf = Arc::clone(&self.conf);
         Arc::new(move || conf.lock().unwrap().clone())
+    }
+
+    /// A site as a raw peer.
+    pub(crate) fn guise(&self, site: &Site) -> Guise {
+        let (id, identity) = (site.id.clone(), site.identity.clone());
+        Guise { id, identity, conf: self.conf()().unwrap(), now: self.clock.now() }
     }
 
     pub(crate) async fn start(&self, name: &str) -> (Running, Arc<Echo>) {

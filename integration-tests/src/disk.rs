@@ -1,0 +1,58 @@
+//! The real disk, whose free space a test decides.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use peabiru_ledger::disk::{Disk, DiskFile, RealDisk};
+
+/// Clones share the space.
+#[derive(Clone)]
+pub struct LimitedDisk {
+    free_bytes: Arc<AtomicU64>,
+}
+
+impl LimitedDisk {
+    /// As much space as the ledgers could want.
+    #[must_use]
+    pub fn roomy() -> Self {
+        Self { free_bytes: Arc::new(AtomicU64::new(u64::MAX)) }
+    }
+
+    /// From now on nobody else leaves a byte.
+    pub fn fill(&self) {
+        self.free_bytes.store(0, Ordering::SeqCst);
+    }
+
+    /// Somebody removed something large.
+    pub fn make_room(&self) {
+        self.free_bytes.store(u64::MAX, Ordering::SeqCst);
+    }
+}
+
+impl Disk for LimitedDisk {
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        RealDisk.create_folder(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        RealDisk.open(path)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        RealDisk.list(folder)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        RealDisk.sync_folder(folder)
+    }
+
+    fn lock(&self, folder: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        RealDisk.lock(folder)
+    }
+
+    fn free_bytes(&self, _: &Path) -> io::Result<u64> {
+        Ok(self.free_bytes.load(Ordering::SeqCst))
+    }
+}
