@@ -150,7 +150,7 @@ impl Link {
             Arc::new(ConfDirectory { conf: Arc::clone(&parts.conf), clock: Arc::clone(&parts.clock) });
         let server = link_server(&parts.identity, Arc::clone(&directory) as _)?;
         let listen = |source| LinkError::Listen { address: config.listen, source };
-        let endpoint = Endpoint::bind(config.listen, server).map_err(listen)?;
+        let endpoint = Endpoint::bind(config.listen, server, &parts.identity.key).map_err(listen)?;
         let ledgers = parts.ledgers.into_iter().map(|ledger| (ledger.origin().clone(), ledger)).collect();
         let inner = Arc::new(Inner {
             own: parts.own,

@@ -3,12 +3,15 @@
 //! Limits are those of design §9. There is no 0-RTT, no resumption and no migration: a connection is one TLS session
 //! between two addresses.
 
+mod reset;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use peabiru_certs::SecretKey;
 use peabiru_proto::wire::link_frame::Frame;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ConnectionError, VarInt};
@@ -17,6 +20,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::budget::{Budget, Reserved};
 use super::frame::{Decoder, FrameError};
+use reset::{AnyConnectionId, ResetKey};
 
 /// Client and server on one UDP socket.
 #[derive(Debug)]
@@ -75,7 +79,11 @@ pub(crate) enum StreamError {
 
 impl Endpoint {
     /// Binds the socket, with buffers that hold a burst.
-    pub(crate) fn bind(listen: SocketAddr, server: rustls::ServerConfig) -> io::Result<Self> {
+    pub(crate) fn bind(
+        listen: SocketAddr,
+        server: rustls::ServerConfig,
+        authentication_key: &SecretKey,
+    ) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(listen), Type::DGRAM, Some(Protocol::UDP))?;
         if listen.is_ipv6() {
             // `[::]` means every address, as administrators expect; a named address is what it is.
@@ -89,10 +97,10 @@ impl Endpoint {
         let crypto = QuicServerConfig::try_from(server).map_err(io::Error::other)?;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         config.transport_config(Arc::new(transport())).migration(false).max_incoming(INCOMING_MAX);
+        let mut endpoint = quinn::EndpointConfig::new(Arc::new(ResetKey::of(authentication_key)));
+        endpoint.cid_generator(|| Box::new(AnyConnectionId));
         let runtime = Arc::new(quinn::TokioRuntime);
-        let endpoint =
-            quinn::Endpoint::new(quinn::EndpointConfig::default(), Some(config), socket.into(), runtime)?;
-        Ok(Self(endpoint))
+        quinn::Endpoint::new(endpoint, Some(config), socket.into(), runtime).map(Self)
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {

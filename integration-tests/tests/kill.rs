@@ -1,0 +1,171 @@
+//! `kill -9` of real node processes under load: what a client was told had succeeded stays true.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test says by failing what went wrong"
+)]
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use peabiru_integration_tests::echo::wire::{NoteRequest, SayRequest};
+use peabiru_integration_tests::evidence::{exchange_of, export};
+use peabiru_integration_tests::federation::{Caller, Federation};
+use peabiru_integration_tests::process::Spawned;
+use peabiru_ledger::evidence::{Outcome, verify};
+use peabiru_proto::globalconf::ConfigurationAnchor;
+use peabiru_proto::random::{Random as _, SystemRandom};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+
+/// Exchanges that a client was told had succeeded, and whom to wake when there is one more.
+#[derive(Default)]
+struct Told {
+    exchanges: Mutex<Vec<Success>>,
+    /// Texts of calls that failed: they were noted once or never.
+    failed: Mutex<Vec<String>>,
+    one_more: Notify,
+    next_text: AtomicU64,
+}
+
+struct Success {
+    exchange: String,
+    noted: Option<String>,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_client_was_told_had_succeeded_outlasts_twenty_kills_of_either_node() {
+    let mut federation = Federation::start().await;
+    let anchor = federation.instance.anchor.clone();
+    let [mitic, mec] = federation.members(["MITIC", "MEC"]).await;
+    mec.grant("MITIC").await;
+    let program = Path::new(env!("CARGO_BIN_EXE_peabiru-spawned"));
+    let mut nodes =
+        [Spawned::start(mitic.stop().await, program).await, Spawned::start(mec.stop().await, program).await];
+
+    let told = Arc::new(Told::default());
+    let (stop, stopped) = watch::channel(false);
+    let mut callers = JoinSet::new();
+    for number in 0..CALLERS {
+        let kind = if number % 2 == 0 { Kind::Read } else { Kind::Write };
+        callers.spawn(call_on(nodes[0].caller("MEC"), kind, Arc::clone(&told), stopped.clone()));
+    }
+    for round in 0..KILLS {
+        let mut byte = [0];
+        SystemRandom::default().fill(&mut byte);
+        told.wait_for(usize::from(byte[0] % SUCCESSES_BETWEEN_KILLS)).await;
+        let node = &mut nodes[round % 2];
+        node.kill().await;
+        node.relaunch().await;
+    }
+    told.wait_for(1).await;
+    stop.send_replace(true);
+    while let Some(ended) = callers.join_next().await {
+        ended.unwrap();
+    }
+
+    let noted = nodes[1].agency.echo.noted();
+    for text in told.failed.lock().unwrap().iter() {
+        assert!(noted.get(text).is_none_or(|times| *times == 1), "{text} was noted {} times", noted[text]);
+    }
+    let successes = std::mem::take(&mut *told.exchanges.lock().unwrap());
+    assert!(successes.len() > KILLS, "the callers got through between the kills");
+    for text in successes.iter().filter_map(|success| success.noted.as_ref()) {
+        assert_eq!(noted.get(text), Some(&1), "{text}");
+    }
+    let exchanges: Arc<[String]> = successes.into_iter().map(|success| success.exchange).collect();
+    let mut checks = JoinSet::new();
+    for node in &nodes {
+        checks.spawn(all_verify(node.admin().await, Arc::clone(&exchanges), anchor.clone()));
+    }
+    while let Some(checked) = checks.join_next().await {
+        checked.unwrap();
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Read,
+    Write,
+}
+
+/// Calls again and again. An error is no news here: one of the nodes is down.
+async fn call_on(mut caller: Caller, kind: Kind, told: Arc<Told>, stopped: watch::Receiver<bool>) {
+    // What an application does that is told to retry later.
+    let mut pace = interval(Duration::from_millis(5));
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !*stopped.borrow() {
+        pace.tick().await;
+        match kind {
+            Kind::Read => {
+                if let Ok(answer) = caller.say(SayRequest { body: "?".into(), ..SayRequest::default() }).await
+                {
+                    told.success(Success { exchange: exchange_of(answer.metadata()), noted: None });
+                }
+            }
+            Kind::Write => {
+                let text = told.next_text.fetch_add(1, Ordering::Relaxed).to_string();
+                match caller.note(NoteRequest { text: text.clone() }).await {
+                    Ok(answer) => {
+                        let exchange = exchange_of(answer.metadata());
+                        assert_eq!(answer.into_inner().times, 1);
+                        told.success(Success { exchange, noted: Some(text) });
+                    }
+                    Err(_) => told.failed.lock().unwrap().push(text),
+                }
+            }
+        }
+    }
+}
+
+/// Each exports as evidence that holds and lacks nothing; what a crash took is being fetched meanwhile.
+async fn all_verify(
+    mut node: peabiru_cli::client::NodeClient,
+    exchanges: Arc<[String]>,
+    anchor: ConfigurationAnchor,
+) {
+    let until = Instant::now() + CATCH_UP_WAIT;
+    for exchange in exchanges.iter() {
+        loop {
+            let tar = export(&mut node, exchange).await;
+            let report = tar.as_ref().map(|tar| verify(tar, Some(&anchor)));
+            match &report {
+                Ok(report) if report.outcome == Outcome::Verified && report.missing.is_empty() => break,
+                // Nothing is ever wrong; it may be incomplete for a while.
+                Ok(report) => assert_eq!(report.failures, [], "{exchange}: {report:?}"),
+                Err(_) => {}
+            }
+            assert!(Instant::now() < until, "{exchange} stays incomplete: {report:?}");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Told {
+    fn success(&self, success: Success) {
+        self.exchanges.lock().unwrap().push(success);
+        self.one_more.notify_one();
+    }
+
+    /// Waits for so many more successes, at least one: the road is open again.
+    async fn wait_for(&self, more: usize) {
+        let until = Instant::now() + ROAD_WAIT;
+        let goal = self.exchanges.lock().unwrap().len() + more.max(1);
+        while self.exchanges.lock().unwrap().len() < goal {
+            timeout_at(until, self.one_more.notified()).await.expect("the road opens again");
+        }
+    }
+}
+
+const KILLS: usize = 20;
+const CALLERS: usize = 8;
+/// The moment of a kill is random: after 1 to this many successes, with all other callers under way.
+const SUCCESSES_BETWEEN_KILLS: u8 = 40;
+/// For a killed node's peers to find it again.
+const ROAD_WAIT: Duration = Duration::from_secs(30);
+/// For all answers that crashes took to be fetched.
+const CATCH_UP_WAIT: Duration = Duration::from_secs(120);
