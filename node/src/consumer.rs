@@ -7,14 +7,14 @@ use peabiru_ledger::ledger::{Append, Ledger};
 use peabiru_ledger::payload::{Direction, Payload};
 use peabiru_ledger::seal::SealedEntry;
 use peabiru_proto::contract::{MethodFacts, Streaming};
-use peabiru_proto::entry::{Body, Content, ExchangeId, Request};
+use peabiru_proto::entry::{Body, Content, ExchangeId, Request, SideEffects};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::globalconf::{Contract, GlobalConfiguration};
 use peabiru_proto::id::NodeId;
 use peabiru_proto::limits::{ANSWER_GRACE, DEFAULT_EXPIRY};
 use peabiru_proto::policy::Purpose;
 
-use crate::core::{Core, internal, ledger_fault, received_append};
+use crate::core::{Core, done_and_unsealed, internal, ledger_fault, received_append};
 use crate::exchange::{Answer, Answered, Arrived, BoxFuture, Call, Exchange, LinkAnswer};
 use crate::guard::answer::{self, Outstanding};
 use crate::link::Link;
@@ -128,7 +128,7 @@ impl Consumer {
             LinkAnswer::Arrived(arrived) => arrived,
             LinkAnswer::Refused(fault) => return Err(fault),
         };
-        self.deliver(&arrived, &outstanding, ledger, conf)
+        self.deliver(&arrived, &outstanding, planned.facts.side_effects, ledger, conf)
     }
 
     async fn seal_request(
@@ -225,6 +225,7 @@ impl Consumer {
         &self,
         arrived: &Arrived,
         outstanding: &Outstanding,
+        side_effects: SideEffects,
         ledger: &Ledger,
         conf: &GlobalConfiguration,
     ) -> Result<Answer, Fault> {
@@ -232,9 +233,15 @@ impl Consumer {
             .map_err(|refusal| refusal.fault(Place::ConsumerNode, outstanding.exchange))?;
         let entry =
             self.core.entry(ledger, outstanding.exchange, Some(conf), &Body::Received(checked.received))?;
-        ledger
-            .queue(received_append(entry, arrived))
-            .map_err(|error| ledger_fault(&error, Place::ConsumerNode))?;
+        if let Err(error) = ledger.queue(received_append(entry, arrived)) {
+            let fault = ledger_fault(&error, Place::ConsumerNode);
+            return Err(match side_effects {
+                SideEffects::Present if checked.result.is_ok() => {
+                    done_and_unsealed(&fault, Place::ConsumerNode)
+                }
+                SideEffects::Present | SideEffects::None => fault,
+            });
+        }
         checked.result
     }
 

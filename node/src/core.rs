@@ -230,6 +230,14 @@ pub fn ledger_fault(error: &LedgerError, place: Place) -> Fault {
     Fault::new(error.fault_code(), place, error.to_string())
 }
 
+/// The service did what it was asked, and then the ledger did not take the answer. Every other fault would say that
+/// nothing was done, and invite to ask again.
+#[must_use]
+pub fn done_and_unsealed(fault: &Fault, place: Place) -> Fault {
+    let message = format!("the service was invoked, and its answer could not be kept: {}", fault.message);
+    Fault::new(FaultCode::ExchangeOutcomeUnknown, place, message)
+}
+
 /// A member whose ledger is elsewhere.
 #[must_use]
 pub fn not_hosted(member: &MemberId) -> Fault {

@@ -18,7 +18,7 @@ use peabiru_proto::limits::HELD_RECEIPT_WAIT;
 use peabiru_proto::wire;
 use prost::Message as _;
 
-use crate::core::{Core, internal, ledger_fault, not_hosted, received_append};
+use crate::core::{Core, done_and_unsealed, internal, ledger_fault, not_hosted, received_append};
 use crate::exchange::{Answer, Arrived, Reply, Services};
 use crate::guard::request::{Authorised, Received, Refused, Verified};
 use crate::stage::{Stage, count_answered, count_refusal};
@@ -97,7 +97,11 @@ impl Provider {
             }
         };
         invoked.end();
-        self.seal_answer(ledger, authorised.verified(), receipt, answer, conf).await
+        let sealed = self.seal_answer(ledger, authorised.verified(), receipt, answer, conf).await;
+        match authorised.side_effects() {
+            SideEffects::Present => sealed.map_err(|fault| done_and_unsealed(&fault, Place::ProviderNode)),
+            SideEffects::None => sealed,
+        }
     }
 
     fn receipt(
