@@ -37,7 +37,7 @@ pub struct Candidate {
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
     /// The answer has no snapshot in it.
-    #[error("the registry's answer holds no snapshot")]
+    #[error("what the registry gave holds no snapshot")]
     Empty,
     /// Forged, expired, older than seen, or of another instance.
     #[error(transparent)]
@@ -52,6 +52,16 @@ pub enum RefreshError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// What was kept is damaged.
+    #[error(
+        "{path}: {source}. Restore it from a backup: without it this node would take an older snapshot than it has seen"
+    )]
+    Kept {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it, or with the parts that it names.
+        source: Box<RefreshError>,
     },
     /// Nobody answers at the registry's addresses.
     #[error("registry {url}: {reason}")]
@@ -72,6 +82,7 @@ impl RefreshError {
             Self::Snapshot(error) => error.code(),
             Self::Content(_) => "globalconf.content",
             Self::Folder { .. } => "globalconf.folder",
+            Self::Kept { .. } => "globalconf.kept",
             Self::Unreachable { .. } => "registry.unreachable",
         }
     }
@@ -81,7 +92,7 @@ impl Globalconf {
     /// Opens the folder and takes up the last good snapshot, even an expired one: `in_force` judges that.
     ///
     /// # Errors
-    /// `Folder` if it cannot be read; `Snapshot` or `Content` if what it holds was tampered with.
+    /// `Folder` if it cannot be read; `Kept` if what it holds was tampered with.
     pub fn open(
         folder: PathBuf,
         anchor: ConfigurationAnchor,
@@ -93,11 +104,9 @@ impl Globalconf {
         }
         let conf = Self { folder, anchor, clock, current: ArcSwapOption::empty() };
         if let Some(bytes) = conf.read("current")? {
-            let answer = GetSnapshotResponse::decode(bytes).map_err(|_| RefreshError::Empty)?;
-            let created_at = created_at(&answer).ok_or(RefreshError::Empty)?;
-            // Judged at its own time: what was accepted once is still the newest known, whatever the clock says now.
-            let candidate = conf.judge(answer, created_at, 0)?;
-            conf.current.store(Some(Arc::new(conf.assemble(&candidate)?)));
+            let damaged =
+                |error| RefreshError::Kept { path: conf.folder.join("current"), source: Box::new(error) };
+            conf.current.store(Some(Arc::new(conf.take_up(bytes).map_err(damaged)?)));
         }
         Ok(conf)
     }
@@ -171,6 +180,14 @@ impl Globalconf {
     #[must_use]
     pub fn anchor(&self) -> &ConfigurationAnchor {
         &self.anchor
+    }
+
+    fn take_up(&self, kept: Bytes) -> Result<GlobalConfiguration, RefreshError> {
+        let answer = GetSnapshotResponse::decode(kept).map_err(|_| RefreshError::Empty)?;
+        let created_at = created_at(&answer).ok_or(RefreshError::Empty)?;
+        // Judged at its own time: what was accepted once is still the newest known, whatever the clock says now.
+        let candidate = self.judge(answer, created_at, 0)?;
+        self.assemble(&candidate)
     }
 
     fn judge(
