@@ -52,6 +52,7 @@ impl Refresher {
                 Err(error) => failed = error,
             }
         }
+        metrics::counter!(REFUSALS, "code" => failed.code()).increment(1);
         Err(failed)
     }
 
@@ -155,6 +156,8 @@ impl Registry {
     }
 }
 
+/// Counter, by `code`: refreshes that brought nothing because nobody answered, or what came was refused.
+const REFUSALS: &str = "peabiru_globalconf_refusals_total";
 const DEFAULT_PORT: u16 = 443;
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 const CALL_WAIT: Duration = Duration::from_secs(20);
