@@ -359,12 +359,13 @@ fn start_link(
 ) -> Result<Link, NodeError> {
     let waits = Waits { drain: config.node.drain(), ..Waits::default() };
     let link_config = LinkConfig { waits, ..LinkConfig::on(config.link.listen) };
-    let source = Arc::clone(core);
+    // TLS sessions hold it until QUIC forgets them, some time after a stop: it must not hold the ledgers' folder.
+    let source = Arc::downgrade(core);
     let parts = LinkParts {
         own: core.own.clone(),
         identity,
         clock: Arc::clone(&core.clock),
-        conf: Arc::new(move || source.globalconf.newest()),
+        conf: Arc::new(move || source.upgrade()?.globalconf.newest()),
         ledgers: store.ledgers(),
         heads: Arc::clone(heads),
         inbound: Arc::new(Answering { core: Arc::clone(core), provider: Arc::clone(provider) }),
