@@ -81,10 +81,7 @@ impl VerifiedCertificate {
     /// `WrongSubject` if it names another ledger, `WrongUse` if its key is not Ed25519.
     pub fn sealing_key(&self, expected: &Origin) -> Result<[u8; 32], CertsError> {
         self.names(ORIGIN_URI, expected.as_str())?;
-        let info = self.parsed.tbs_certificate().subject_public_key_info();
-        let ed25519 = info.algorithm.oid == const_oid::db::rfc8410::ID_ED_25519;
-        let key = info.subject_public_key.raw_bytes().try_into().ok().filter(|_| ed25519);
-        key.ok_or(CertsError::WrongUse("a sealing certificate holds an Ed25519 key"))
+        ed25519_key(&self.parsed)
     }
 
     fn names(&self, prefix: &str, expected: &str) -> Result<(), CertsError> {
@@ -98,6 +95,24 @@ impl VerifiedCertificate {
             }),
         }
     }
+}
+
+/// The ledger that a sealing certificate names, and its key; none if the certificate is for something else. Whether
+/// the certificate holds, only [`verify`] says.
+///
+/// # Errors
+/// `Malformed`; `WrongUse` if its key is not Ed25519.
+pub fn named_ledger(certificate: &[u8]) -> Result<Option<(Origin, [u8; 32])>, CertsError> {
+    let parsed = Certificate::from_der(certificate).map_err(|error| malformed("certificate", &error))?;
+    let origin = uris(&parsed).into_iter().find_map(|uri| uri.strip_prefix(ORIGIN_URI)?.parse().ok());
+    origin.map(|origin| Ok((origin, ed25519_key(&parsed)?))).transpose()
+}
+
+fn ed25519_key(certificate: &Certificate) -> Result<[u8; 32], CertsError> {
+    let info = certificate.tbs_certificate().subject_public_key_info();
+    let ed25519 = info.algorithm.oid == const_oid::db::rfc8410::ID_ED_25519;
+    let key = info.subject_public_key.raw_bytes().try_into().ok().filter(|_| ed25519);
+    key.ok_or(CertsError::WrongUse("a sealing certificate holds an Ed25519 key"))
 }
 
 fn uris(certificate: &Certificate) -> Vec<String> {

@@ -190,11 +190,14 @@ fn a_sealing_certificate_is_no_tls_certificate_and_the_other_way_round() {
     let verified = chain::verify(&sealing, &trusted, KeyPurpose::Sealing, NOW).unwrap();
     let origin = "py.example/on47g35sa4w7lm6r36g2n4ppoyou4mow/1".parse().unwrap();
     assert_eq!(verified.sealing_key(&origin).unwrap(), key.ed25519_public_key().unwrap());
+    let named = chain::named_ledger(&sealing).unwrap();
+    assert_eq!(named, Some((origin, key.ed25519_public_key().unwrap())));
     let other = "py.example/registry/1".parse().unwrap();
     assert_eq!(verified.sealing_key(&other).unwrap_err().code(), "certs.wrong_subject");
     let as_tls = chain::verify(&sealing, &trusted, KeyPurpose::Authentication, NOW).unwrap_err();
     assert_eq!(as_tls.code(), "certs.wrong_use");
     let tls = identity(&authority, &node("a")).certificate;
+    assert_eq!(chain::named_ledger(&tls).unwrap(), None);
     assert_eq!(
         chain::verify(&tls, &trusted, KeyPurpose::Sealing, NOW).unwrap_err().code(),
         "certs.wrong_use"

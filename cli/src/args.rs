@@ -95,6 +95,14 @@ pub(crate) enum RegistryVerb {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// The registry's ledger, with its verifier key for tools that check C2SP signed notes, and until when the roots
+    /// stand behind it.
+    #[command(after_help = "Example:\n  peabiru registry show --config PY/registry/registry.toml")]
+    Show {
+        /// registry.toml
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
 }
 
 const AFTER_HELP: &str = "\

@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
+use peabiru_certs::chain::named_ledger;
 use peabiru_certs::key::Algorithm;
 use peabiru_certs::pem::{read_certificate, write_certificate};
 use peabiru_certs::pilot_ca::PilotCa;
 use peabiru_certs::profile::Subject;
 use peabiru_certs::{SecretKey, request};
+use peabiru_ledger::checkpoint::VerifyingKey;
 use peabiru_proto::globalconf::ConfigurationAnchor;
 use peabiru_proto::hash::Digest;
 use peabiru_proto::id::{MemberId, NodeId};
@@ -61,8 +63,9 @@ pub(crate) enum Verb {
         #[arg(long)]
         name: Option<String>,
     },
-    /// What a certificate is known by.
-    #[command(after_help = "Example:\n  peabiru certificate show keys/authentication.crt")]
+    /// What a certificate is known by. Of a sealing certificate also the ledger, and its verifier key for tools that
+    /// check C2SP signed notes.
+    #[command(after_help = "Example:\n  peabiru certificate show keys/sealing.crt")]
     Show {
         /// PEM or DER.
         file: PathBuf,
@@ -166,8 +169,13 @@ fn subject(
 
 fn show(file: &Path, connect: &Connect) -> Result<(), CliError> {
     let certificate = read_certificate(file)?;
-    let (file, sha256) = (file.display().to_string(), Digest::of(&certificate).to_string());
-    output::fields(connect.output, &[("file", file), ("sha256", sha256)]);
+    let mut fields =
+        vec![("file", file.display().to_string()), ("sha256", Digest::of(&certificate).to_string())];
+    if let Some((origin, key)) = named_ledger(&certificate)? {
+        fields.push(("ledger", origin.to_string()));
+        fields.push(("vkey", VerifyingKey::from_bytes(key).vkey(&origin)));
+    }
+    output::fields(connect.output, &fields);
     Ok(())
 }
 

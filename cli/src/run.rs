@@ -8,13 +8,15 @@ use peabiru_certs::peer::TlsIdentity;
 use peabiru_certs::pem::read_certificate;
 use peabiru_certs::{PassphraseSource, SecretKey};
 use peabiru_proto::hash::Digest;
+use peabiru_registry::config::Config;
+use peabiru_registry::delegation::Delegation;
 use tokio::runtime::Builder;
 
 use crate::args::{Args, Connect, Noun, RegistryVerb};
 use crate::client::{self, NodeClient, RegistryClient};
 use crate::{
     CliError, call, certificate, contract, evidence, globalconf, grant, instance, ledger, member, node,
-    sandbox,
+    output, sandbox,
 };
 
 pub(crate) fn run(args: Args) -> Result<(), CliError> {
@@ -23,6 +25,7 @@ pub(crate) fn run(args: Args) -> Result<(), CliError> {
         Noun::Instance(verb) => instance::run(verb, connect),
         Noun::Sandbox(verb) => block_on(sandbox::run(verb, connect)),
         Noun::Registry(RegistryVerb::Run { config }) => block_on(registry(&config, connect)),
+        Noun::Registry(RegistryVerb::Show { config }) => show_registry(&config, connect),
         Noun::Node(node::Verb::Run { config }) => run_node(&config, connect),
         Noun::Node(verb) => block_on(node::run(verb, connect)),
         Noun::Member(verb) => block_on(member::run(verb, connect)),
@@ -79,6 +82,20 @@ async fn registry(config: &Path, connect: &Connect) -> Result<(), CliError> {
         ));
     })
     .await?;
+    Ok(())
+}
+
+fn show_registry(config: &Path, connect: &Connect) -> Result<(), CliError> {
+    let delegation = Delegation::read(&Config::read(config)?.keys.delegation)?;
+    let (origin, key) = delegation.ledger()?;
+    output::fields(
+        connect.output,
+        &[
+            ("ledger", origin.to_string()),
+            ("vkey", key.vkey(&origin)),
+            ("delegated until", delegation.expires_at().to_string()),
+        ],
+    );
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peabiru_certs::SecretKey;
+use peabiru_ledger::checkpoint::VerifyingKey;
 use peabiru_ledger::snapshot::sign_delegation;
 use peabiru_proto::id::InstanceId;
 use peabiru_proto::limits::MAX_DELEGATION_VALIDITY;
@@ -102,7 +103,7 @@ impl Delegation {
     /// # Errors
     /// `DelegationExpired`: nodes would believe no snapshot.
     pub fn cut(&self, validity: Duration, now: Timestamp) -> Result<Duration, RegistryError> {
-        let expired_at = Timestamp::from_ms(self.inner.expires_at_ms);
+        let expired_at = self.expires_at();
         let left = expired_at.since(now);
         if left.is_zero() {
             return Err(RegistryError::DelegationExpired { expired_at });
@@ -111,6 +112,24 @@ impl Delegation {
             tracing::warn!(%expired_at, "the delegation by the roots ends soon: have the roots sign a new one");
         }
         Ok(validity.min(left))
+    }
+
+    /// The registry's ledger: its name and its key.
+    ///
+    /// # Errors
+    /// `Delegation` if it names none.
+    pub fn ledger(&self) -> Result<(Origin, VerifyingKey), RegistryError> {
+        let failed =
+            |reason: &str| RegistryError::Delegation { path: self.path.clone(), reason: reason.to_owned() };
+        let origin = self.inner.registry_origin.parse().map_err(|_| failed("its ledger has no name"))?;
+        let key = <[u8; 32]>::try_from(self.inner.registry_key.as_ref());
+        Ok((origin, VerifyingKey::from_bytes(key.map_err(|_| failed("its ledger's key has not 32 bytes"))?)))
+    }
+
+    /// Until when nodes believe it.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        Timestamp::from_ms(self.inner.expires_at_ms)
     }
 
     /// With the roots' signatures.
