@@ -2,7 +2,7 @@
 //!
 //! On links a peer is who the global configuration says: its certificate chains to a trusted authority **and** is the
 //! one registered for that node. Links agree on X25519MLKEM768 and nothing else; doors and the registry also take
-//! X25519, because agencies' clients may not know better yet.
+//! X25519 and P-256, because agencies' clients may not know better yet: gRPC's C core (1.76) offers P-256 alone.
 
 use std::fmt;
 use std::sync::Arc;
@@ -331,7 +331,8 @@ fn link_provider() -> Arc<CryptoProvider> {
 }
 
 fn door_provider() -> Arc<CryptoProvider> {
-    let kx_groups = vec![aws_lc_rs::kx_group::X25519MLKEM768, aws_lc_rs::kx_group::X25519];
+    use aws_lc_rs::kx_group::{SECP256R1, X25519, X25519MLKEM768};
+    let kx_groups = vec![X25519MLKEM768, X25519, SECP256R1];
     Arc::new(CryptoProvider { kx_groups, ..aws_lc_rs::default_provider() })
 }
 

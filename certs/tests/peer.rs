@@ -15,6 +15,8 @@ use peabiru_proto::hash::Digest;
 use peabiru_proto::id::NodeId;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::KeyPurpose;
+use rustls::crypto::aws_lc_rs::{self, kx_group};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
 const NOW: Timestamp = Timestamp::from_ms(1_900_000_000_000);
@@ -127,17 +129,45 @@ fn registered_nodes_meet_on_the_post_quantum_hybrid_alone() {
 fn a_client_without_the_hybrid_is_refused() {
     let Pair { authority, a, b } = pair();
     let directory = directory(&authority, &[(&a.0, &a.1), (&b.0, &b.1)], NOW);
-    let server = peer::link_server(&b.1, Arc::clone(&directory)).unwrap();
-    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-    provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::X25519];
-    let ours = peer::link_client(&a.1, directory, b.0).unwrap();
-    let mut client = ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    client.alpn_protocols = ours.alpn_protocols;
-    assert!(matches!(handshake(client, server), Err(rustls::Error::PeerIncompatible(_))));
+    let ours = peer::link_client(&a.1, Arc::clone(&directory), b.0).unwrap();
+    for group in [kx_group::X25519, kx_group::SECP256R1] {
+        let server = peer::link_server(&b.1, Arc::clone(&directory)).unwrap();
+        let mut client = client_with(group, &authority);
+        client.alpn_protocols = ours.alpn_protocols.clone();
+        assert!(matches!(handshake(client, server), Err(rustls::Error::PeerIncompatible(_))));
+    }
+}
+
+#[test]
+fn a_door_takes_clients_that_know_classical_groups_alone() {
+    let Pair { authority, b, .. } = pair();
+    // gRPC's C core 1.76 (Python, C++, PHP, Ruby) offers P-256 alone.
+    for group in [kx_group::X25519, kx_group::SECP256R1] {
+        let server = peer::pinning_server(&b.1, Clients::Anyone).unwrap();
+        let (client, _) = handshake(client_with(group, &authority), server).unwrap();
+        assert_eq!(client.negotiated_key_exchange_group().unwrap().name(), group.name());
+    }
+}
+
+/// A client of others, which offers one group.
+fn client_with(group: &'static dyn SupportedKxGroup, authority: &PilotCa) -> ClientConfig {
+    let provider = CryptoProvider { kx_groups: vec![group], ..aws_lc_rs::default_provider() };
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.certificate().to_vec().into()).unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider));
+    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
+    let mut client = builder.with_root_certificates(roots).with_no_client_auth();
+    client.time_provider = Arc::new(AtNow);
+    client
+}
+
+#[derive(Debug)]
+struct AtNow;
+
+impl rustls::time_provider::TimeProvider for AtNow {
+    fn current_time(&self) -> Option<rustls::pki_types::UnixTime> {
+        Some(rustls::pki_types::UnixTime::since_unix_epoch(Duration::from_millis(NOW.as_ms())))
+    }
 }
 
 #[test]
