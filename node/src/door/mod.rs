@@ -2,8 +2,10 @@
 //!
 //! TCP on loopback without TLS, TCP with TLS anywhere, a Unix socket. All lead to one [`grpc::GrpcDoor`].
 
+pub mod authority;
 pub mod grpc;
 pub mod identify;
+mod unix;
 
 use std::io;
 use std::net::SocketAddr;
@@ -171,7 +173,8 @@ impl Incoming {
             }
             Self::Unix(stream) => match stream.peer_cred() {
                 Ok(user) => {
-                    serve_connection(stream, Some(Credential::UnixUser(user.uid())), door, stop).await;
+                    let credential = Some(Credential::UnixUser(user.uid()));
+                    serve_connection(unix::Caller::new(stream), credential, door, stop).await;
                 }
                 Err(error) => tracing::warn!(%error, "the user at the Unix socket is unknown"),
             },

@@ -1,0 +1,101 @@
+//! The stream of a caller at the Unix socket.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::UnixStream;
+
+use super::authority::AuthorityMender;
+
+/// Reads what the caller wrote, with its authority mended.
+pub(super) struct Caller {
+    stream: UnixStream,
+    mender: AuthorityMender,
+}
+
+impl Caller {
+    pub(super) fn new(stream: UnixStream) -> Self {
+        Self { stream, mender: AuthorityMender::default() }
+    }
+}
+
+impl AsyncRead for Caller {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.mender.mend(&mut buffer.filled_mut()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Caller {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use hyper::server::conn::http2;
+    use hyper::service::service_fn;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::grpc::body::WholeBody;
+
+    /// As grpcio 1.76 writes it, but for the method: `GET /` by a caller of `unix:/run/door.sock`.
+    const REQUEST: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
+        \x00\x00\x00\x04\x00\x00\x00\x00\x00\
+        \x00\x00\x1f\x01\x05\x00\x00\x00\x01\x82\x86\x84@\n:authority\x0frun%2Fdoor.sock";
+
+    #[tokio::test]
+    async fn a_caller_that_names_the_sockets_path_is_served() {
+        let (mut caller, door) = UnixStream::pair().unwrap();
+        let service = service_fn(|request: Request<hyper::body::Incoming>| async move {
+            assert_eq!(request.uri().authority().unwrap(), "run-2Fdoor.sock");
+            Ok::<_, std::convert::Infallible>(Response::new(WholeBody::default()))
+        });
+        let serving = http2::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(Caller::new(door)), service);
+        tokio::spawn(serving);
+        caller.write_all(REQUEST).await.unwrap();
+        let answered = loop {
+            let mut head = [0; 9];
+            caller.read_exact(&mut head).await.unwrap();
+            let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+            caller.read_exact(&mut payload).await.unwrap();
+            if head[8] == 1 {
+                break head[3];
+            }
+        };
+        assert_eq!(answered, 1, "HEADERS, not RST_STREAM (3)");
+    }
+}
