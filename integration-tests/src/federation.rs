@@ -74,7 +74,9 @@ pub type Caller = EchoServiceClient<InterceptedService<Channel, Headers>>;
 pub struct Headers(Vec<(&'static str, MetadataValue<Ascii>)>);
 
 impl Headers {
-    fn of(headers: &[(&'static str, &str)]) -> Self {
+    /// These names and values.
+    #[must_use]
+    pub fn new(headers: &[(&'static str, &str)]) -> Self {
         Self(headers.iter().map(|(name, value)| (*name, value.parse().unwrap())).collect())
     }
 }
@@ -91,7 +93,11 @@ impl Interceptor for Headers {
 impl Federation {
     /// A registry with nothing registered but its authority.
     pub async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// The same in this folder: benchmarks want a real disk.
+    pub async fn start_in(folder: tempfile::TempDir) -> Self {
         let spec = InstanceSpec {
             instance: "PY".parse().unwrap(),
             domain: "py.peabiru.example".parse().unwrap(),
@@ -157,6 +163,13 @@ filter = "warn"
 "#,
             Digest::of(token.as_bytes())
         );
+        let site = self.register(name, sections).await;
+        Agency { name: name.to_owned(), site, echo, token }
+    }
+
+    /// Makes a node's folder with these sections in its `node.toml`, and registers everything of the member.
+    pub async fn register(&mut self, name: &str, sections: String) -> Site {
+        let member: MemberId = format!("PY/GOV/{name}").parse().unwrap();
         let spec = SiteSpec {
             node: format!("{member}/node").parse().unwrap(),
             member: member.clone(),
@@ -174,7 +187,7 @@ filter = "warn"
         let request =
             AddContractRequest { service: format!("{member}/app/{NAME}"), document: CONTRACT.into() };
         self.registry.add_contract(request).await.unwrap();
-        Agency { name: name.to_owned(), site, echo, token }
+        site
     }
 
     /// Enrols members, then starts all their nodes: each knows all others from its first snapshot on.
@@ -232,7 +245,7 @@ impl Member {
     pub async fn caller_with(&self, headers: &[(&'static str, &str)]) -> Caller {
         let door = self.node.door.unwrap();
         let channel = Endpoint::from_shared(format!("http://{door}")).unwrap().connect().await.unwrap();
-        EchoServiceClient::with_interceptor(channel, Headers::of(headers))
+        EchoServiceClient::with_interceptor(channel, Headers::new(headers))
     }
 
     /// The admin API of its node.
@@ -247,19 +260,7 @@ impl Member {
 
     /// Gives a grant.
     pub async fn grant_for(&self, consumer: &str, purposes: &[&str], methods: &[&str]) {
-        let now = SystemClock.now();
-        let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        let grant = Grant {
-            id: format!("{consumer}-{}", purposes.join("-")),
-            consumer: subsystem(consumer).to_string(),
-            service: service(&self.agency.name).to_string(),
-            methods: strings(methods),
-            purposes: strings(purposes),
-            valid_from_ms: now.minus(Duration::from_secs(60)).as_ms(),
-            expires_at_ms: now.plus(Duration::from_secs(3600)).as_ms(),
-            ..Grant::default()
-        };
-        self.admin().await.put_grant(PutGrantRequest { grant: Some(grant) }).await.unwrap();
+        grant_at(&mut self.admin().await, &self.agency.name, consumer, purposes, methods).await;
     }
 
     /// How its node does.
@@ -278,7 +279,30 @@ impl Member {
 #[must_use]
 pub fn caller_at(door: SocketAddr, headers: &[(&'static str, &str)]) -> Caller {
     let channel = Endpoint::from_shared(format!("http://{door}")).unwrap().connect_lazy();
-    EchoServiceClient::with_interceptor(channel, Headers::of(headers))
+    EchoServiceClient::with_interceptor(channel, Headers::new(headers))
+}
+
+/// Gives a grant at the admin API of the provider's node.
+pub async fn grant_at(
+    admin: &mut NodeClient,
+    provider: &str,
+    consumer: &str,
+    purposes: &[&str],
+    methods: &[&str],
+) {
+    let now = SystemClock.now();
+    let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    let grant = Grant {
+        id: format!("{consumer}-{}", purposes.join("-")),
+        consumer: subsystem(consumer).to_string(),
+        service: service(provider).to_string(),
+        methods: strings(methods),
+        purposes: strings(purposes),
+        valid_from_ms: now.minus(Duration::from_secs(60)).as_ms(),
+        expires_at_ms: now.plus(Duration::from_secs(3600)).as_ms(),
+        ..Grant::default()
+    };
+    admin.put_grant(PutGrantRequest { grant: Some(grant) }).await.unwrap();
 }
 
 /// The subsystem of a member.

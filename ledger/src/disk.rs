@@ -4,6 +4,7 @@
 
 #[cfg(any(test, feature = "testing"))]
 pub mod sim;
+pub mod slow;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;

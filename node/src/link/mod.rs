@@ -24,7 +24,7 @@ mod keys;
 mod message;
 mod peer;
 mod pool;
-mod quic;
+pub mod quic;
 #[cfg(test)]
 mod testing;
 

@@ -24,32 +24,32 @@ use reset::{AnyConnectionId, ResetKey};
 
 /// Client and server on one UDP socket.
 #[derive(Debug)]
-pub(crate) struct Endpoint(quinn::Endpoint);
+pub struct Endpoint(quinn::Endpoint);
 
 /// Somebody wants to connect; nothing was answered yet.
-pub(crate) struct Incoming(quinn::Incoming);
+pub struct Incoming(quinn::Incoming);
 
 /// A connection after its handshake.
 #[derive(Debug, Clone)]
-pub(crate) struct Connection(quinn::Connection);
+pub struct Connection(quinn::Connection);
 
 /// The sending half of a stream. Dropped before `finish`, it is reset: half a message is never taken for a whole one.
 #[derive(Debug)]
-pub(crate) struct Sender {
+pub struct Sender {
     stream: quinn::SendStream,
     finished: bool,
 }
 
 /// The receiving half of a stream.
 #[derive(Debug)]
-pub(crate) struct Receiver {
+pub struct Receiver {
     stream: quinn::RecvStream,
     decoder: Decoder,
 }
 
 /// Why a connection or one of its streams is closed: the code travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Code {
+pub enum Code {
     /// The node stops.
     Closing = 0,
     /// Another connection between the same nodes is used.
@@ -68,7 +68,7 @@ pub(crate) enum Code {
 
 /// Why a stream gives nothing more.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum StreamError {
+pub enum StreamError {
     /// The connection is gone, or the peer gave the stream up.
     #[error("{0}")]
     Lost(String),
@@ -79,7 +79,10 @@ pub(crate) enum StreamError {
 
 impl Endpoint {
     /// Binds the socket, with buffers that hold a burst.
-    pub(crate) fn bind(
+    ///
+    /// # Errors
+    /// What the system says, or that the TLS configuration has no cipher for QUIC.
+    pub fn bind(
         listen: SocketAddr,
         server: rustls::ServerConfig,
         authentication_key: &SecretKey,
@@ -103,16 +106,24 @@ impl Endpoint {
         quinn::Endpoint::new(endpoint, Some(config), socket.into(), runtime).map(Self)
     }
 
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }
 
     /// The next who wants to connect; none once the endpoint is closed.
-    pub(crate) async fn accept(&self) -> Option<Incoming> {
+    pub async fn accept(&self) -> Option<Incoming> {
         self.0.accept().await.map(Incoming)
     }
 
-    pub(crate) async fn connect(
+    /// Dials, and waits for the end of the handshake.
+    ///
+    /// # Errors
+    /// Why there is no connection, for people.
+    pub async fn connect(
         &self,
         address: SocketAddr,
         name: &str,
@@ -126,95 +137,117 @@ impl Endpoint {
     }
 
     /// Says goodbye on all connections, and waits until the goodbyes are out.
-    pub(crate) async fn close(&self) {
+    pub async fn close(&self) {
         self.0.close(VarInt::from_u32(Code::Closing as u32), b"");
         self.0.wait_idle().await;
     }
 }
 
 impl Incoming {
-    pub(crate) async fn handshake(self) -> Result<Connection, String> {
+    /// Answers, and waits for the end of the handshake.
+    ///
+    /// # Errors
+    /// Why there is no connection, for people.
+    pub async fn handshake(self) -> Result<Connection, String> {
         let connecting = self.0.accept().map_err(|error| reason(&error))?;
         connecting.await.map(Connection).map_err(|error| reason(&error))
     }
 
     /// Too many are at the door.
-    pub(crate) fn refuse(self) {
+    pub fn refuse(self) {
         self.0.refuse();
     }
 }
 
 impl Connection {
-    pub(crate) async fn open_control(&self) -> Result<Sender, StreamError> {
+    /// The control stream to the peer.
+    ///
+    /// # Errors
+    /// `Lost`.
+    pub async fn open_control(&self) -> Result<Sender, StreamError> {
         let sender = Sender { stream: self.0.open_uni().await.map_err(lost)?, finished: false };
         sender.set_priority(CONTROL_PRIORITY);
         Ok(sender)
     }
 
-    pub(crate) async fn accept_control(&self) -> Result<Receiver, StreamError> {
+    /// The control stream from the peer.
+    ///
+    /// # Errors
+    /// `Lost`.
+    pub async fn accept_control(&self) -> Result<Receiver, StreamError> {
         let stream = self.0.accept_uni().await.map_err(lost)?;
         Ok(Receiver { stream, decoder: Decoder::new(MAX_CONTROL_FRAME_BYTES) })
     }
 
     /// Waits while the peer's 512 streams are all in use.
-    pub(crate) async fn open_exchange(
-        &self,
-        answer_bytes_max: usize,
-    ) -> Result<(Sender, Receiver), StreamError> {
+    ///
+    /// # Errors
+    /// `Lost`.
+    pub async fn open_exchange(&self, answer_bytes_max: usize) -> Result<(Sender, Receiver), StreamError> {
         let (send, stream) = self.0.open_bi().await.map_err(lost)?;
         let receiver = Receiver { stream, decoder: Decoder::new(answer_bytes_max) };
         Ok((Sender { stream: send, finished: false }, receiver))
     }
 
-    pub(crate) async fn accept_exchange(&self, bytes_max: usize) -> Result<(Sender, Receiver), StreamError> {
+    /// The next stream that the peer opens.
+    ///
+    /// # Errors
+    /// `Lost`.
+    pub async fn accept_exchange(&self, bytes_max: usize) -> Result<(Sender, Receiver), StreamError> {
         let (send, stream) = self.0.accept_bi().await.map_err(lost)?;
         let receiver = Receiver { stream, decoder: Decoder::new(bytes_max) };
         Ok((Sender { stream: send, finished: false }, receiver))
     }
 
     /// The peer's chain, its own certificate first.
-    pub(crate) fn certificates(&self) -> Vec<CertificateDer<'static>> {
+    pub fn certificates(&self) -> Vec<CertificateDer<'static>> {
         let chain = self.0.peer_identity().and_then(|identity| identity.downcast().ok());
         chain.map(|chain| *chain).unwrap_or_default()
     }
 
-    pub(crate) fn close(&self, code: Code, why: &str) {
+    /// Ends it; the peer is told why.
+    pub fn close(&self, code: Code, why: &str) {
         self.0.close(VarInt::from_u32(code as u32), why.as_bytes());
     }
 
     /// Waits for the end of the connection, and says why.
-    pub(crate) async fn closed(&self) -> String {
+    pub async fn closed(&self) -> String {
         reason(&self.0.closed().await)
     }
 
     /// Whether the peer closed it because it uses another connection with this node.
-    pub(crate) fn is_duplicate(&self) -> bool {
+    pub fn is_duplicate(&self) -> bool {
         let duplicate = VarInt::from_u32(Code::Duplicate as u32);
         matches!(self.0.close_reason(), Some(ConnectionError::ApplicationClosed(close)) if close.error_code == duplicate)
     }
 
-    pub(crate) fn remote_address(&self) -> SocketAddr {
+    /// Where the peer is.
+    pub fn remote_address(&self) -> SocketAddr {
         self.0.remote_address()
     }
 
-    pub(crate) fn round_trip(&self) -> Duration {
+    /// Smoothed.
+    pub fn round_trip(&self) -> Duration {
         self.0.rtt()
     }
 }
 
 impl Sender {
     /// Writes the pieces as they lie, without copying them.
-    pub(crate) async fn send(&mut self, pieces: &mut [Bytes]) -> Result<(), StreamError> {
+    ///
+    /// # Errors
+    /// `Lost`.
+    pub async fn send(&mut self, pieces: &mut [Bytes]) -> Result<(), StreamError> {
         self.stream.write_all_chunks(pieces).await.map_err(lost)
     }
 
     /// Small messages go before bulk.
-    pub(crate) fn mark_bulk(&self) {
+    pub fn mark_bulk(&self) {
         self.set_priority(BULK_PRIORITY);
     }
 
     /// Nothing more comes.
-    pub(crate) fn finish(&mut self) {
+    pub fn finish(&mut self) {
         // Fails only if the stream is closed already, which the next read on it tells.
         self.finished = self.stream.finish().is_ok();
     }
@@ -236,7 +269,10 @@ impl Drop for Sender {
 
 impl Receiver {
     /// The next frame; none if the stream ended before it. Memory for it is taken before its bytes are kept.
-    pub(crate) async fn frame(&mut self, budget: &Budget) -> Result<Option<(Frame, Reserved)>, StreamError> {
+    ///
+    /// # Errors
+    /// `Lost`, `Frame`.
+    pub async fn frame(&mut self, budget: &Budget) -> Result<Option<(Frame, Reserved)>, StreamError> {
         let mut reserved = None;
         loop {
             if let Some(length) = self.decoder.announced()? {
@@ -256,7 +292,10 @@ impl Receiver {
     }
 
     /// The next frame of a control stream: small, and of the one peer that this connection serves.
-    pub(crate) async fn control_frame(&mut self) -> Result<Option<Frame>, StreamError> {
+    ///
+    /// # Errors
+    /// `Lost`, `Frame`.
+    pub async fn control_frame(&mut self) -> Result<Option<Frame>, StreamError> {
         loop {
             if let Some(frame) = self.decoder.next_frame()? {
                 return Ok(Some(frame));
@@ -268,7 +307,10 @@ impl Receiver {
     }
 
     /// The only frame of a stream, and its end.
-    pub(crate) async fn only_frame(&mut self, budget: &Budget) -> Result<(Frame, Reserved), StreamError> {
+    ///
+    /// # Errors
+    /// `Lost`, `Frame`.
+    pub async fn only_frame(&mut self, budget: &Budget) -> Result<(Frame, Reserved), StreamError> {
         let frame = self.frame(budget).await?.ok_or(FrameError::Truncated)?;
         if self.decoder.is_within_frame() || self.read().await? {
             return Err(FrameError::Unexpected("the last of its stream").into());
@@ -277,7 +319,7 @@ impl Receiver {
     }
 
     /// Reads no further.
-    pub(crate) fn stop(&mut self, code: Code) {
+    pub fn stop(&mut self, code: Code) {
         // Fails only if the stream has ended.
         let _ = self.stream.stop(VarInt::from_u32(code as u32));
     }
