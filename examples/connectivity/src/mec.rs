@@ -5,8 +5,8 @@ use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
 use crate::data::{self, DataError};
@@ -42,10 +42,11 @@ impl Mec {
         listener: TcpListener,
         stop: impl Future<Output = ()>,
     ) -> Result<(), tonic::transport::Error> {
+        // Without it the system holds each answer back for 40 ms, until the last part of it is acknowledged.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         Server::builder()
-            .tcp_nodelay(true)
             .add_service(SchoolServiceServer::new(self))
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
+            .serve_with_incoming_shutdown(incoming, stop)
             .await
     }
 }
