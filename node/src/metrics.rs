@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -32,6 +33,17 @@ fn recorder() -> Option<&'static PrometheusHandle> {
         builder.install_recorder().ok()
     };
     RECORDER.get_or_init(build).as_ref()
+}
+
+/// Takes what was recorded into the histograms, every few seconds: until then each value is kept by itself, and nobody
+/// may ever read the page.
+pub(crate) async fn keep_up(stop: CancellationToken) {
+    let mut every = tokio::time::interval(UPKEEP_EVERY);
+    while stop.run_until_cancelled(every.tick()).await.is_some() {
+        if let Some(recorder) = recorder() {
+            recorder.run_upkeep();
+        }
+    }
 }
 
 /// What the pages are made of.
@@ -93,6 +105,8 @@ async fn health(State(page): State<Page>) -> impl IntoResponse {
     }
 }
 
+/// Some ten thousand values are kept meanwhile by a busy node.
+const UPKEEP_EVERY: Duration = Duration::from_secs(1);
 /// From 50 µs to 10 s.
 const STAGE_BUCKETS: &[f64] = &[
     0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,

@@ -246,6 +246,7 @@ impl Opened {
             }
             None => None,
         };
+        rest.spawn(metrics::keep_up(stop_rest.clone()));
         let admin_socket = config.node.folder.join("admin.sock");
         let operator = Admin::new(Arc::clone(&core), Arc::clone(&store), Arc::clone(&link));
         rest.spawn(admin::serve(&admin_socket, operator, stop_rest.clone())?);
