@@ -20,8 +20,10 @@ use crate::position::{LogPosition, TreeSize};
 use crate::proof::InclusionProof;
 use crate::record::{HEADER_BYTES, Header, PAGE_BYTES, Record, RecordKind, StorageKeyId, StreamId};
 use crate::seal::{Seal, SealedEntry};
+use crate::segment::Location;
 use crate::slot::{SLOT_SEED_BYTES, SlotCipher};
 use crate::tree::{HashSource, Tree};
+use crate::written::Written;
 
 /// One ledger as writer and readers share it.
 pub(crate) struct Shared {
@@ -56,6 +58,8 @@ pub(crate) struct Group<R> {
 /// Bytes to write in one piece at the stream's end, then to sync.
 pub(crate) struct Batch {
     pub(crate) bytes: Vec<u8>,
+    /// Its commit records, with offsets from the batch's start.
+    pub(crate) records: Vec<Written>,
 }
 
 /// A group whose entries are durable and sealed.
@@ -135,7 +139,7 @@ impl<R> Committer<R> {
             let group = self.waiting.pop_front().expect("it was just looked at");
             self.in_flight.entry(group.ledger).or_default().push(group);
         }
-        (!self.in_flight.is_empty()).then(|| Batch { bytes: self.encode() })
+        (!self.in_flight.is_empty()).then(|| self.encode())
     }
 
     /// The shell reports the batch synced.
@@ -202,12 +206,12 @@ impl<R> Committer<R> {
         let header = self.header(RecordKind::Closing, self.stream.next_sequence, 0);
         Record::write(&header, &[], &[], &mut bytes);
         self.stream.next_sequence += 1;
-        Batch { bytes }
+        Batch { bytes, records: Vec::new() }
     }
 
-    fn encode(&mut self) -> Vec<u8> {
+    fn encode(&mut self) -> Batch {
         let batch = self.stream.next_sequence;
-        let mut out = Vec::new();
+        let (mut out, mut records) = (Vec::new(), Vec::with_capacity(self.in_flight.len()));
         let mut body = Vec::new();
         let in_flight = std::mem::take(&mut self.in_flight);
         for (&number, groups) in &in_flight {
@@ -216,16 +220,26 @@ impl<R> Committer<R> {
             let header = self.header(RecordKind::Commit, batch, slots);
             let slots = self.wrap(&header, &items);
             body.clear();
-            {
-                let ledger = &self.ledgers[number];
-                let state = ledger.state();
-                write_body(&ledger.origin, state.tree.size().next(), state.head.as_ref(), &items, &mut body);
-            }
+            let origin = self.ledgers[number].origin.clone();
+            let (first, head) = {
+                let state = self.ledgers[number].state();
+                (state.tree.size().next(), state.head.clone())
+            };
+            write_body(&origin, first, head.as_ref(), &items, &mut body);
+            let start = out.len();
             Record::write(&header, &body, &slots, &mut out);
+            records.push(Written {
+                sequence: self.stream.next_sequence,
+                location: Location { segment: 0, offset: start as u64 },
+                bytes: (out.len() - start) as u64,
+                origin,
+                first,
+                exchanges: items.iter().map(|item| item.entry.exchange()).collect(),
+            });
             self.stream.next_sequence += 1;
         }
         self.in_flight = in_flight;
-        out
+        Batch { bytes: out, records }
     }
 
     fn header(&self, kind: RecordKind, batch: u64, slots: usize) -> Header {

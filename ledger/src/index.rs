@@ -1,8 +1,10 @@
-//! The index: from exchange to positions, from leaf hash to position, from position to record. The only user of sled.
+//! The index: from exchange to positions, from position to record. The only user of sled.
 //!
-//! It reads the segments behind the writer, in a thread of its own, and holds nothing that they do not: a folder that
-//! is missing, of another stream, ahead of the segments or will not open is rebuilt. It is never on a message's path.
+//! It follows the writer in a thread of its own, and holds nothing that the segments do not: a folder that is missing, of
+//! another stream, ahead of the segments or will not open is rebuilt. It is never on a message's path. What the writer
+//! just wrote it takes from memory; only what is older, or finds no room there, is read back.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -10,7 +12,6 @@ use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _};
 use peabiru_proto::entry::ExchangeId;
-use peabiru_proto::hash::{Digest, LeafHash};
 use peabiru_proto::origin::Origin;
 
 use crate::LedgerError;
@@ -18,6 +19,7 @@ use crate::position::LogPosition;
 use crate::record::StreamId;
 use crate::scan::{End, Scanned, Scanner};
 use crate::segment::{Location, Segments};
+use crate::written::{Changes, Fresh, Written, exchange_prefix, origin_prefix, record_key};
 
 /// Look-ups that wait until the index has read everything durable.
 pub(crate) struct Index {
@@ -44,13 +46,23 @@ struct State {
     durable: u64,
     /// Records that the index has read.
     read: u64,
+    /// Written and not yet read.
+    fresh: Fresh,
     /// Somebody waits: do not gather more first.
     hurry: Hurry,
+    /// The reader sleeps until there is something to read.
+    idle: Idle,
     stopped: Option<Stop>,
 }
 
 #[derive(PartialEq, Eq)]
 enum Hurry {
+    No,
+    Yes,
+}
+
+#[derive(PartialEq, Eq)]
+enum Idle {
     No,
     Yes,
 }
@@ -76,8 +88,14 @@ impl Index {
     ) -> Result<Self, LedgerError> {
         let (db, found) = open_or_set_aside(folder)?;
         let cursor = Cursor::load(&db, stream, end)?;
-        let state =
-            State { durable: end.next_sequence, read: cursor.sequence, hurry: Hurry::No, stopped: None };
+        let state = State {
+            durable: end.next_sequence,
+            read: cursor.sequence,
+            fresh: Fresh::default(),
+            hurry: Hurry::No,
+            idle: Idle::No,
+            stopped: None,
+        };
         let progress = Arc::new(Progress { state: Mutex::new(state), changed: Condvar::new() });
         let reader = Reader { db: db.clone(), segments, stream, progress: Arc::clone(&progress) };
         let thread =
@@ -91,10 +109,15 @@ impl Index {
         self.found == Found::SetAside
     }
 
-    /// The writer reports how many records are durable.
-    pub(crate) fn advance(&self, durable: u64) {
-        self.progress.state().durable = durable;
-        self.progress.changed.notify_all();
+    /// The writer reports how many records are durable, and the newest of them.
+    pub(crate) fn advance(&self, durable: u64, written: impl IntoIterator<Item = Written>) {
+        let mut state = self.progress.state();
+        state.durable = durable;
+        written.into_iter().for_each(|record| state.fresh.push(record));
+        // A reader that gathers looks by itself when it has gathered enough.
+        if std::mem::replace(&mut state.idle, Idle::No) == Idle::Yes {
+            self.progress.changed.notify_all();
+        }
     }
 
     /// Positions of an exchange's entries in one ledger, in order.
@@ -104,20 +127,14 @@ impl Index {
         exchange: &ExchangeId,
     ) -> Result<Vec<LogPosition>, LedgerError> {
         self.catch_up()?;
-        let prefix = exchange_prefix(origin, exchange);
-        let keys = self.db.open_tree(EXCHANGES).map_err(failed)?.scan_prefix(&prefix).keys();
-        keys.map(|key| Ok(LogPosition::new((&key.map_err(failed)?[prefix.len()..]).get_u64()))).collect()
-    }
-
-    /// Position of the entry with this leaf hash.
-    pub(crate) fn position_of(
-        &self,
-        origin: &Origin,
-        leaf: &LeafHash,
-    ) -> Result<Option<LogPosition>, LedgerError> {
-        self.catch_up()?;
-        let found = self.db.open_tree(LEAVES).map_err(failed)?.get(leaf_key(origin, leaf)).map_err(failed)?;
-        Ok(found.filter(|value| value.len() == 8).map(|value| LogPosition::new((&value[..]).get_u64())))
+        let prefix = exchange_prefix(&origin_prefix(origin), exchange);
+        let mut positions = BTreeSet::new();
+        for found in self.db.open_tree(EXCHANGES).map_err(failed)?.scan_prefix(&prefix) {
+            let (key, later) = found.map_err(failed)?;
+            let first = key[prefix.len()..].as_chunks().0.iter();
+            positions.extend(first.chain(later.as_chunks().0).map(|bytes| u64::from_be_bytes(*bytes)));
+        }
+        Ok(positions.into_iter().map(LogPosition::new).collect())
     }
 
     /// Where the record with this entry lies.
@@ -176,8 +193,8 @@ struct Reader {
 
 impl Reader {
     fn run(self, mut cursor: Cursor) {
-        while let Some(target) = self.wait_for_more(cursor.sequence) {
-            if let Err(error) = self.read_until(&mut cursor, target) {
+        while let Some((target, fresh)) = self.wait_for_more(cursor.sequence) {
+            if let Err(error) = self.read_until(&mut cursor, target, &fresh) {
                 tracing::error!(code = error.code(), %error, "the index stopped");
                 self.progress.state().stopped = Some(Stop::Failed(error.to_string()));
             }
@@ -189,52 +206,89 @@ impl Reader {
         }
     }
 
-    /// How far to read now; none to stop. Gathers for a moment, so that many small commits become one change of sled.
-    fn wait_for_more(&self, read: u64) -> Option<u64> {
+    /// How far to read now, with what need not be read back; none to stop. Gathers for a moment, so that many small
+    /// commits become one change of sled.
+    fn wait_for_more(&self, read: u64) -> Option<(u64, VecDeque<Written>)> {
         let mut state = self.progress.state();
         loop {
             match &state.stopped {
                 Some(Stop::Failed(_)) => return None,
-                Some(Stop::Closing) => return (state.durable > read).then_some(state.durable),
-                None if state.durable > read && state.hurry == Hurry::Yes => return Some(state.durable),
-                None if state.durable > read => {
+                Some(Stop::Closing) if state.durable <= read => return None,
+                None if state.durable <= read => {
+                    state.idle = Idle::Yes;
+                    state = self.progress.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+                None if state.hurry == Hurry::No => {
                     let gathered = self.progress.changed.wait_timeout_while(state, GATHER, |state| {
                         state.hurry == Hurry::No && state.stopped.is_none()
                     });
-                    return Some(gathered.unwrap_or_else(PoisonError::into_inner).0.durable);
+                    state = gathered.unwrap_or_else(PoisonError::into_inner).0;
+                    return Some((state.durable, state.fresh.take()));
                 }
-                None => state = self.progress.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None | Some(Stop::Closing) => return Some((state.durable, state.fresh.take())),
             }
         }
     }
 
-    fn read_until(&self, cursor: &mut Cursor, target: u64) -> Result<(), LedgerError> {
-        let [records, exchanges, leaves] = [RECORDS, EXCHANGES, LEAVES].map(|tree| self.db.open_tree(tree));
-        let (records, exchanges, leaves) =
-            (records.map_err(failed)?, exchanges.map_err(failed)?, leaves.map_err(failed)?);
+    fn read_until(
+        &self,
+        cursor: &mut Cursor,
+        target: u64,
+        fresh: &VecDeque<Written>,
+    ) -> Result<(), LedgerError> {
+        let from = fresh.front().map_or(target, |record| record.sequence);
+        self.read_back(cursor, from.min(target))?;
+        let mut changes = Changes::default();
+        for record in fresh {
+            changes.add(record);
+            cursor.pass(record);
+        }
+        self.write(cursor, &changes)?;
+        // A closing record, and what found no room in memory.
+        self.read_back(cursor, target)
+    }
+
+    fn read_back(&self, cursor: &mut Cursor, target: u64) -> Result<(), LedgerError> {
+        if cursor.sequence >= target {
+            return Ok(());
+        }
         let mut scanner = Scanner::from(&self.segments, self.stream, cursor.at, cursor.sequence)?;
+        let mut changes = Changes::default();
         while scanner.end().next_sequence < target {
-            let Some(Scanned { location, body, .. }) = scanner.next()? else {
+            let Some(Scanned { location, record, body }) = scanner.next()? else {
                 return Err(LedgerError::Index(format!(
                     "record {} is not in the segments",
                     scanner.end().next_sequence
                 )));
             };
             if let Some(body) = body {
-                let mut value = Vec::with_capacity(16);
-                value.put_u64(location.segment);
-                value.put_u64(location.offset);
-                records.insert(record_key(&body.origin, body.first), value).map_err(failed)?;
-                for (position, item) in (body.first.index()..).zip(&body.items) {
-                    let mut key = exchange_prefix(&body.origin, &item.entry.exchange());
-                    key.put_u64(position);
-                    exchanges.insert(key, &[]).map_err(failed)?;
-                    let leaf = leaf_key(&body.origin, &item.entry.leaf_hash());
-                    leaves.insert(leaf, &position.to_be_bytes()).map_err(failed)?;
-                }
+                changes.add(&Written {
+                    sequence: record.header.sequence,
+                    location,
+                    bytes: record.bytes(),
+                    origin: body.origin,
+                    first: body.first,
+                    exchanges: body.items.iter().map(|item| item.entry.exchange()).collect(),
+                });
             }
             cursor.at = scanner.end().at;
             cursor.sequence = scanner.end().next_sequence;
+            if changes.entries >= CHANGES_ENTRIES_MAX {
+                self.write(cursor, &std::mem::take(&mut changes))?;
+            }
+        }
+        self.write(cursor, &changes)
+    }
+
+    fn write(&self, cursor: &Cursor, changes: &Changes) -> Result<(), LedgerError> {
+        let records = self.db.open_tree(RECORDS).map_err(failed)?;
+        for (key, location) in &changes.records {
+            records.insert(key, &location[..]).map_err(failed)?;
+        }
+        let exchanges = self.db.open_tree(EXCHANGES).map_err(failed)?;
+        for (prefix, positions) in &changes.exchanges {
+            let (first, later) = positions.split_at(8);
+            exchanges.insert([prefix, first].concat(), later).map_err(failed)?;
         }
         cursor.save(&self.db, self.stream)
     }
@@ -247,6 +301,11 @@ struct Cursor {
 }
 
 impl Cursor {
+    fn pass(&mut self, record: &Written) {
+        self.at = Location { offset: record.location.offset + record.bytes, ..record.location };
+        self.sequence = record.sequence + 1;
+    }
+
     /// What is of another stream or format, or ahead of the segments (they were restored from a copy), is forgotten.
     fn load(db: &sled::Db, stream: StreamId, end: &End) -> Result<Self, LedgerError> {
         let start = Self { at: Location { segment: 0, offset: 0 }, sequence: 0 };
@@ -264,7 +323,7 @@ impl Cursor {
             return Ok(cursor);
         }
         tracing::warn!("the index is of another stream, format or state: it is rebuilt");
-        for tree in [RECORDS, EXCHANGES, LEAVES] {
+        for tree in [RECORDS, EXCHANGES] {
             db.open_tree(tree).map_err(failed)?.clear().map_err(failed)?;
         }
         Ok(start)
@@ -303,29 +362,6 @@ fn open_db(folder: &Path) -> Result<sled::Db, String> {
         .and_then(|opened| opened.map_err(|error| error.to_string()))
 }
 
-fn origin_prefix(origin: &Origin) -> Vec<u8> {
-    Digest::of(origin.as_str().as_bytes()).as_bytes()[..8].to_vec()
-}
-
-fn record_key(origin: &Origin, first: LogPosition) -> Vec<u8> {
-    let mut key = origin_prefix(origin);
-    key.put_u64(first.index());
-    key
-}
-
-/// Half of the hash is enough: nobody gains by making entries of one ledger collide.
-fn leaf_key(origin: &Origin, leaf: &LeafHash) -> Vec<u8> {
-    let mut key = origin_prefix(origin);
-    key.put_slice(&leaf.as_bytes()[..16]);
-    key
-}
-
-fn exchange_prefix(origin: &Origin, exchange: &ExchangeId) -> Vec<u8> {
-    let mut key = origin_prefix(origin);
-    key.put_slice(exchange.as_bytes());
-    key
-}
-
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failed(error: sled::Error) -> LedgerError {
     LedgerError::Index(error.to_string())
@@ -333,12 +369,16 @@ fn failed(error: sled::Error) -> LedgerError {
 
 const RECORDS: &str = "records";
 const EXCHANGES: &str = "exchanges";
-const LEAVES: &str = "leaves";
 const CURSOR: &str = "cursor";
 /// Of everything in here: another one is rebuilt.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 /// sled's cache.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 const FLUSH_MS: u64 = 1000;
+/// Entries of older records that are changed at once.
+const CHANGES_ENTRIES_MAX: usize = 16 * 1024;
 /// How long the index may lag if nobody asks.
 const GATHER: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;

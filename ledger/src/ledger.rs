@@ -11,7 +11,6 @@ use std::thread::JoinHandle;
 
 use peabiru_certs::StorageKey;
 use peabiru_proto::entry::ExchangeId;
-use peabiru_proto::hash::LeafHash;
 use peabiru_proto::origin::Origin;
 use peabiru_proto::random::Random;
 use tokio::sync::{oneshot, watch};
@@ -317,14 +316,6 @@ impl Ledger {
     /// `Index` if there is none or it failed.
     pub fn positions_of(&self, exchange: &ExchangeId) -> Result<Vec<LogPosition>, LedgerError> {
         self.index()?.positions_of(self.origin(), exchange)
-    }
-
-    /// Position of the entry with this leaf hash. Waits for the index: never on a message's path.
-    ///
-    /// # Errors
-    /// `Index` if there is none or it failed.
-    pub fn position_of(&self, leaf: &LeafHash) -> Result<Option<LogPosition>, LedgerError> {
-        self.index()?.position_of(self.origin(), leaf)
     }
 
     pub(crate) fn index(&self) -> Result<&Index, LedgerError> {

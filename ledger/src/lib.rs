@@ -35,6 +35,7 @@ pub mod tlog_proof;
 pub mod tree;
 pub mod verify;
 mod writer;
+mod written;
 
 pub use error::LedgerError;
 pub use read::{PayloadState, StoredEntry};

@@ -12,6 +12,7 @@ use crate::durable::Durable;
 use crate::ledger::Inner;
 use crate::seal::SealedEntry;
 use crate::segment::StreamEnd;
+use crate::written::Written;
 
 /// Nobody waits for a queued entry.
 pub(crate) type Reply = Option<oneshot::Sender<Result<Vec<SealedEntry>, LedgerError>>>;
@@ -103,7 +104,10 @@ impl Writer {
             }
             match self.stream.write_synced(&batch.bytes) {
                 // Crash here: the batch is on disk, unsigned. Recovery finds it whole and derives the same heads.
-                Ok(_) => self.release(Durable::after_sync()),
+                Ok(start) => {
+                    let written = batch.records.into_iter().map(|record| record.after(start));
+                    self.release(Durable::after_sync(), written);
+                }
                 Err(error) => {
                     self.fail(&format!("writing or syncing the segment failed: {error}"));
                     return false;
@@ -113,13 +117,17 @@ impl Writer {
         true
     }
 
-    fn release(&mut self, durable: Durable) {
+    fn release(&mut self, durable: Durable, written: impl Iterator<Item = Written>) {
         let hashes = self.inner.hashes.clone();
         let released = self.committer.handle_synced(durable, &|number| Box::new(hashes[number].clone()));
         let counters = &self.inner.counters;
         counters.commits.fetch_add(1, Ordering::Relaxed);
         counters.syncs.fetch_add(1, Ordering::Relaxed);
         counters.signatures.fetch_add(released.signatures, Ordering::Relaxed);
+        // Before anybody is told: whoever is may ask for the entry by its exchange at once.
+        if let Some(index) = &self.inner.index {
+            index.advance(self.committer.next_sequence(), written);
+        }
         for group in released.groups {
             counters.entries.fetch_add(group.sealed.len() as u64, Ordering::Relaxed);
             if let Some(reply) = group.reply {
@@ -129,9 +137,6 @@ impl Writer {
         }
         for (number, completed) in released.hashes {
             self.inner.hashes[number].write(&completed);
-        }
-        if let Some(index) = &self.inner.index {
-            index.advance(self.committer.next_sequence());
         }
     }
 
@@ -162,7 +167,7 @@ impl Writer {
         match written {
             Ok(_) => {
                 if let Some(index) = &self.inner.index {
-                    index.advance(self.committer.next_sequence());
+                    index.advance(self.committer.next_sequence(), []);
                 }
             }
             // The next start recovers as after a crash: nothing is lost.
