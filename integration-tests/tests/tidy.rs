@@ -19,6 +19,7 @@ const DECIDING: &[&str] = &[
     "node/src/router.rs",
     "node/src/guard",
     "node/src/exchange.rs",
+    "node/src/door/authority.rs",
     "node/src/link/frame.rs",
 ];
 /// The two places that ask the machine.
