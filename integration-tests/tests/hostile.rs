@@ -16,13 +16,15 @@ mod raw;
 use std::time::Duration;
 
 use impostor::{Draft, Impostor, Sealed, Visit};
+use peabiru_integration_tests::echo::wire::SayRequest;
 use peabiru_integration_tests::federation::{Federation, Member, subsystem};
 use peabiru_integration_tests::metrics::counter;
-use peabiru_proto::entry::{Body, Entry, SideEffects};
+use peabiru_node::link::frame::encode;
+use peabiru_proto::entry::{Body, Entry, ExchangeId, SideEffects};
 use peabiru_proto::fault::FaultCode;
 use peabiru_proto::limits::MAX_FRAME_BYTES;
-use peabiru_proto::wire::ListEntriesRequest;
 use peabiru_proto::wire::link_frame::Frame;
+use peabiru_proto::wire::{FetchRequest, ListEntriesRequest};
 use raw::refusal;
 
 /// What a test changes in an honest draft.
@@ -177,6 +179,43 @@ async fn a_copy_is_never_answered_again_not_even_after_a_restart() {
     copies_are_refused(&impostor, &mec, &mut visit, [&twice, &twice, &twice]).await;
     let noted = mec.agency.echo.noted();
     assert_eq!((noted["once"], noted["twice"]), (1, 1));
+    impostor.stop().await;
+}
+
+/// Exchange ids are no secret: whoever seals a request of its own under that of others is still a stranger to theirs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exchange_id_opens_nothing_of_other_parties() {
+    let mut federation = Federation::start().await;
+    let mitic = federation.enrol("MITIC").await;
+    let [mec, ine] = federation.members(["MEC", "INE"]).await;
+    mec.grant("MITIC").await;
+    mec.grant("INE").await;
+    let secret = SayRequest { body: "between INE and MEC".into(), ..SayRequest::default() };
+    let answer = ine.caller("MEC").await.say(secret).await.unwrap();
+    let exchange = answer.metadata().get("x-peabiru-exchange-id").unwrap().to_str().unwrap();
+    let exchange: ExchangeId = exchange.parse().unwrap();
+    let impostor = Impostor::of(mitic, &mec);
+    let mut visit = impostor.visit(&mec, 1).await;
+    let own = impostor.seal_as(impostor.draft(&mec, "the same id"), exchange).await;
+    assert!(matches!(visit.send(&impostor, &own).await, Some(Frame::Message(_))));
+    let leaf = own.entry.entry.leaf_hash();
+    let fetch = Frame::Fetch(FetchRequest {
+        request_leaf_hash: leaf.as_bytes().to_vec().into(),
+        exchange_id: exchange.as_bytes().to_vec().into(),
+    });
+    let Some(Frame::Fetched(held)) = visit.raw.bytes(&encode(fetch)).await else { panic!("no answer") };
+    let entries: Vec<_> =
+        held.entries.iter().map(|held| Entry::decode(held.entry.clone()).unwrap()).collect();
+    assert_eq!(entries.len(), 3, "its request, what was made of it, its answer: {entries:?}");
+    for entry in entries {
+        let about = match entry.body() {
+            Body::Request(_) => entry.leaf_hash(),
+            Body::Received(head) => head.peer_leaf,
+            Body::Response(head) => head.request_leaf,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(about, leaf, "nothing of INE's exchange");
+    }
     impostor.stop().await;
 }
 

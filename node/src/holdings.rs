@@ -5,7 +5,8 @@ use peabiru_ledger::payload::Payload;
 use peabiru_ledger::position::LogPosition;
 use peabiru_ledger::seal::{Seal, SealedEntry};
 use peabiru_ledger::{LedgerError, PayloadState, StoredEntry};
-use peabiru_proto::entry::{Body, ExchangeId};
+use peabiru_proto::entry::{Body, Entry, ExchangeId};
+use peabiru_proto::hash::LeafHash;
 use peabiru_proto::id::NodeId;
 
 use crate::exchange::{Held, Wanted};
@@ -57,6 +58,17 @@ pub fn for_counterparty(ledger: &Ledger, peer: &NodeId, wanted: Wanted) -> Resul
     if !is_party {
         return Ok(Vec::new());
     }
+    // Whoever asks chose the exchange's id, and may have chosen one that others use: only what leads to its own request
+    // is given.
+    let answer = held.iter().find_map(|held| answers(&held.sealed.entry, &wanted.request_leaf));
+    held.retain(|held| {
+        let entry = &held.sealed.entry;
+        let of_message = |leaf: &LeafHash| {
+            entry.leaf_hash() == *leaf
+                || matches!(entry.body(), Body::Received(received) if received.peer_leaf == *leaf)
+        };
+        of_message(&wanted.request_leaf) || answer.as_ref().is_some_and(of_message)
+    });
     for held in &mut held {
         // It has the payload of what it sent itself.
         if held.sealed.entry.origin() != ledger.origin() {
@@ -64,4 +76,14 @@ pub fn for_counterparty(ledger: &Ledger, peer: &NodeId, wanted: Wanted) -> Resul
         }
     }
     Ok(held)
+}
+
+/// Leaf hash of an entry that answers this request.
+fn answers(entry: &Entry, request: &LeafHash) -> Option<LeafHash> {
+    let answered = match entry.body() {
+        Body::Response(head) => head.request_leaf,
+        Body::Fault(head) => head.request_leaf,
+        Body::Request(_) | Body::Received(_) | Body::Notice(_) => return None,
+    };
+    (answered == *request).then(|| entry.leaf_hash())
 }

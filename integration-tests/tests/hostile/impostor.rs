@@ -126,12 +126,16 @@ impl Impostor {
 
     /// Seals a draft in its ledger.
     pub(crate) async fn seal(&self, draft: Draft) -> Sealed {
+        self.seal_as(draft, ExchangeId::new(&SystemRandom::default())).await
+    }
+
+    /// Seals a draft under an exchange id that it chooses.
+    pub(crate) async fn seal_as(&self, draft: Draft, exchange: ExchangeId) -> Sealed {
         let note = NoteRequest { text: draft.text }.encode_to_vec();
         let mut body = vec![0];
         body.extend_from_slice(&u32::try_from(note.len()).unwrap().to_be_bytes());
         body.extend_from_slice(&note);
         let random = SystemRandom::default();
-        let exchange = ExchangeId::new(&random);
         let context = Context::default().encode_to_vec();
         let (payload, root) =
             SealedPayload::seal(&random, &exchange, Direction::Request, &context, &body).unwrap();

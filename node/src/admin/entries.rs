@@ -5,7 +5,7 @@ use peabiru_ledger::payload::Payload;
 use peabiru_ledger::position::LogPosition;
 use peabiru_ledger::seal::SealedEntry;
 use peabiru_ledger::{LedgerError, PayloadState};
-use peabiru_proto::entry::ExchangeId;
+use peabiru_proto::entry::{Body, ExchangeId};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::limits::MAX_CODE_BYTES;
 use peabiru_proto::wire::{
@@ -13,7 +13,7 @@ use peabiru_proto::wire::{
 };
 
 use super::{Admin, blocking, invalid};
-use crate::core::ledger_fault;
+use crate::core::{NOTICE_GRANT, ledger_fault};
 use crate::exchange::Held;
 
 impl Admin {
@@ -75,6 +75,9 @@ impl Admin {
         let reader = ledger.clone();
         let leaf = blocking(move || {
             let stored = reader.read(position).map_err(read_fault)?;
+            if matches!(stored.entry.body(), Body::Notice(notice) if notice.code == NOTICE_GRANT) {
+                return Err(invalid("index: a grant's revision is not erased; revoke the grant instead"));
+            }
             Ok(stored.entry.leaf_hash())
         })
         .await?;

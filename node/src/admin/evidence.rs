@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peabiru_ledger::LedgerError;
-use peabiru_ledger::evidence::{Evidence, Gathered};
+use peabiru_ledger::evidence::{Evidence, Gathered, Outcome, verify};
 use peabiru_ledger::ledger::Ledger;
 use peabiru_ledger::tile::{self, TileFile};
 use peabiru_proto::entry::{Body, Entry, ExchangeId};
@@ -62,10 +62,11 @@ impl Admin {
             // The RECEIVED of an answer that was just delivered may still be on its way to the disk.
             ledger.settle().await.map_err(read_fault)?;
         }
-        let mut held = blocking(move || read(&ledgers, &exchange)).await?;
+        let held = blocking(move || read(&ledgers, &exchange)).await?;
+        let mut theirs = Vec::new();
         if let Some((peer, wanted)) = counterparty(&held, &self.core.own) {
             match self.link.fetch(&peer, wanted, FETCH_WAIT).await {
-                Ok(theirs) => held.extend(theirs),
+                Ok(fetched) => theirs = fetched,
                 Err(fault) => {
                     tracing::warn!(%exchange, %peer, %fault, "what the counterparty holds is missing in the evidence");
                 }
@@ -73,16 +74,9 @@ impl Admin {
         }
         let core = self.core.clone();
         let tar = blocking(move || {
-            let (snapshots, parts) = trust(&core, &held).map_err(|error| internal(&error.to_string()))?;
-            let gathered = Gathered { held, snapshots, parts };
-            let evidence = Evidence::gather(&exchange, gathered).map_err(|error| {
-                Fault::new(
-                    FaultCode::EvidenceUnknown,
-                    Place::ProviderNode,
-                    format!("exchange {exchange}: {error}"),
-                )
-            })?;
-            Ok(Bytes::from(evidence.to_tar()))
+            let all: Vec<_> = held.iter().chain(&theirs).cloned().collect();
+            let (snapshots, parts) = trust(&core, &all).map_err(|error| internal(&error.to_string()))?;
+            gather(&core, &exchange, &held, Gathered { held: all, snapshots, parts })
         })
         .await?;
         let (sender, receiver) = mpsc::channel(QUEUE);
@@ -98,6 +92,40 @@ impl Admin {
         });
         Ok(ReceiverStream::new(receiver))
     }
+}
+
+/// What the counterparty gave, and what the registry says of its own ledger, is nobody's word but theirs: if the file
+/// fails with it, it is left out, and listed as missing. Nobody can spoil the evidence that others hold.
+fn gather(
+    core: &Core,
+    exchange: &ExchangeId,
+    own: &[HeldEntry],
+    mut gathered: Gathered,
+) -> Result<Bytes, Fault> {
+    let file = |gathered: &Gathered| {
+        let evidence = Evidence::gather(exchange, gathered.clone()).map_err(|error| {
+            let what = format!("exchange {exchange}: {error}");
+            Fault::new(FaultCode::EvidenceUnknown, Place::ProviderNode, what)
+        })?;
+        let tar = Bytes::from(evidence.to_tar());
+        let report = verify(&tar, Some(core.globalconf.anchor()));
+        report
+            .failures
+            .iter()
+            .for_each(|failure| tracing::warn!(%exchange, %failure, "evidence does not hold"));
+        Ok((tar, report.outcome))
+    };
+    let (tar, outcome) = file(&gathered)?;
+    if outcome != Outcome::Failed {
+        return Ok(tar);
+    }
+    gathered.held = own.to_vec();
+    let (tar, outcome) = file(&gathered)?;
+    if outcome != Outcome::Failed {
+        return Ok(tar);
+    }
+    gathered.snapshots.iter_mut().for_each(|snapshot| snapshot.entry = None);
+    Ok(file(&gathered)?.0)
 }
 
 fn read(ledgers: &[Ledger], exchange: &ExchangeId) -> Result<Vec<HeldEntry>, Fault> {
