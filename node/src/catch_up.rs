@@ -3,11 +3,14 @@
 //! RECEIVED is queued before an answer is delivered and nobody waits for it, so a crash can lose it. The provider's
 //! RESPONSE was durable before it left: it is asked for by the request's leaf hash.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use peabiru_proto::entry::{Body, Entry};
 use peabiru_proto::fault::{Fault, Place};
+use peabiru_proto::id::NodeId;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::{Core, internal, ledger_fault, received_append};
@@ -33,7 +36,7 @@ enum Found {
 
 impl CatchUp {
     /// Asks until every request has its answer or will never get one. Who cannot be reached is asked again later.
-    pub(crate) async fn run(self, mut missing: Vec<Unanswered>, stop: CancellationToken) {
+    pub(crate) async fn run(self: Arc<Self>, mut missing: Vec<Unanswered>, stop: CancellationToken) {
         let mut wait = FIRST_WAIT;
         while !missing.is_empty() {
             missing = tokio::select! {
@@ -51,7 +54,21 @@ impl CatchUp {
         tracing::info!("no answer is missing any more");
     }
 
-    async fn pass(&self, missing: Vec<Unanswered>) -> Vec<Unanswered> {
+    /// Peers are asked side by side: one that does not answer delays no other.
+    async fn pass(self: &Arc<Self>, missing: Vec<Unanswered>) -> Vec<Unanswered> {
+        let mut by_peer: BTreeMap<NodeId, Vec<Unanswered>> = BTreeMap::new();
+        for unanswered in missing {
+            by_peer.entry(unanswered.addressee.clone()).or_default().push(unanswered);
+        }
+        let mut passes = JoinSet::new();
+        for of_peer in by_peer.into_values() {
+            let catch_up = Arc::clone(self);
+            passes.spawn(async move { catch_up.pass_of_peer(of_peer).await });
+        }
+        passes.join_all().await.into_iter().flatten().collect()
+    }
+
+    async fn pass_of_peer(&self, missing: Vec<Unanswered>) -> Vec<Unanswered> {
         let mut left = Vec::new();
         for unanswered in missing {
             let exchange = unanswered.exchange;

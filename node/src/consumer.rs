@@ -70,8 +70,12 @@ impl Consumer {
         let exchange = ExchangeId::new(&*self.core.random);
         count_asked();
         let result = self.ask(call, &planned, contract, exchange, &conf).await;
-        if let Err(fault) = &result {
-            count_refusal(fault);
+        match &result {
+            Ok(answer) => tracing::debug!(%exchange, outcome = answer.outcome, "an exchange was carried"),
+            Err(fault) => {
+                tracing::info!(%exchange, code = %fault.code, place = ?fault.place, "an exchange failed");
+                count_refusal(fault);
+            }
         }
         Answered { exchange: Some(exchange), result: result.map_err(|fault| fault.with_exchange(exchange)) }
     }
@@ -97,6 +101,9 @@ impl Consumer {
             })?;
         let expires_in =
             [call.deadline, facts.timeout].into_iter().flatten().fold(DEFAULT_EXPIRY, Duration::min);
+        if expires_in < Duration::from_millis(1) {
+            return Err(refuse(FaultCode::ExchangeDeadline, "no time is left to ask".to_owned()));
+        }
         Ok((Planned { addressee, purpose, facts: facts.clone(), expires_in }, contract))
     }
 
@@ -147,8 +154,9 @@ impl Consumer {
             &call.body,
             Place::ConsumerNode,
         )?;
+        let now = self.core.clock.now();
         let request = Request {
-            expires_at: self.core.clock.now().plus(planned.expires_in),
+            expires_at: now.plus(planned.expires_in),
             consumer: call.caller,
             service: call.service,
             method: call.method,
@@ -161,7 +169,7 @@ impl Consumer {
             content: Content::Whole { root, body_bytes: call.body.len() as u64 },
             retry_of: None,
         };
-        let entry = self.core.entry(ledger, exchange, Some(conf), &Body::Request(request))?;
+        let entry = self.core.entry_made_at(ledger, exchange, Some(conf), &Body::Request(request), now)?;
         let append = Append { entry, payload: Some(Arc::clone(&payload)), foreign: None };
         let committed = Stage::Commit.start();
         let sealed =

@@ -116,9 +116,23 @@ impl Core {
         conf: Option<&GlobalConfiguration>,
         body: &Body,
     ) -> Result<Entry, Fault> {
+        self.entry_made_at(ledger, exchange, conf, body, self.clock.now())
+    }
+
+    /// An entry whose body holds a time that depends on its own.
+    ///
+    /// # Errors
+    /// As `entry`.
+    pub fn entry_made_at(
+        &self,
+        ledger: &Ledger,
+        exchange: ExchangeId,
+        conf: Option<&GlobalConfiguration>,
+        body: &Body,
+        created_at: Timestamp,
+    ) -> Result<Entry, Fault> {
         let globalconf = conf.map(|conf| GlobalconfRef { version: conf.version(), digest: conf.digest() });
-        let common =
-            Common { exchange, created_at: self.clock.now(), node: Some(self.own.clone()), globalconf };
+        let common = Common { exchange, created_at, node: Some(self.own.clone()), globalconf };
         Entry::encode(ledger.origin(), &common, body).map_err(|error| internal(&error.to_string()))
     }
 

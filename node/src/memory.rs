@@ -1,7 +1,7 @@
 //! What a node knows again after a start, because its ledgers say so: messages seen, grants, heads of others,
 //! requests without an answer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use peabiru_ledger::checkpoint::SignedCheckpoint;
 use peabiru_ledger::ledger::RecoveredEntry;
@@ -25,9 +25,14 @@ pub(crate) struct Memory {
     now: Timestamp,
     pub(crate) replay: ReplayWindow,
     pub(crate) grants: Grants,
+    /// Whose grant an id is in which ledger.
+    granted_by: HashMap<(Origin, String), MemberId>,
     /// The newest head held of each ledger of others.
     pub(crate) heads: HashMap<Origin, SignedCheckpoint>,
-    pub(crate) unanswered: HashMap<ExchangeId, Unanswered>,
+    /// By when they were asked, oldest first.
+    unanswered: BTreeMap<u64, Unanswered>,
+    asked: HashMap<ExchangeId, u64>,
+    requests: u64,
     /// When the newest entry was made.
     pub(crate) last: Option<Timestamp>,
 }
@@ -50,9 +55,29 @@ impl Memory {
             now,
             replay: ReplayWindow::default(),
             grants: Grants::default(),
+            granted_by: HashMap::new(),
             heads: HashMap::new(),
-            unanswered: HashMap::new(),
+            unanswered: BTreeMap::new(),
+            asked: HashMap::new(),
+            requests: 0,
             last: None,
+        }
+    }
+
+    /// Requests without an answer.
+    pub(crate) fn unanswered(&mut self) -> Vec<Unanswered> {
+        std::mem::take(&mut self.unanswered).into_values().collect()
+    }
+
+    /// The newest are kept: an answer that was on its way when the node stopped is among them.
+    fn note_request(&mut self, unanswered: Unanswered) {
+        self.requests += 1;
+        self.asked.insert(unanswered.exchange, self.requests);
+        self.unanswered.insert(self.requests, unanswered);
+        if self.unanswered.len() > UNANSWERED_MAX
+            && let Some((_, oldest)) = self.unanswered.pop_first()
+        {
+            self.asked.remove(&oldest.exchange);
         }
     }
 
@@ -75,9 +100,7 @@ impl Memory {
                     provider: request.service.member(),
                     expires_at: request.expires_at,
                 };
-                if self.unanswered.len() < UNANSWERED_MAX {
-                    self.unanswered.insert(exchange, unanswered);
-                }
+                self.note_request(unanswered);
             }
             Body::Received(received) => match received.expires_at {
                 // A request that came in.
@@ -86,7 +109,8 @@ impl Memory {
                 }
                 // The answer to one of ours.
                 None => {
-                    self.unanswered.remove(&exchange);
+                    let asked = self.asked.remove(&exchange);
+                    asked.and_then(|number| self.unanswered.remove(&number));
                 }
             },
             Body::Notice(notice) if notice.code == NOTICE_GRANT => self.note_grant(notice, recovered),
@@ -101,17 +125,37 @@ impl Memory {
         }
     }
 
+    fn forget(&mut self, notice: &Notice, recovered: &RecoveredEntry<'_>) {
+        let key = (recovered.origin.clone(), notice.subject.clone());
+        if let Some(member) = self.granted_by.get(&key) {
+            self.grants.forget(member, &notice.subject);
+        }
+    }
+
     fn note_grant(&mut self, notice: &Notice, recovered: &RecoveredEntry<'_>) {
         let Some(OpenPayload { body, .. }) = open(notice, recovered) else {
-            // Without its payload a grant allows nothing: deny by default.
-            tracing::error!(grant = notice.subject, "a grant in the ledger cannot be read");
+            // What an unreadable revision changed is not known, and it may have been a revocation: deny by default.
+            tracing::error!(
+                grant = notice.subject,
+                "a grant in the ledger cannot be read: it allows nothing"
+            );
+            self.forget(notice, recovered);
             return;
         };
         let digest = Digest::of(&body);
         let grant = wire::Grant::decode(body).ok().and_then(|grant| Grant::from_proto(&grant).ok());
         match grant {
-            Some(grant) => self.grants.apply(grant, digest),
-            None => tracing::error!(grant = notice.subject, "a grant in the ledger does not parse"),
+            Some(grant) => {
+                self.granted_by.insert((recovered.origin.clone(), grant.id.clone()), grant.service.member());
+                self.grants.apply(grant, digest);
+            }
+            None => {
+                tracing::error!(
+                    grant = notice.subject,
+                    "a grant in the ledger does not parse: it allows nothing"
+                );
+                self.forget(notice, recovered);
+            }
         }
     }
 }

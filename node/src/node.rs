@@ -1,8 +1,10 @@
 //! One node: everything is opened, recovered, wired and started here, and stopped in the opposite order.
 
 use std::collections::HashMap;
+use std::fs::DirBuilder;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,6 +108,7 @@ impl Running {
         environment: &Environment,
     ) -> Result<Self, NodeError> {
         metrics::install();
+        make_private(&config.node.folder)?;
         // Ports first: what another process holds is said before anybody waits for keys.
         let listeners = Listeners::bind(config).await?;
         let opened = {
@@ -190,6 +193,7 @@ impl Opened {
         if let Some(last) = memory.last.filter(|last| now.plus(CLOCK_SKEW) < *last) {
             return Err(NodeError::ClockBehind { now, last });
         }
+        let unanswered = memory.unanswered();
         let heads = Heads::open(folder)?;
         memory.heads.values().for_each(|head| heads.remember(head));
         let globalconf = Globalconf::open(folder.join("globalconf"), anchor, Arc::clone(&environment.clock))?;
@@ -209,7 +213,7 @@ impl Opened {
             core: Arc::new(core),
             store: Arc::new(store),
             heads: Arc::new(heads),
-            unanswered: memory.unanswered.into_values().collect(),
+            unanswered,
             authentication,
             door,
             certificates: members.into_iter().map(|(member, _, certificate)| (member, certificate)).collect(),
@@ -250,7 +254,7 @@ impl Opened {
         let admin_socket = config.node.folder.join("admin.sock");
         let operator = Admin::new(Arc::clone(&core), Arc::clone(&store), Arc::clone(&link));
         rest.spawn(admin::serve(&admin_socket, operator, stop_rest.clone())?);
-        let catch_up = CatchUp { core: Arc::clone(&core), link: Arc::clone(&link) };
+        let catch_up = Arc::new(CatchUp { core: Arc::clone(&core), link: Arc::clone(&link) });
         rest.spawn(catch_up.run(unanswered, stop_rest.clone()));
         let every = config.globalconf.refresh();
         let (judged, told) = (Arc::clone(&link), Arc::clone(&core));
@@ -300,6 +304,12 @@ struct Doors {
     tcp: Option<SocketAddr>,
     stop: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// The folder holds what the agency's members say to each other: its owner's alone, if it is made now.
+fn make_private(folder: &Path) -> Result<(), NodeError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|source| NodeError::File { path: folder.to_owned(), source })
 }
 
 fn make_door(config: &Config, consumer: Arc<Consumer>) -> GrpcDoor {

@@ -38,6 +38,13 @@ enum Receipt {
 }
 
 impl Receipt {
+    fn without_payload(self) -> Self {
+        match self {
+            Self::Held(append, leaf) => Self::Held(Append { payload: None, ..append }, leaf),
+            durable @ Self::Durable(_) => durable,
+        }
+    }
+
     fn leaf(&self) -> LeafHash {
         match self {
             Self::Durable(leaf) | Self::Held(_, leaf) => *leaf,
@@ -73,6 +80,7 @@ impl Provider {
         };
         if sealed.is_ok() {
             count_answered();
+            tracing::debug!(%exchange, "answered");
         }
         sealed.unwrap_or_else(|fault| refuse(fault.with_exchange(exchange)))
     }
@@ -131,9 +139,18 @@ impl Provider {
     async fn seal_refusal(&self, refused: Refused, conf: &GlobalConfiguration) -> Result<Reply, Fault> {
         let Refused { verified, refusal } = refused;
         let ledger = self.ledger(&verified)?;
+        let exchange = verified.arrived().entry.exchange();
+        let fault = refusal.fault(Place::ProviderNode, exchange);
+        let peer = &verified.arrived().peer;
+        if !self.core.guard.may_seal_refusal(peer, self.core.clock.now()) {
+            tracing::warn!(%peer, %exchange, code = %fault.code, "too many refusals of this peer: not sealed");
+            return Ok(refuse(fault));
+        }
         let head = verified.received_head(Verdict::Refused, None);
         let receipt = self.held(ledger, &verified, &Body::Received(head), conf)?;
-        let fault = refusal.fault(Place::ProviderNode, verified.arrived().entry.exchange());
+        // Whoever may not ask does not fill the disk: the sender keeps the payload, and the seal commits to it.
+        let receipt = receipt.without_payload();
+        tracing::info!(%exchange, %peer, code = %fault.code, "a message was refused");
         count_refusal(&fault);
         self.seal_answer(ledger, &verified, receipt, Err(fault), conf).await
     }
@@ -224,5 +241,7 @@ async fn commit(ledger: &Ledger, receipt: Receipt) -> Result<Receipt, Fault> {
 
 fn refuse(fault: Fault) -> Reply {
     count_refusal(&fault);
+    let exchange = fault.exchange.map(|exchange| exchange.to_string()).unwrap_or_default();
+    tracing::info!(exchange, code = %fault.code, place = ?fault.place, "a message was refused without a seal");
     Reply::Refusal(fault)
 }

@@ -8,6 +8,8 @@ pub const MAX_ENTRY_BYTES: usize = 16 * 1024;
 pub const CHUNK_BYTES: usize = 65_536;
 /// Longest context (chunk 0), in bytes.
 pub const MAX_CONTEXT_BYTES: usize = 64 * 1024;
+/// Most headers, trailers and other fields of a context.
+pub const MAX_CONTEXT_FIELDS: usize = 1024;
 /// Longest body of an exchange, gRPC framing included, in bytes. Larger ones come with streams.
 pub const MAX_BODY_BYTES: usize = CHUNK_BYTES;
 /// What AES-256-GCM adds to each chunk, in bytes.

@@ -13,10 +13,13 @@ pub fn to_fields(headers: &HeaderMap) -> Vec<ContextField> {
 
 /// Sealed fields as headers. What is no header (of a peer that seals anything) is left out: the seal keeps it.
 pub fn put_fields(fields: &[ContextField], headers: &mut HeaderMap) {
-    for field in fields.iter().filter(|field| !stays_at_door(&field.name)) {
+    for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes());
         let value = HeaderValue::from_maybe_shared(context::header_value(field));
-        if let (Ok(name), Ok(value)) = (name, value) {
+        // Judged as the header that it becomes: a peer may have sealed any spelling of it.
+        if let (Ok(name), Ok(value)) = (name, value)
+            && !stays_at_door(name.as_str())
+        {
             headers.append(name, value);
         }
     }

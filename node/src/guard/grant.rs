@@ -57,6 +57,16 @@ impl Grants {
         self.by_parties.entry(parties).or_default().push(id);
     }
 
+    /// Takes a grant out: it allows nothing until a newer revision says so.
+    pub fn forget(&mut self, member: &MemberId, id: &str) {
+        if let Some(before) = self.by_id.remove(&(member.clone(), id.to_owned())) {
+            let parties = (before.grant.consumer, before.grant.service);
+            if let Some(ids) = self.by_parties.get_mut(&parties) {
+                ids.retain(|known| known != id);
+            }
+        }
+    }
+
     /// The grant that allows this, or the most telling reason why none does.
     ///
     /// # Errors

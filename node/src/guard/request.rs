@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use peabiru_ledger::payload::{Direction, OpenPayload};
 use peabiru_ledger::seal::Seal;
-use peabiru_proto::contract::MethodFacts;
+use peabiru_proto::contract::{MethodFacts, Streaming};
 use peabiru_proto::entry::{
     Body, Content, Entry, GrantRef, Received as ReceivedHead, Request, SideEffects, Verdict,
 };
 use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::id::NodeId;
-use peabiru_proto::limits::CLOCK_SKEW;
+use peabiru_proto::limits::{CLOCK_SKEW, MAX_CONTEXT_FIELDS};
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::Context;
 use prost::Message as _;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
 
 use super::Guard;
 use super::grant::{Asked, Grants};
@@ -166,6 +167,11 @@ impl Verified {
         }
     }
 
+    /// How long the sender waits, by its own clock: the two clocks may differ by `CLOCK_SKEW`.
+    fn allowed(&self) -> Duration {
+        self.request.expires_at.since(self.arrived.entry.common().created_at)
+    }
+
     fn note(&self, replay: &mut ReplayWindow, now: Timestamp) -> Result<(), Refusal> {
         let entry = &self.arrived.entry;
         match replay.insert(entry.origin(), &entry.exchange(), self.request.expires_at, now) {
@@ -199,8 +205,9 @@ impl Authorised {
     #[must_use]
     pub fn invocation(&mut self, now: Timestamp, service_timeout: Duration) -> Invocation {
         let request = &self.verified.request;
-        let until_expiry = request.expires_at.since(now);
         let timeout = self.facts.timeout.unwrap_or(service_timeout);
+        let deadline = self.verified.allowed().min(timeout);
+        let waited = now.since(self.verified.arrived.received_at);
         Invocation {
             exchange: self.verified.arrived.entry.exchange(),
             service: request.service.clone(),
@@ -209,7 +216,7 @@ impl Authorised {
             purpose: request.purpose.clone(),
             context: std::mem::take(&mut self.verified.context),
             body: std::mem::take(&mut self.verified.body),
-            deadline: until_expiry.min(timeout),
+            deadline: deadline.saturating_sub(waited),
         }
     }
 }
@@ -259,12 +266,17 @@ pub(super) fn check_seal(arrived: &Arrived) -> Result<(), Refusal> {
 fn check_contract(request: &Request, conf: &GlobalConfiguration) -> Result<MethodFacts, Refusal> {
     let mismatch = || Refusal::Contract { service: request.service.clone(), cited: request.contract_version };
     let contract = conf.contract_version(&request.service, request.contract_version).ok_or_else(mismatch)?;
-    if contract.digest != request.contract_digest {
+    let newest = conf.contract(&request.service).map_or(0, |contract| contract.version);
+    // The one before the newest is taken too: snapshots reach nodes one after another.
+    if contract.digest != request.contract_digest || contract.version + 1 < newest {
         return Err(mismatch());
     }
     let method = contract.facts().and_then(|facts| facts.method(&request.method)).ok_or_else(|| {
         Refusal::MethodUnknown { service: request.service.clone(), method: request.method.clone() }
     })?;
+    if method.streaming != Streaming::Unary {
+        return Err(Refusal::Streaming { method: request.method.clone() });
+    }
     if method.side_effects != request.side_effects {
         return Err(Refusal::SideEffects { method: request.method.clone() });
     }
@@ -278,7 +290,25 @@ fn check_contract(request: &Request, conf: &GlobalConfiguration) -> Result<Metho
 }
 
 pub(super) fn decode_payload(opened: OpenPayload) -> Result<(Context, Bytes), Refusal> {
+    if fields_of(&opened.context) > MAX_CONTEXT_FIELDS {
+        return Err(Refusal::Shape("its context has too many fields"));
+    }
     let context = Context::decode(opened.context)
         .map_err(|_| Refusal::Shape("its context is not a Context message"))?;
     Ok((context, opened.body))
+}
+
+/// How many fields a message has, counted before they cost memory. What does not parse ends the count.
+fn fields_of(message: &Bytes) -> usize {
+    let mut rest = message.clone();
+    let mut fields = 0;
+    while rest.has_remaining() {
+        let skipped = decode_key(&mut rest)
+            .and_then(|(number, kind)| skip_field(kind, number, &mut rest, DecodeContext::default()));
+        if skipped.is_err() {
+            break;
+        }
+        fields += 1;
+    }
+    fields
 }
