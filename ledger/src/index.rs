@@ -4,7 +4,8 @@
 //! another stream, ahead of the segments or will not open is rebuilt. It is never on a message's path. What the writer
 //! just wrote it takes from memory; only what is older, or finds no room there, is read back.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -99,7 +100,7 @@ impl Index {
         let progress = Arc::new(Progress { state: Mutex::new(state), changed: Condvar::new() });
         let reader = Reader { db: db.clone(), segments, stream, progress: Arc::clone(&progress) };
         let thread =
-            std::thread::Builder::new().name("ledger-index".to_owned()).spawn(move || reader.run(cursor));
+            std::thread::Builder::new().name("ledger-index".to_owned()).spawn(move || reader.guarded(cursor));
         let thread = thread.map_err(|error| LedgerError::Index(error.to_string()))?;
         Ok(Self { db, progress, thread: Mutex::new(Some(thread)), found })
     }
@@ -192,6 +193,15 @@ struct Reader {
 }
 
 impl Reader {
+    /// sled panics on some kinds of damage: whoever waits for the index is told.
+    fn guarded(self, cursor: Cursor) {
+        let progress = Arc::clone(&self.progress);
+        if catch_unwind(AssertUnwindSafe(|| self.run(cursor))).is_err() {
+            progress.state().stopped = Some(Stop::Failed("its thread panicked".to_owned()));
+            progress.changed.notify_all();
+        }
+    }
+
     fn run(self, mut cursor: Cursor) {
         while let Some((target, fresh)) = self.wait_for_more(cursor.sequence) {
             if let Err(error) = self.read_until(&mut cursor, target, &fresh) {
@@ -357,7 +367,7 @@ fn open_db(folder: &Path) -> Result<sled::Db, String> {
     let open =
         || sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_MS)).open();
     // sled panics on some kinds of damage.
-    std::panic::catch_unwind(open)
+    catch_unwind(open)
         .map_err(|_| "it panicked".to_owned())
         .and_then(|opened| opened.map_err(|error| error.to_string()))
 }

@@ -3,6 +3,7 @@
 //! Callers encrypt, hash and encode their entries themselves; the writer joins them, writes once, syncs once, signs one
 //! head for each ledger, and releases. An answer means: durable and sealed.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -164,7 +165,8 @@ impl Store {
         let next = Stream { id: stream, next_sequence: end.next_sequence };
         let committer = Committer::new(next, ledgers, storage_key, random);
         let writer = Writer { stream: stream_end, committer, commands, inner: Arc::clone(&inner) };
-        let thread = std::thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || writer.run());
+        let thread =
+            std::thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || run_writer(writer));
         let thread = thread.map_err(at(&config.folder))?;
         Ok((Self { inner, queue, writer: Mutex::new(Some(thread)) }, report))
     }
@@ -283,6 +285,12 @@ impl Ledger {
         settled.await.map_err(|_| self.inner.failed())
     }
 
+    /// Stops the store: somebody holds a head that this key signed and this ledger cannot continue. Every further seal
+    /// would be a fork.
+    pub fn abandon(&self, reason: &str) {
+        self.inner.fail(reason);
+    }
+
     /// Proof that a sealed tree begins with an earlier one.
     ///
     /// # Errors
@@ -390,5 +398,13 @@ impl Inner {
             Some(reason) => LedgerError::Failed { reason },
             None => LedgerError::Closed,
         }
+    }
+}
+
+/// A panic of the writer is a defect, and ends like a failed write: nothing more is promised.
+fn run_writer(writer: Writer) {
+    let inner = Arc::clone(&writer.inner);
+    if catch_unwind(AssertUnwindSafe(|| writer.run())).is_err() {
+        inner.fail("the thread that writes panicked");
     }
 }

@@ -102,6 +102,14 @@ pub enum SnapshotError {
         /// Held.
         held: u64,
     },
+    /// Another snapshot of a version that was seen.
+    #[error(
+        "there are two different snapshots of version {version}, both signed: call the registry's officers"
+    )]
+    Forked {
+        /// Which.
+        version: u64,
+    },
 }
 
 impl SnapshotError {
@@ -117,6 +125,7 @@ impl SnapshotError {
             Self::Expired { .. } => "snapshot.expired",
             Self::FromFuture { .. } => "snapshot.from_future",
             Self::Older { .. } => "snapshot.older",
+            Self::Forked { .. } => "snapshot.forked",
         }
     }
 }
