@@ -52,7 +52,8 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
             };
             let out = out.unwrap_or_else(|| format!("{exchange}.tar").into());
             let tar = export(&mut node, &exchange).await?;
-            fs::write(&out, &tar).map_err(CliError::file(&out))?;
+            // It holds the payloads in clear.
+            output::write_private(&out, &tar)?;
             output::done(connect.output, &format!("{} ({} bytes)", out.display(), tar.len()));
             Ok(())
         }

@@ -1,6 +1,9 @@
 //! What a command says: a table for people, JSON for programs. A reader that has gone is no error.
 
+use std::fs::OpenOptions;
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -14,6 +17,12 @@ pub(crate) enum Format {
     Table,
     /// For programs: one JSON document.
     Json,
+}
+
+/// Writes a file that only its owner may read.
+pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), CliError> {
+    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    open.and_then(|mut file| file.write_all(content)).map_err(CliError::file(path))
 }
 
 /// A list: one row for each thing.

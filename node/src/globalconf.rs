@@ -122,8 +122,15 @@ impl Globalconf {
     /// # Errors
     /// `Empty`, or why the snapshot is refused: forged, expired, older than the one held, of another instance.
     pub fn check(&self, answer: GetSnapshotResponse) -> Result<Candidate, RefreshError> {
-        let held = self.newest().map_or(0, |conf| conf.version());
-        self.judge(answer, self.clock.now(), held)
+        let held = self.newest();
+        let version = held.as_ref().map_or(0, |conf| conf.version());
+        let candidate = self.judge(answer, self.clock.now(), version)?;
+        if held.is_some_and(|held| {
+            candidate.verified.snapshot().version == version && candidate.verified.digest() != held.digest()
+        }) {
+            return Err(SnapshotError::Forked { version }.into());
+        }
+        Ok(candidate)
     }
 
     /// Digests of the parts that must be fetched before `accept`.

@@ -173,7 +173,10 @@ fn serve_distribution(
     let tls = pinning_server(identity, Clients::Anyone)?;
     let service = DistributionServiceServer::new(Distribution::new(registry))
         .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
+    // Anyone may ask, and a part is long: few at once for each connection.
     let serving = server()
+        .concurrency_limit_per_connection(PARTS_MAX)
+        .max_concurrent_streams(PARTS_MAX_STREAMS)
         .add_service(service)
         .serve_with_incoming_shutdown(accept(listener, tls, "distribution"), stopped(stopping));
     Ok(Box::pin(async { serving.await.map_err(|error| RegistryError::Server(error.to_string())) }))
@@ -184,6 +187,8 @@ fn server() -> Server {
         .timeout(CALL_WAIT)
         .concurrency_limit_per_connection(CALLS_MAX)
         .max_concurrent_streams(CALLS_MAX_STREAMS)
+        .max_connection_age(CONNECTION_AGE_MAX)
+        .max_connection_age_grace(CALL_WAIT)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_WAIT))
 }
@@ -250,6 +255,10 @@ const CALLS_MAX: usize = 32;
 /// The same, as HTTP/2 counts it.
 const CALLS_MAX_STREAMS: u32 = 32;
 /// How often a silent connection is asked whether it lives.
+const PARTS_MAX: usize = 4;
+const PARTS_MAX_STREAMS: u32 = 4;
+/// A caller that never says a word gives its place back after this long; the others connect anew.
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(300);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 /// How long it has to answer.
 const KEEPALIVE_WAIT: Duration = Duration::from_secs(10);

@@ -1,6 +1,5 @@
 //! Instance `PY` with three agencies: INE (statistics), MEC (education), MITIC (planning).
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdTcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,7 +29,7 @@ use zeroize::Zeroizing;
 use super::process::{Process, own_program};
 use crate::CliError;
 use crate::client::{self, RegistryClient};
-use crate::output::line;
+use crate::output::{line, write_private};
 use crate::site::{Site, SiteSpec};
 
 /// A country that runs.
@@ -274,7 +273,7 @@ fn write_environment(
     token: &str,
 ) -> Result<(), CliError> {
     let token_file = folder.join("planner.token");
-    write_private(&token_file, token)?;
+    write_private(&token_file, token.as_bytes())?;
     let operator = instance.operator_certificate.with_extension("");
     let registry_certificate = instance.registry_config.with_file_name("tls.crt");
     let lines = [
@@ -295,14 +294,7 @@ fn write_environment(
     if let Some(folder) = program.parent() {
         text.push_str(&format!("export PATH='{}':\"$PATH\"\n", folder.display()));
     }
-    write_private(&folder.join(ENVIRONMENT), &text)
-}
-
-fn write_private(path: &Path, text: &str) -> Result<(), CliError> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let open = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    open.and_then(|mut file| file.write_all(text.as_bytes())).map_err(CliError::file(path))
+    write_private(&folder.join(ENVIRONMENT), text.as_bytes())
 }
 
 async fn bind() -> Result<TcpListener, CliError> {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -171,9 +172,11 @@ pub struct GlobalconfSection {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StorageSection {
-    /// Length of a segment file.
+    /// Length of a segment file, 4 to 4096.
+    #[serde(deserialize_with = "segment_mebibytes")]
     pub segment_mebibytes: u64,
-    /// What must stay free on the disk.
+    /// What must stay free on the disk, 1 to 1,048,576.
+    #[serde(deserialize_with = "min_free_mebibytes")]
     pub min_free_mebibytes: u64,
 }
 
@@ -335,6 +338,23 @@ fn absolute<'a>(folder: &Path, paths: impl IntoIterator<Item = &'a mut PathBuf>)
 fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+fn segment_mebibytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    within(deserializer, 4..=4096)
+}
+
+fn min_free_mebibytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    within(deserializer, 1..=1024 * 1024)
+}
+
+fn within<'de, D: Deserializer<'de>>(deserializer: D, allowed: RangeInclusive<u64>) -> Result<u64, D::Error> {
+    let number = u64::deserialize(deserializer)?;
+    if allowed.contains(&number) {
+        return Ok(number);
+    }
+    let reason = format!("{number} is not between {} and {}", allowed.start(), allowed.end());
+    Err(serde::de::Error::custom(reason))
 }
 
 fn drain_seconds() -> u64 {

@@ -81,6 +81,9 @@ fn wrong_values_are_named_where_they_stand() {
     assert!(reason.contains("`text`"), "{reason}");
     let (_, key, _) = mistake("refresh_seconds = 60", "refresh_seconds = \"often\"");
     assert_eq!(key, "[globalconf] refresh_seconds");
+    let (_, key, reason) = mistake("segment_mebibytes = 64", "segment_mebibytes = 0");
+    assert_eq!(key, "[storage] segment_mebibytes");
+    assert!(reason.contains("not between 4 and 4096"), "{reason}");
     let (_, key, reason) = mistake("token_sha256 = \"00", "token_sha256 = \"");
     assert_eq!(key, "[[clients]] token_sha256");
     assert!(reason.contains("64 lower-case hex digits"), "{reason}");

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
@@ -114,6 +115,9 @@ impl Connection {
     {
         let io = TokioIo::new(stream);
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(Some(KEEP_ALIVE))
+            .keep_alive_timeout(KEEP_ALIVE_WAIT)
             .handshake(io)
             .await
             .map_err(|error| unreachable(&self.endpoint, &error))?;
@@ -127,10 +131,17 @@ impl Connection {
 }
 
 fn unreachable(endpoint: &Endpoint, error: &dyn std::fmt::Display) -> Fault {
-    let message = match endpoint {
-        Endpoint::Tcp { authority } => format!("http://{authority}: {error}"),
-        Endpoint::Tls { authority, .. } => format!("https://{authority}: {error}"),
-        Endpoint::Unix { path } => format!("unix:{}: {error}", path.display()),
+    let at = match endpoint {
+        Endpoint::Tcp { authority } => format!("http://{authority}"),
+        Endpoint::Tls { authority, .. } => format!("https://{authority}"),
+        Endpoint::Unix { path } => format!("unix:{}", path.display()),
     };
+    // The address is the agency's own matter: it stays in this log, and out of what is sealed and sent.
+    tracing::warn!(at, %error, "the agency's service cannot be reached");
+    let message = "the agency's service cannot be reached from its node, whose log says why";
     Fault::new(FaultCode::ServiceUnreachable, Place::Service, message)
 }
+
+/// A service whose machine is gone without a word is noticed after these two.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+const KEEP_ALIVE_WAIT: Duration = Duration::from_secs(10);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -98,9 +99,14 @@ impl GrpcDoor {
             Ok(call) => call,
             Err(fault) => return refused(fault),
         };
-        match read_message(body).await {
-            Ok(body) => self.exchange.call(Call { body, ..call }).await,
-            Err(fault) => refused(fault),
+        let wait = call.deadline.unwrap_or(MESSAGE_WAIT).min(MESSAGE_WAIT);
+        match tokio::time::timeout(wait, read_message(body)).await {
+            Ok(Ok(body)) => self.exchange.call(Call { body, ..call }).await,
+            Ok(Err(fault)) => refused(fault),
+            Err(_) => {
+                let message = format!("the message did not come within {} ms", wait.as_millis());
+                refused(Fault::new(FaultCode::ExchangeDeadline, Place::ConsumerNode, message))
+            }
         }
     }
 
@@ -279,3 +285,5 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
 }
 
 const CONTENT_TYPE: &str = "application/grpc";
+/// For a caller's message to come once its headers are there.
+const MESSAGE_WAIT: Duration = Duration::from_secs(30);

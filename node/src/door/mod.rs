@@ -7,11 +7,13 @@ pub mod grpc;
 pub mod identify;
 mod unix;
 
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -95,7 +97,11 @@ impl Listener {
     pub fn unix(path: &Path) -> Result<Self, DoorError> {
         let listen = |source| DoorError::Listen { address: path.display().to_string(), source };
         remove_stale(path).map_err(listen)?;
-        Ok(Self::Unix(UnixListener::bind(path).map_err(listen)?, path.to_owned()))
+        let listener = UnixListener::bind(path).map_err(listen)?;
+        // Who calls is told by the kernel, and unknown users are refused: the file's mode must not keep out those whom
+        // [[clients]] names.
+        fs::set_permissions(path, Permissions::from_mode(0o666)).map_err(listen)?;
+        Ok(Self::Unix(listener, path.to_owned()))
     }
 }
 
@@ -119,7 +125,7 @@ pub async fn serve(listener: Listener, door: Arc<GrpcDoor>, stop: CancellationTo
             Err(error) => {
                 // Too many open files, or a client that went away: the next accept may succeed.
                 tracing::warn!(%error, "the door could not take a connection");
-                tokio::task::yield_now().await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
@@ -133,7 +139,7 @@ pub async fn serve(listener: Listener, door: Arc<GrpcDoor>, stop: CancellationTo
     connections.wait().await;
     if let Listener::Unix(_, path) = &listener {
         // A socket that stays is replaced by the next start.
-        let _ = std::fs::remove_file(path);
+        let _ = fs::remove_file(path);
     }
 }
 
@@ -191,9 +197,15 @@ async fn serve_connection<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let calls_max = door.limits().calls_per_connection;
+    let calls = Arc::new(Calls::default());
+    let counted = Arc::clone(&calls);
     let service = service_fn(move |request| {
-        let door = Arc::clone(&door);
-        async move { Ok::<_, std::convert::Infallible>(door.serve(credential, request).await) }
+        let (door, call) = (Arc::clone(&door), Calls::begin(&counted));
+        async move {
+            let answer = door.serve(credential, request).await;
+            drop(call);
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -204,6 +216,10 @@ async fn serve_connection<S>(
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = calls.idle() => {
+            tracing::debug!("a connection at the door was idle for too long");
+            return;
+        }
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -211,6 +227,43 @@ async fn serve_connection<S>(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection at the door ended");
+    }
+}
+
+/// Calls of one connection, to tell an idle one: it holds a place that another application may need.
+#[derive(Default)]
+struct Calls {
+    open: AtomicUsize,
+    begun: AtomicUsize,
+}
+
+/// One call, until it is dropped.
+struct OpenCall(Arc<Calls>);
+
+impl Calls {
+    fn begin(calls: &Arc<Self>) -> OpenCall {
+        calls.open.fetch_add(1, Ordering::Relaxed);
+        calls.begun.fetch_add(1, Ordering::Relaxed);
+        OpenCall(Arc::clone(calls))
+    }
+
+    /// Ends when for `IDLE_MAX` no call was open and none began.
+    async fn idle(&self) {
+        let mut seen = None;
+        loop {
+            let begun = self.begun.load(Ordering::Relaxed);
+            if self.open.load(Ordering::Relaxed) == 0 && seen == Some(begun) {
+                return;
+            }
+            seen = Some(begun);
+            tokio::time::sleep(IDLE_MAX).await;
+        }
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -226,9 +279,9 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, DoorError> {
 
 /// A live socket answers; then the bind fails and says so. A dead one is removed; a file of another kind stays.
 fn remove_stale(path: &Path) -> io::Result<()> {
-    let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
     if found.file_type().is_socket() && std::os::unix::net::UnixStream::connect(path).is_err() {
-        std::fs::remove_file(path)?;
+        fs::remove_file(path)?;
     }
     Ok(())
 }
@@ -236,5 +289,9 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 /// Longest header list of a call, in bytes.
 const MAX_HEADER_BYTES: u32 = 32 * 1024;
 const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(60);
+/// Wait after the system refused a connection.
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+/// A connection without a call for this long is closed; clients make a new one when they need it.
+const IDLE_MAX: std::time::Duration = std::time::Duration::from_secs(300);
 /// For a TLS handshake at the door.
 const HANDSHAKE_WAIT: std::time::Duration = std::time::Duration::from_secs(10);

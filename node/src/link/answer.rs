@@ -28,7 +28,7 @@ impl Inner {
         mut sender: Sender,
         mut receiver: Receiver,
     ) {
-        let read = timeout(self.waits.read, receiver.only_frame(&self.budget)).await;
+        let read = timeout(self.waits.read, receiver.only_frame(&peer.budget)).await;
         let (asked, reserved) = match read {
             Ok(Ok(read)) => read,
             Ok(Err(StreamError::Lost(_))) => return,

@@ -45,7 +45,7 @@ impl Inner {
         let pieces = self.sealed_pieces(&opened.peer, sealed, payload).map_err(not_accepted)?;
         self.put(&mut opened.sender, pieces, until).await.map_err(not_accepted)?;
         let (frame, _reserved) =
-            self.get(&mut opened.receiver, until).await.map_err(|why| unknown(to, exchange, &why))?;
+            self.get(&mut opened, until).await.map_err(|why| unknown(to, exchange, &why))?;
         match frame {
             Frame::Message(message) => self.answered(&opened.peer, message, exchange, until).await,
             Frame::Refusal(fault) => match Fault::from_proto(&fault) {
@@ -88,7 +88,7 @@ impl Inner {
             exchange_id: Bytes::copy_from_slice(wanted.exchange.as_bytes()),
         };
         self.put(&mut opened.sender, vec![frame::encode(Frame::Fetch(request))], until).await?;
-        let (frame, _reserved) = self.get(&mut opened.receiver, until).await.map_err(unreachable)?;
+        let (frame, _reserved) = self.get(&mut opened, until).await.map_err(unreachable)?;
         match frame {
             Frame::Fetched(fetched) => Ok(fetched.entries),
             Frame::Refusal(fault) => {
@@ -151,8 +151,9 @@ impl Inner {
     }
 
     /// Waits for the only frame of the answer; says why there is none.
-    async fn get(&self, receiver: &mut Receiver, until: Instant) -> Result<(Frame, Reserved), String> {
-        match timeout_at(until, receiver.only_frame(&self.budget)).await {
+    async fn get(&self, opened: &mut Opened, until: Instant) -> Result<(Frame, Reserved), String> {
+        let Opened { peer, receiver, .. } = opened;
+        match timeout_at(until, receiver.only_frame(&peer.budget)).await {
             Ok(Ok((frame, reserved))) => {
                 self.counters.bytes_received.increment(reserved.bytes());
                 Ok((frame, reserved))

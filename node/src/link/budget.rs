@@ -12,13 +12,16 @@ use super::frame::MAX_FETCH_FRAME_BYTES;
 pub struct Budget {
     small: Arc<Semaphore>,
     common: Arc<Semaphore>,
+    /// What one peer may take of both.
+    share: Arc<Semaphore>,
+    share_bytes: usize,
 }
 
 /// Memory of one message; given back when dropped.
 #[derive(Debug)]
 pub struct Reserved {
     bytes: usize,
-    _permit: Option<OwnedSemaphorePermit>,
+    _permits: [Option<OwnedSemaphorePermit>; 2],
 }
 
 impl Reserved {
@@ -34,21 +37,29 @@ impl Budget {
     pub fn new(bytes: usize) -> Self {
         let half =
             || Arc::new(Semaphore::new((bytes.max(MIN_MEMORY_BUDGET) / 2).min(Semaphore::MAX_PERMITS)));
-        Self { small: half(), common: half() }
+        let share_bytes = (bytes / 4).max(MIN_MEMORY_BUDGET / 2).min(Semaphore::MAX_PERMITS);
+        Self { small: half(), common: half(), share: Arc::new(Semaphore::new(share_bytes)), share_bytes }
+    }
+
+    /// The same memory, of which one more peer may take a quarter: none keeps the others out.
+    #[must_use]
+    pub fn for_peer(&self) -> Self {
+        Self { share: Arc::new(Semaphore::new(self.share_bytes)), ..self.clone() }
     }
 
     /// Waits until so many bytes are free. The caller bounds the wait; the peer meanwhile keeps what it has.
     pub(crate) async fn reserve(&self, bytes: usize) -> Reserved {
         let permits =
             u32::try_from(bytes.min(MIN_MEMORY_BUDGET / 2)).expect("the smallest budget is far below 4 GiB");
+        let share = take(&self.share, permits).await;
         if bytes > SMALL_BYTES_MAX {
-            return Reserved { bytes, _permit: take(&self.common, permits).await };
+            return Reserved { bytes, _permits: [share, take(&self.common, permits).await] };
         }
         let permit = match Arc::clone(&self.common).try_acquire_many_owned(permits) {
             Ok(permit) => Some(permit),
             Err(_) => take(&self.small, permits).await,
         };
-        Reserved { bytes, _permit: permit }
+        Reserved { bytes, _permits: [share, permit] }
     }
 }
 
@@ -84,13 +95,29 @@ mod tests {
 
     #[test]
     fn bulk_waits_and_small_messages_still_pass() {
+        let budget = Budget::new(4 * MIN_MEMORY_BUDGET);
+        let all: Vec<_> = (0..4).map(|_| is_free(&budget.for_peer(), MIN_MEMORY_BUDGET / 2)).collect();
+        assert!(all.iter().all(Option::is_some) && is_free(&budget.for_peer(), MAX_FRAME_BYTES).is_none());
+        drop(all);
         let budget = Budget::new(0);
         let bulk = is_free(&budget, MIN_MEMORY_BUDGET / 2);
-        assert!(bulk.is_some() && is_free(&budget, MAX_FRAME_BYTES).is_none());
+        assert!(bulk.is_some() && is_free(&budget.for_peer(), MAX_FRAME_BYTES).is_none());
+        let other = budget.for_peer();
         let small: Vec<_> =
-            (0..MIN_MEMORY_BUDGET / 2 / SMALL_BYTES_MAX).map(|_| is_free(&budget, SMALL_BYTES_MAX)).collect();
-        assert!(small.iter().all(Option::is_some) && is_free(&budget, SMALL_BYTES_MAX).is_none());
+            (0..MIN_MEMORY_BUDGET / 2 / SMALL_BYTES_MAX).map(|_| is_free(&other, SMALL_BYTES_MAX)).collect();
+        let third = budget.for_peer();
+        assert!(small.iter().all(Option::is_some) && is_free(&third, SMALL_BYTES_MAX).is_none());
         drop(bulk);
-        assert!(is_free(&budget, MAX_FRAME_BYTES).is_some() && is_free(&budget, SMALL_BYTES_MAX).is_some());
+        assert!(is_free(&third, MAX_FRAME_BYTES).is_some() && is_free(&third, SMALL_BYTES_MAX).is_some());
+    }
+
+    #[test]
+    fn one_peer_takes_a_quarter_at_most() {
+        let budget = Budget::new(DEFAULT_MEMORY_BUDGET);
+        let (greedy, other) = (budget.for_peer(), budget.for_peer());
+        let frames = DEFAULT_MEMORY_BUDGET / 4 / MAX_FRAME_BYTES;
+        let taken: Vec<_> = (0..frames).map(|_| is_free(&greedy, MAX_FRAME_BYTES)).collect();
+        assert!(taken.iter().all(Option::is_some) && is_free(&greedy, MAX_FRAME_BYTES).is_none());
+        assert!(is_free(&other, MAX_FRAME_BYTES).is_some());
     }
 }

@@ -161,6 +161,11 @@ impl Inner {
     pub(crate) async fn accept_connections(self: Arc<Self>) {
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
         while let Some(incoming) = self.endpoint.accept().await {
+            // Forged addresses must not take the places of those who can be reached.
+            if handshakes.available_permits() <= HANDSHAKES_UNVALIDATED && !incoming.is_validated() {
+                incoming.retry();
+                continue;
+            }
             match Arc::clone(&handshakes).try_acquire_owned() {
                 Ok(permit) => {
                     let inner = Arc::clone(&self);
@@ -256,16 +261,19 @@ impl Inner {
             if head.verify(&key).is_err() {
                 return Err(format!("the peer's head of {origin} at {size} is not signed by this node"));
             }
-            if size > ledger.size() {
-                return Err(format!(
-                    "the peer holds {origin} at {size}, this node has {}: was its disk restored?",
+            // Released heads are never ahead of what is durable, and nobody else has the key: our disk went back.
+            let contradiction = if size > ledger.size() {
+                format!(
+                    "a peer holds {origin} at {size}, this node has {}: was its disk restored?",
                     ledger.size()
-                ));
-            }
-            let root = ledger.root_at(size).map_err(|error| error.to_string())?;
-            if root != *head.root() {
-                return Err(format!("the peer holds another {origin} at {size} than this node has"));
-            }
+                )
+            } else if ledger.root_at(size).map_err(|error| error.to_string())? == *head.root() {
+                continue;
+            } else {
+                format!("a peer holds another {origin} at {size} than this node has: was its disk restored?")
+            };
+            ledger.abandon(&contradiction);
+            return Err(contradiction);
         }
         Ok(())
     }
@@ -287,6 +295,7 @@ impl Inner {
         };
         let peer = Arc::new(Peer {
             announcer: Announcer::new(&known),
+            budget: self.budget.for_peer(),
             arrived: tokio::sync::Notify::new(),
             own_serial,
             certificate: from.certificate,
@@ -323,3 +332,5 @@ impl Inner {
 
 /// Handshakes that run at once; whoever comes beyond is refused before it costs a signature.
 const HANDSHAKES_MAX: usize = 64;
+/// With fewer places left, an address must be shown to be true before a handshake begins.
+const HANDSHAKES_UNVALIDATED: usize = HANDSHAKES_MAX / 2;

@@ -12,6 +12,7 @@ use peabiru_proto::wire::{CheckpointUpdate, link_frame::Frame};
 use tokio::sync::Notify;
 
 use super::Inner;
+use super::budget::Budget;
 use super::control::Announcer;
 use super::frame::FrameError;
 use super::heads::{HeadError, Update};
@@ -22,6 +23,8 @@ use super::quic::{Code, Connection, Receiver, Sender, StreamError};
 pub(crate) struct Peer {
     pub(crate) id: NodeId,
     pub(crate) connection: Connection,
+    /// What its messages may take.
+    pub(crate) budget: Budget,
     /// What we told it of our ledgers.
     pub(crate) announcer: Announcer,
     /// Wakes messages that wait for a checkpoint of this peer.

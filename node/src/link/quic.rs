@@ -153,6 +153,17 @@ impl Incoming {
         connecting.await.map(Connection).map_err(|error| reason(&error))
     }
 
+    /// Whether it has shown that it receives what is sent to its address.
+    pub(crate) fn is_validated(&self) -> bool {
+        self.0.remote_address_validated()
+    }
+
+    /// Asks it to show that first: costs no state here.
+    pub(crate) fn retry(self) {
+        // Refused only for one that is validated already.
+        let _ = self.0.retry();
+    }
+
     /// Too many are at the door.
     pub fn refuse(self) {
         self.0.refuse();

@@ -1,9 +1,10 @@
 //! TLS connections for tonic: our own handshake, so that a call knows the certificate of its caller.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use tonic::transport::server::Connected;
 /// A connection after its handshake.
 pub(crate) struct Secure {
     stream: TlsStream<TcpStream>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Permit,
 }
 
 /// Who is at the other end: an extension of every request.
@@ -46,6 +47,7 @@ pub(crate) fn accept(
     let (ready, stream) = mpsc::channel(READY_MAX);
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Arc::new(Places::default());
     tokio::spawn(async move {
         loop {
             let permit = Arc::clone(&permits).acquire_owned().await.expect("the semaphore is never closed");
@@ -55,6 +57,11 @@ pub(crate) fn accept(
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    let Some(place) = Places::take(&places, peer.ip()) else {
+                        tracing::info!(%peer, what, "its address has too many connections");
+                        continue;
+                    };
+                    let permit = (permit, place);
                     tokio::spawn(shake_hands(acceptor.clone(), stream, peer, permit, ready.clone(), what));
                 }
                 Err(error) => {
@@ -68,11 +75,49 @@ pub(crate) fn accept(
     ReceiverStream::new(stream)
 }
 
+/// One connection of all, and one of its address.
+type Permit = (OwnedSemaphorePermit, Place);
+
+/// Connections by address: none takes the place of all others.
+#[derive(Debug, Default)]
+struct Places(Mutex<HashMap<IpAddr, usize>>);
+
+/// Given back when dropped.
+#[derive(Debug)]
+struct Place {
+    places: Arc<Places>,
+    address: IpAddr,
+}
+
+impl Places {
+    fn take(places: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let mut held = places.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = held.entry(address).or_default();
+        if *count >= CONNECTIONS_OF_ADDRESS_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Place { places: Arc::clone(places), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut held = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = held.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&self.address);
+            }
+        }
+    }
+}
+
 async fn shake_hands(
     acceptor: TlsAcceptor,
     stream: TcpStream,
     peer: SocketAddr,
-    permit: OwnedSemaphorePermit,
+    permit: Permit,
     ready: mpsc::Sender<io::Result<Secure>>,
     what: &'static str,
 ) {
@@ -124,6 +169,8 @@ impl AsyncWrite for Secure {
 
 /// Most connections of a port, handshakes included.
 const CONNECTIONS_MAX: usize = 1024;
+/// Of these, from one address.
+const CONNECTIONS_OF_ADDRESS_MAX: usize = 64;
 /// Connections that wait for the server to take them.
 const READY_MAX: usize = 16;
 /// How long a handshake may take.
