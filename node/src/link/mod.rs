@@ -25,6 +25,7 @@ mod message;
 mod peer;
 mod pool;
 pub mod quic;
+mod reset;
 #[cfg(test)]
 mod testing;
 

@@ -3,8 +3,6 @@
 //! Limits are those of design §9. There is no 0-RTT, no resumption and no migration: a connection is one TLS session
 //! between two addresses.
 
-mod reset;
-
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,15 +10,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peabiru_certs::SecretKey;
+use peabiru_proto::random::{Random as _, SystemRandom};
 use peabiru_proto::wire::link_frame::Frame;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ConnectionError, VarInt};
+use quinn::crypto::{CryptoError, HmacKey};
+use quinn::{ConnectionError, ConnectionId, ConnectionIdGenerator, VarInt};
 use rustls_pki_types::CertificateDer;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::budget::{Budget, Reserved};
 use super::frame::{Decoder, FrameError};
-use reset::{AnyConnectionId, ResetKey};
+use super::reset::ResetKey;
 
 /// Client and server on one UDP socket.
 #[derive(Debug)]
@@ -140,6 +140,39 @@ impl Endpoint {
     pub async fn close(&self) {
         self.0.close(VarInt::from_u32(Code::Closing as u32), b"");
         self.0.wait_idle().await;
+    }
+}
+
+impl HmacKey for ResetKey {
+    fn sign(&self, data: &[u8], signature_out: &mut [u8]) {
+        signature_out.copy_from_slice(self.sign(data).as_ref());
+    }
+
+    fn signature_len(&self) -> usize {
+        Self::BYTES
+    }
+
+    fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        if self.holds(data, signature) { Ok(()) } else { Err(CryptoError) }
+    }
+}
+
+/// Connection ids that every start takes for valid: quinn marks its own with a key that is new at each.
+struct AnyConnectionId;
+
+impl ConnectionIdGenerator for AnyConnectionId {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut bytes = [0; CONNECTION_ID_BYTES];
+        SystemRandom::default().fill(&mut bytes);
+        ConnectionId::new(&bytes)
+    }
+
+    fn cid_len(&self) -> usize {
+        CONNECTION_ID_BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
     }
 }
 
@@ -389,6 +422,8 @@ fn reason(error: &ConnectionError) -> String {
 const STREAMS_MAX: u32 = 512;
 /// The control stream.
 const CONTROL_STREAMS_MAX: u32 = 1;
+/// As long as quinn's own.
+const CONNECTION_ID_BYTES: usize = 8;
 /// An idle connection is kept open by a packet this often, less than the 30 s after which routers forget it.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// After this long without any packet a connection is lost.
