@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message as _;
 use prost_reflect::{
-    DescriptorPool, ExtensionDescriptor, FieldDescriptor, MessageDescriptor, MethodDescriptor,
+    DescriptorPool, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor,
     ServiceDescriptor,
 };
 
@@ -242,33 +242,37 @@ fn compare_method(
         broken.push(format!("method {} was a read and now has side effects", old.full_name()));
     }
     for (old, new) in [(old.input(), method.input()), (old.output(), method.output())] {
-        compare_message(&old, &new, seen, broken);
+        compare_message(old, new, seen, broken);
     }
 }
 
+/// Compares two types and all that they lead to. A peer decides how long the chain is, so it is walked without recursion.
 fn compare_message(
-    old: &MessageDescriptor,
-    new: &MessageDescriptor,
+    old: MessageDescriptor,
+    new: MessageDescriptor,
     seen: &mut BTreeSet<String>,
     broken: &mut Vec<String>,
 ) {
-    if old.full_name() != new.full_name() {
-        broken.push(format!("type {} became {}", old.full_name(), new.full_name()));
-        return;
-    }
-    if !seen.insert(old.full_name().to_owned()) {
-        return;
-    }
-    for field in old.fields() {
-        let Some(now) = new.get_field(field.number()) else {
-            broken.push(format!("field {} is gone", field.full_name()));
+    let mut pairs = vec![(old, new)];
+    while let Some((old, new)) = pairs.pop() {
+        if old.full_name() != new.full_name() {
+            broken.push(format!("type {} became {}", old.full_name(), new.full_name()));
             continue;
-        };
-        if shape(&field) != shape(&now) {
-            broken.push(format!("field {} changed its name or type", field.full_name()));
         }
-        if let (Some(old), Some(new)) = (field.kind().as_message(), now.kind().as_message()) {
-            compare_message(old, new, seen, broken);
+        if !seen.insert(old.full_name().to_owned()) {
+            continue;
+        }
+        for field in old.fields() {
+            let Some(now) = new.get_field(field.number()) else {
+                broken.push(format!("field {} is gone", field.full_name()));
+                continue;
+            };
+            if shape(&field) != shape(&now) {
+                broken.push(format!("field {} changed its name or type", field.full_name()));
+            }
+            if let (Kind::Message(old), Kind::Message(new)) = (field.kind(), now.kind()) {
+                pairs.push((old, new));
+            }
         }
     }
 }

@@ -95,3 +95,22 @@ fn a_new_version_may_add_and_nothing_else() {
     let unsafe_now = document("rpc List(Page) returns (Page);", "int32 size = 2;").unwrap();
     assert!(broken(&unsafe_now).contains("now has side effects"));
 }
+
+#[test]
+fn a_long_chain_of_types_is_compared_without_a_deep_stack() {
+    // As long as a document may be: a type whose field is of the next type, and so on.
+    let links = 20_000;
+    let mut chain = "M0 next = 2; }".to_owned();
+    for link in 0..links {
+        chain += &format!("message M{link} {{ M{} n = 1; }}", link + 1);
+    }
+    chain += &format!("message M{links} {{ string n = 1;");
+    let old = document(READ, &chain).unwrap();
+    let last = chain.rfind("string n").unwrap();
+    let new = document(READ, &format!("{}bytes n = 1;", &chain[..last])).unwrap();
+    assert_eq!(compatible(&old, &old), Ok(()));
+    assert_eq!(
+        compatible(&old, &new),
+        Err(vec![format!("field py.mec.v1.M{links}.n changed its name or type")])
+    );
+}
