@@ -17,7 +17,7 @@ use crate::exchange::Arrived;
 
 /// A message whose parts are well formed. Nothing is known of its seal.
 #[derive(Debug)]
-pub(crate) struct Incoming {
+pub struct Incoming {
     entry: Entry,
     position: LogPosition,
     tree_size: TreeSize,
@@ -28,7 +28,10 @@ pub(crate) struct Incoming {
 
 impl Incoming {
     /// Reads the frame.
-    pub(crate) fn read(message: SealedMessage, received_at: Timestamp, place: Place) -> Result<Self, Fault> {
+    ///
+    /// # Errors
+    /// `message.malformed`.
+    pub fn read(message: SealedMessage, received_at: Timestamp, place: Place) -> Result<Self, Fault> {
         let malformed =
             |what: &dyn std::fmt::Display| Fault::new(FaultCode::MessageMalformed, place, what.to_string());
         let entry =
@@ -50,7 +53,10 @@ impl Incoming {
     }
 
     /// Reads an entry that was fetched, with the payload that was fetched beside it.
-    pub(crate) fn fetched(held: HeldEntry, received_at: Timestamp, place: Place) -> Result<Self, Fault> {
+    ///
+    /// # Errors
+    /// `message.malformed`.
+    pub fn fetched(held: HeldEntry, received_at: Timestamp, place: Place) -> Result<Self, Fault> {
         let malformed = |what: String| Fault::new(FaultCode::MessageMalformed, place, what);
         let checkpoint =
             SignedCheckpoint::parse(&held.checkpoint).map_err(|error| malformed(error.to_string()))?;

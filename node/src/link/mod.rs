@@ -21,7 +21,7 @@ pub mod frame;
 pub mod heads;
 pub mod hello;
 mod keys;
-mod message;
+pub mod message;
 mod peer;
 mod pool;
 pub mod quic;
