@@ -103,8 +103,7 @@ impl ContractDocument {
         if bytes.len() > MAX_CLEAR_BYTES {
             return Err(ContractError::TooLarge { bytes: bytes.len() });
         }
-        let pool = DescriptorPool::decode(bytes.as_ref())
-            .map_err(|error| ContractError::Unparsable(error.to_string()))?;
+        let pool = decode_pool(&bytes)?;
         let services: BTreeMap<_, _> = pool
             .services()
             .map(|service| Ok((service.full_name().to_owned(), ServiceFacts::of(&service)?)))
@@ -202,6 +201,23 @@ impl MethodFacts {
             },
         })
     }
+}
+
+/// A syntax that the library does not know makes it panic, so the syntax is looked at before.
+fn decode_pool(bytes: &[u8]) -> Result<DescriptorPool, ContractError> {
+    let unparsable = |error: &dyn fmt::Display| ContractError::Unparsable(error.to_string());
+    let set = prost_types::FileDescriptorSet::decode(bytes).map_err(|error| unparsable(&error))?;
+    for file in &set.file {
+        if !matches!(file.syntax.as_deref(), None | Some("proto2" | "proto3")) {
+            let [name, syntax] = [file.name(), file.syntax()].map(shortened);
+            return Err(unparsable(&format_args!("{name} has the syntax `{syntax}`, not proto2 or proto3")));
+        }
+    }
+    DescriptorPool::decode(bytes).map_err(|error| unparsable(&error))
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(TEXT_CHARS_MAX).collect()
 }
 
 /// Whether a new version of a contract keeps every promise of the old one: no service or method removed, no type of
@@ -311,3 +327,6 @@ impl FromOptions for wire::ServiceFacts {
 impl FromOptions for wire::MethodFacts {
     const EXTENSION: &'static str = "peabiru.v1.method";
 }
+
+/// How much of a text of the document is repeated in an error, in characters.
+const TEXT_CHARS_MAX: usize = 200;

@@ -114,3 +114,15 @@ fn a_long_chain_of_types_is_compared_without_a_deep_stack() {
         Err(vec![format!("field py.mec.v1.M{links}.n changed its name or type")])
     );
 }
+
+#[test]
+fn a_syntax_of_the_future_is_refused_by_name() {
+    let whole = document(READ, "").unwrap();
+    let set = prost_types::FileDescriptorSet::decode(whole.bytes().clone()).unwrap();
+    for (number, syntax) in (0..set.file.len()).flat_map(|number| [(number, "editions"), (number, "")]) {
+        let mut set = set.clone();
+        set.file[number].syntax = Some(syntax.to_owned());
+        let refused = ContractDocument::parse(set.encode_to_vec().into()).unwrap_err().to_string();
+        assert!(refused.contains(&format!("has the syntax `{syntax}`")), "{refused}");
+    }
+}
