@@ -11,15 +11,14 @@ pub fn to_fields(headers: &HeaderMap) -> Vec<ContextField> {
     sealed.map(|(name, value)| context::field(name.as_str(), value.as_bytes())).collect()
 }
 
-/// Sealed fields as headers. What is no header (of a peer that seals anything) is left out: the seal keeps it.
+/// Sealed fields as headers. What is no header (of a peer that seals anything) is left out: the seal keeps it. So is a
+/// name in capitals, which no honest node seals: it would become another one, perhaps of the door's.
 pub fn put_fields(fields: &[ContextField], headers: &mut HeaderMap) {
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes());
-        let value = HeaderValue::from_maybe_shared(context::header_value(field));
-        // Judged as the header that it becomes: a peer may have sealed any spelling of it.
-        if let (Ok(name), Ok(value)) = (name, value)
-            && !stays_at_door(name.as_str())
-        {
+        let name = name.ok().filter(|name| name.as_str() == field.name && !stays_at_door(name.as_str()));
+        let value = HeaderValue::from_maybe_shared(context::header_value(field)).ok();
+        if let (Some(name), Some(value)) = (name, value) {
             headers.append(name, value);
         }
     }
@@ -29,4 +28,19 @@ pub fn put_fields(fields: &[ContextField], headers: &mut HeaderMap) {
 #[must_use]
 pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_cannot_slip_in_a_header_of_the_door_by_writing_it_in_capitals() {
+        let field = |name: &str| ContextField { name: name.to_owned(), value: "x".into() };
+        let names =
+            ["Authorization", "X-Road-Client", "X-PEABIRU-EXCHANGE-ID", "Te", "x-road-userid", "note"];
+        let mut headers = HeaderMap::new();
+        put_fields(&names.map(field), &mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["note"]);
+    }
 }
