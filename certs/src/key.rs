@@ -239,23 +239,28 @@ fn read_encrypted(path: &Path, passphrase: &Passphrase) -> Result<SecretDocument
     if label != PEM_LABEL {
         return Err(no_key_file());
     }
-    let decrypted = encrypted
-        .decrypt(passphrase.as_bytes())
-        .map_err(|_| CertsError::WrongPassphrase { path: path.to_owned() });
-    give_back_memory();
-    decrypted
+    // A thread of its own, because an allocator keeps what a living thread freed for its next request.
+    let decrypted = std::thread::scope(|scope| {
+        let decrypting = scope.spawn(|| {
+            let decrypted = encrypted.decrypt(passphrase.as_bytes());
+            ask_for_more_than_is_kept();
+            decrypted
+        });
+        decrypting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    decrypted.map_err(|_| CertsError::WrongPassphrase { path: path.to_owned() })
 }
 
-/// scrypt works on 16 MiB. Of two key files glibc's allocator learns to keep 32 MiB at hand, too little for it to give
-/// back by itself, too much for a node at rest. A larger request, never touched, makes it give back all at its end.
-fn give_back_memory() {
-    let untouched = [(); GIVE_BACK_BLOCKS].map(|()| Vec::<u8>::with_capacity(GIVE_BACK_BLOCK_BYTES));
+/// scrypt works on 16 MiB. Of a second key file glibc's allocator learns to keep 32 MiB at hand: too much for a node at
+/// rest, and just too little for it to give them back by itself. After a larger request, never touched, it does.
+fn ask_for_more_than_is_kept() {
+    let untouched = [(); BLOCKS].map(|()| Vec::<u8>::with_capacity(BLOCK_BYTES));
     drop(std::hint::black_box(untouched));
 }
 
 /// Below scrypt's, so that the allocator takes them from what it keeps; together beyond twice that.
-const GIVE_BACK_BLOCKS: usize = 3;
-const GIVE_BACK_BLOCK_BYTES: usize = 12 * 1024 * 1024;
+const BLOCKS: usize = 3;
+const BLOCK_BYTES: usize = 12 * 1024 * 1024;
 
 fn key_file(path: &Path, reason: &'static str) -> CertsError {
     CertsError::KeyFile { path: path.to_owned(), reason }
