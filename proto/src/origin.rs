@@ -6,7 +6,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use data_encoding::{Encoding, Specification};
 use serde::{Deserialize, Serialize};
@@ -148,10 +148,14 @@ fn parse_epoch(text: &str) -> Option<Epoch> {
     (epoch.number().to_string() == text).then_some(epoch)
 }
 
-fn base32() -> Encoding {
-    let mut lower = Specification::new();
-    lower.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
-    lower.encoding().expect("the specification of RFC 4648 base32 is valid")
+/// Made once: each entry names an origin.
+fn base32() -> &'static Encoding {
+    static LOWER: LazyLock<Encoding> = LazyLock::new(|| {
+        let mut lower = Specification::new();
+        lower.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
+        lower.encoding().expect("the specification of RFC 4648 base32 is valid")
+    });
+    &LOWER
 }
 
 macro_rules! text {

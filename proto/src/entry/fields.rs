@@ -186,8 +186,13 @@ impl<'a> Reader<'a> {
 }
 
 /// Writes fields; the caller keeps them ascending.
-#[derive(Default)]
 pub(super) struct Writer(Vec<u8>);
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self(Vec::with_capacity(USUAL_BYTES))
+    }
+}
 
 impl Writer {
     /// A number, unless 0.
@@ -247,6 +252,8 @@ fn wrong(offset: usize, what: &'static str) -> EntryError {
     EntryError::Wire { offset, what }
 }
 
+/// An entry of an exchange fits.
+const USUAL_BYTES: usize = 768;
 /// Field numbers of all heads are below this.
 const KNOWN: usize = 32;
 /// Unknown numbers from here on are kept and skipped.
