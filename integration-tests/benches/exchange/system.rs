@@ -82,6 +82,7 @@ impl Systems {
             Digest::of(TOKEN.as_bytes())
         );
         let consumer = federation.register(CONSUMER, sections(&door)).await;
+        set_workers(&consumer);
         // The service's address is not known before it has the key that is made here.
         let provider = federation.register(PROVIDER, sections(SERVICE)).await;
         let text = |path: &Path| path.display().to_string();
@@ -89,6 +90,7 @@ impl Systems {
         let service = Process::start("service", &[&at_provider, &at_consumer]).await;
         let config = std::fs::read_to_string(provider.config()).unwrap();
         std::fs::write(provider.config(), config.replace(UNKNOWN, &service.ready[0])).unwrap();
+        set_workers(&provider);
         let mut nodes = Vec::new();
         for site in [provider.clone(), consumer.clone()] {
             nodes.push(Node { process: Process::start("node", &[&text(&site.config())]).await, site });
@@ -199,6 +201,14 @@ impl Counts {
             signatures: (self.signatures - before.signatures) / exchanges,
         }
     }
+}
+
+/// With `--workers N` the nodes have so many threads instead of one for each core.
+fn set_workers(site: &Site) {
+    let Some(workers) = crate::measure::value("--workers") else { return };
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    let config = config.replace("[node]\n", &format!("[node]\nworker_threads = {workers}\n"));
+    std::fs::write(site.config(), config).unwrap();
 }
 
 async fn door_at(address: &str) -> Caller {

@@ -127,11 +127,12 @@ impl Figure {
         self.0.push(value);
     }
 
-    /// The middle one.
+    /// The middle one, or the mean of the two in the middle.
     pub fn median(&self) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_unstable_by(f64::total_cmp);
-        sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+        let (low, high) = (sorted.len().saturating_sub(1) / 2, sorted.len() / 2);
+        sorted.get(low).zip(sorted.get(high)).map_or(f64::NAN, |(low, high)| (low + high) / 2.0)
     }
 }
 
