@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::{CertsError, Passphrase};
 
-/// A private key in PKCS#8, overwritten in memory when dropped.
+/// A private key. Its PKCS#8 is overwritten in memory when it is dropped; the pair that `ring` made of it is not.
 #[derive(Clone)]
 pub struct SecretKey {
     pkcs8: Zeroizing<Vec<u8>>,

@@ -8,6 +8,7 @@ mod process;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::CliError;
 use crate::args::Connect;
@@ -34,7 +35,17 @@ pub(crate) struct Place {
 
 pub(crate) async fn run(verb: Verb, _connect: &Connect) -> Result<(), CliError> {
     match verb {
-        Verb::Connectivity(place) => connectivity::run(&prepare(&place.folder)?).await,
+        Verb::Connectivity(place) => {
+            let folder = prepare(&place.folder)?;
+            tokio::select! {
+                done = connectivity::run(&folder) => done,
+                // Dropping the run ends its processes.
+                stopped = stop_signal() => Err(match stopped {
+                    Ok(()) => CliError::Scenario("it was stopped before its end".to_owned()),
+                    Err(error) => error,
+                }),
+            }
+        }
         Verb::Up(place) => up(&prepare(&place.folder)?).await,
     }
 }
@@ -47,12 +58,22 @@ async fn up(folder: &Path) -> Result<(), CliError> {
          ListSchools --data '{{\"pageSize\": 2}}' --purpose connectivity-planning\n  peabiru ledger list\n\nCtrl-C closes it.",
         env.display()
     ));
-    let interrupted = tokio::signal::ctrl_c().await;
+    let stopped = stop_signal().await;
     country.stop().await;
-    interrupted.map_err(|error| CliError::Process {
-        what: "waiting for Ctrl-C".to_owned(),
+    stopped
+}
+
+/// Ends with SIGINT or SIGTERM: whoever stops a sandbox stops its processes.
+async fn stop_signal() -> Result<(), CliError> {
+    let failed = |error: std::io::Error| CliError::Process {
+        what: "waiting for a signal".to_owned(),
         reason: error.to_string(),
-    })
+    };
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(failed),
+        _ = terminate.recv() => Ok(()),
+    }
 }
 
 /// An empty folder; only what a sandbox made before is removed.
