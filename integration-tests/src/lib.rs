@@ -1,4 +1,5 @@
-//! Whole federations over real sockets: registry, nodes, agencies' services, callers.
+//! Whole federations over real sockets: registry, nodes, agencies' services, callers. And what must hold of each
+//! parser of a peer's bytes.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test says by failing what went wrong")]
 
 pub mod disk;
@@ -6,4 +7,5 @@ pub mod echo;
 pub mod evidence;
 pub mod federation;
 pub mod metrics;
+pub mod parsers;
 pub mod process;

@@ -1,0 +1,165 @@
+//! Of `node`: frames between nodes, and what a local caller sends to the door.
+
+use bytes::Bytes;
+use peabiru_ledger::checkpoint::SignedCheckpoint;
+use peabiru_node::door::authority::AuthorityMender;
+use peabiru_node::grpc::framing::{decode_status_text, encode_status_text, one_message, timeout};
+use peabiru_node::link::frame::{Decoder, FrameError, encode};
+use peabiru_node::link::heads::Update;
+use peabiru_node::link::hello::{Hello, VERSION, VERSION_MIN};
+use peabiru_node::link::message::Incoming;
+use peabiru_proto::entry::Entry;
+use peabiru_proto::fault::{Fault, FaultCode, Place};
+use peabiru_proto::id::NodeId;
+use peabiru_proto::limits::{MAX_FRAME_BYTES, MAX_HELLO_CHECKPOINTS};
+use peabiru_proto::time::Timestamp;
+use peabiru_proto::wire::{self, SealedMessage, link_frame::Frame};
+use prost::Message as _;
+
+/// The same frames come out in whatever pieces they arrive, and each is read on as the link reads it.
+///
+/// The input: the length of a piece (1 byte), then the stream.
+pub fn frame(bytes: &[u8]) {
+    let Some((&piece, stream)) = bytes.split_first() else { return };
+    let whole = read(stream, stream.len());
+    assert_eq!(read(stream, piece.into()), whole, "pieces of {piece} bytes");
+    for frame in whole.frames {
+        let written = encode(frame.clone());
+        let again = read(&written, written.len());
+        assert_eq!((again.frames, again.error), (vec![frame.clone()], None), "a frame reads back");
+        match frame {
+            Frame::Hello(hello) => read_hello(&hello),
+            Frame::Checkpoint(update) => read_update(&update),
+            Frame::Message(message) => read_message(message),
+            Frame::Refusal(fault) => super::fault(&fault.encode_to_vec()),
+            Frame::Fetched(held) => held.entries.into_iter().for_each(read_held),
+            Frame::Fetch(_) => {}
+        }
+    }
+}
+
+/// A `Hello` that is taken names a version of ours and no more heads than fit; ours is taken.
+pub fn hello(bytes: &[u8]) {
+    if let Ok(hello) = wire::Hello::decode(bytes) {
+        read_hello(&hello);
+    }
+    if let Ok(update) = wire::CheckpointUpdate::decode(bytes) {
+        read_update(&update);
+    }
+}
+
+/// A sealed message that is taken has an entry, and a place in a tree.
+pub fn message(bytes: &[u8]) {
+    if let Ok(message) = SealedMessage::decode(bytes) {
+        read_message(message);
+    }
+    if let Ok(held) = wire::HeldEntry::decode(bytes) {
+        read_held(held);
+    }
+}
+
+/// Framing, deadline and status text of gRPC, of a caller or of a service.
+pub fn door(bytes: &[u8]) {
+    let exact = match bytes.split_first_chunk::<5>() {
+        Some(([0, length @ ..], message)) => u32::from_be_bytes(*length) as usize == message.len(),
+        _ => false,
+    };
+    let judged = one_message(&Bytes::copy_from_slice(bytes), Place::ConsumerNode);
+    assert_eq!(judged.is_ok(), exact, "{judged:?}");
+    let text = decode_status_text(bytes);
+    assert!(text.len() <= bytes.len() * 3, "a status text grows");
+    let encoded = encode_status_text(&text);
+    assert!(encoded.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "a header that is none");
+    assert_eq!(decode_status_text(encoded.as_bytes()), text);
+    let Some(wait) = std::str::from_utf8(bytes).ok().and_then(timeout) else { return };
+    assert!(bytes.len() <= 9 && wait.as_secs() < 100_000_000 * 3600);
+}
+
+/// What a caller at a Unix socket writes is mended alike in whatever pieces it comes, moves nothing, and once.
+///
+/// The input: the length of a piece (1 byte), then what follows the preface of HTTP/2.
+pub fn authority(bytes: &[u8]) {
+    let Some((&piece, frames)) = bytes.split_first() else { return };
+    let came = [PREFACE, frames].concat();
+    let mended = mend(&came, came.len());
+    assert_eq!(mend(&came, piece.into()), mended, "pieces of {piece} bytes");
+    assert_eq!(mend(&mended, mended.len()), mended, "mended twice");
+    let changed = came.iter().zip(&mended).filter(|(came, mended)| came != mended);
+    assert!(changed.into_iter().all(|(came, mended)| b"%/".contains(came) && *mended == b'-'));
+    assert_eq!(mended.len(), came.len());
+}
+
+fn mend(came: &[u8], piece: usize) -> Vec<u8> {
+    let (mut mender, mut mended) = (AuthorityMender::default(), came.to_vec());
+    mended.chunks_mut(piece.max(1)).for_each(|piece| mender.mend(piece));
+    mended
+}
+
+#[derive(Debug, PartialEq)]
+struct Read {
+    frames: Vec<Frame>,
+    error: Option<FrameError>,
+    within_frame: bool,
+}
+
+fn read(stream: &[u8], piece: usize) -> Read {
+    let mut decoder = Decoder::new(MAX_FRAME_BYTES);
+    let mut frames = Vec::new();
+    for piece in stream.chunks(piece.max(1)) {
+        decoder.push(Bytes::copy_from_slice(piece));
+        loop {
+            match decoder.next_frame() {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break,
+                Err(error) => return Read { frames, error: Some(error), within_frame: true },
+            }
+        }
+    }
+    Read { frames, error: None, within_frame: decoder.is_within_frame() }
+}
+
+fn read_hello(hello: &wire::Hello) {
+    let node: NodeId = NODE.parse().expect("a node");
+    let Ok(read) = Hello::read(hello, &node) else { return };
+    assert!((VERSION_MIN..=VERSION).contains(&read.version));
+    assert!(read.known.len() <= MAX_HELLO_CHECKPOINTS);
+    let written = Hello::write(&node, read.globalconf_version, read.serial, &read.known);
+    assert_eq!(Hello::read(&written, &node), Ok(read));
+}
+
+fn read_update(update: &wire::CheckpointUpdate) {
+    let Ok(read) = Update::read(update) else { return };
+    assert_eq!(read.checkpoint.note().as_bytes(), update.checkpoint);
+    assert_eq!(read.proof.to_bytes(), update.consistency);
+    assert_eq!(read.from.entries(), update.from_size);
+}
+
+fn read_message(message: SealedMessage) {
+    let (entry, index, tree_size) = (message.entry.clone(), message.index, message.tree_size);
+    match Incoming::read(message, Timestamp::from_ms(1), Place::ProviderNode) {
+        Ok(_) => {
+            super::entry(&entry);
+            assert!(Entry::decode(entry).is_ok() && index < tree_size);
+        }
+        Err(fault) => assert_malformed(&fault),
+    }
+}
+
+fn read_held(held: wire::HeldEntry) {
+    let (checkpoint, index) = (held.checkpoint.clone(), held.index);
+    match Incoming::fetched(held, Timestamp::from_ms(1), Place::ConsumerNode) {
+        Ok(_) => {
+            let checkpoint = SignedCheckpoint::parse(&checkpoint).expect("a message was made of it");
+            assert!(index < checkpoint.size().entries());
+        }
+        Err(fault) => assert_malformed(&fault),
+    }
+}
+
+fn assert_malformed(fault: &Fault) {
+    assert_eq!(fault.code, FaultCode::MessageMalformed);
+}
+
+const NODE: &str = "PY/GOV/MEC/node";
+/// How every client begins.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
