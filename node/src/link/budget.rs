@@ -37,7 +37,7 @@ impl Budget {
     pub fn new(bytes: usize) -> Self {
         let half =
             || Arc::new(Semaphore::new((bytes.max(MIN_MEMORY_BUDGET) / 2).min(Semaphore::MAX_PERMITS)));
-        let share_bytes = (bytes / 4).max(MIN_MEMORY_BUDGET / 2).min(Semaphore::MAX_PERMITS);
+        let share_bytes = (bytes / 4).clamp(MIN_MEMORY_BUDGET / 2, Semaphore::MAX_PERMITS);
         Self { small: half(), common: half(), share: Arc::new(Semaphore::new(share_bytes)), share_bytes }
     }
 
