@@ -139,25 +139,30 @@ impl Report {
         let Row { syncs_each, signatures_each, .. } = self.row(read, many);
         let rest = self.at_rest[0].max(self.at_rest[1]);
         println!("\nfloors:");
-        floor(share >= 0.1, &format!("{many} callers: {share:.3} of direct tonic's rate, at least 0.1"));
-        floor(
-            p50 <= limit,
-            &format!("{few} caller: p50 {p50:.0} µs, at most 2 x relay + 3 F = {limit:.0} µs"),
-        );
-        floor(
-            syncs_each.median() < 0.2,
-            &format!("{many} callers: {syncs_each} syncs for each entry, under 0.2"),
-        );
-        floor(
-            signatures_each.median() < 0.2,
-            &format!("{many} callers: {signatures_each} signatures for each entry, under 0.2"),
-        );
-        floor(rest < 40.0, &format!("a node at rest: {rest:.1} MiB, under 40"));
+        Bound::AtLeast(0.1).say(share, &format!("of direct tonic's rate, at {many} callers"));
+        Bound::AtMost(limit).say(p50, &format!("µs p50 at {few} caller (2 x relay + 3 F)"));
+        Bound::AtMost(0.2).say(syncs_each.median(), &format!("syncs for each entry, at {many} callers"));
+        let signatures = signatures_each.median();
+        Bound::AtMost(0.2).say(signatures, &format!("signatures for each entry, at {many} callers"));
+        Bound::AtMost(40.0).say(rest, "MiB resident, a node at rest");
     }
 }
 
-fn floor(holds: bool, what: &str) {
-    println!("  {} {what}", if holds { "PASS" } else { "FAIL" });
+/// What a figure is held to.
+#[derive(Clone, Copy)]
+enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Bound {
+    fn say(self, value: f64, of: &str) {
+        let (holds, bound) = match self {
+            Self::AtLeast(bound) => (value >= bound, format!("at least {bound}")),
+            Self::AtMost(bound) => (value <= bound, format!("at most {bound:.1}")),
+        };
+        println!("  {} {value:.3} {of}: {bound}", if holds { "PASS" } else { "FAIL" });
+    }
 }
 
 fn table_line(cells: [&str; 8]) -> String {

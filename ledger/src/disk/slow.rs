@@ -4,13 +4,20 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Disk, DiskFile, RealDisk};
 
-/// The operating system's files; each sync of one takes longer by what is set. For benchmarks.
+/// The operating system's files; each sync of one takes longer by what is set. For benchmarks. Clones share all.
 #[derive(Debug, Clone, Default)]
-pub struct SlowDisk(Arc<AtomicU64>);
+pub struct SlowDisk(Arc<Syncs>);
+
+#[derive(Debug, Default)]
+struct Syncs {
+    added_us: AtomicU64,
+    count: AtomicU64,
+    taken_us: AtomicU64,
+}
 
 impl SlowDisk {
     /// As fast as the real one until `slow_down`.
@@ -21,7 +28,14 @@ impl SlowDisk {
 
     /// From now on each sync of a file takes this much longer.
     pub fn slow_down(&self, added: Duration) {
-        self.0.store(u64::try_from(added.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.0.added_us.store(micros(added), Ordering::Relaxed);
+    }
+
+    /// How many syncs there were, and how long all of them took.
+    #[must_use]
+    pub fn syncs(&self) -> (u64, Duration) {
+        let taken = Duration::from_micros(self.0.taken_us.load(Ordering::Relaxed));
+        (self.0.count.load(Ordering::Relaxed), taken)
     }
 }
 
@@ -31,7 +45,7 @@ impl Disk for SlowDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(SlowFile { file: RealDisk.open(path)?, added_us: Arc::clone(&self.0) }))
+        Ok(Box::new(SlowFile { file: RealDisk.open(path)?, syncs: Arc::clone(&self.0) }))
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -53,7 +67,7 @@ impl Disk for SlowDisk {
 
 struct SlowFile {
     file: Box<dyn DiskFile>,
-    added_us: Arc<AtomicU64>,
+    syncs: Arc<Syncs>,
 }
 
 impl DiskFile for SlowFile {
@@ -70,7 +84,15 @@ impl DiskFile for SlowFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        std::thread::sleep(Duration::from_micros(self.added_us.load(Ordering::Relaxed)));
-        self.file.sync()
+        let started = Instant::now();
+        std::thread::sleep(Duration::from_micros(self.syncs.added_us.load(Ordering::Relaxed)));
+        let synced = self.file.sync();
+        self.syncs.taken_us.fetch_add(micros(started.elapsed()), Ordering::Relaxed);
+        self.syncs.count.fetch_add(1, Ordering::Relaxed);
+        synced
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
