@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use peabiru_proto::random::{Random as _, SeededRandom};
 
@@ -304,64 +303,6 @@ impl DiskFile for SimFile {
             self.content().sync();
         }
         Ok(())
-    }
-}
-
-/// A disk whose every sync takes longer: shows how often a path waits for it.
-pub struct SlowDisk<D> {
-    /// The disk behind.
-    pub disk: D,
-    /// Added to each sync of a file.
-    pub delay: Duration,
-}
-
-struct SlowFile {
-    file: Box<dyn DiskFile>,
-    delay: Duration,
-}
-
-impl<D: Disk> Disk for SlowDisk<D> {
-    fn create_folder(&self, path: &Path) -> io::Result<()> {
-        self.disk.create_folder(path)
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(SlowFile { file: self.disk.open(path)?, delay: self.delay }))
-    }
-
-    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
-        self.disk.list(folder)
-    }
-
-    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.disk.sync_folder(folder)
-    }
-
-    fn lock(&self, folder: &Path) -> io::Result<Box<dyn Send + Sync>> {
-        self.disk.lock(folder)
-    }
-
-    fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
-        self.disk.free_bytes(folder)
-    }
-}
-
-impl DiskFile for SlowFile {
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(buffer, offset)
-    }
-
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)
-    }
-
-    fn bytes(&self) -> io::Result<u64> {
-        self.file.bytes()
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        std::thread::sleep(self.delay);
-        self.file.sync()
     }
 }
 
