@@ -7,6 +7,7 @@ start_sandbox() {
   # What it says is read line by line: the road is open when it says so, and not after some time.
   exec {said}< <(exec "$PEABIRU" sandbox up --folder "$work/sandbox" 2>"$work/sandbox.err")
   sandbox=$!
+  export SANDBOX_PROCESS=$sandbox
   local line=""
   until [[ $line == *"The road is open"* ]]; do
     if ! read -r -t 120 -u "$said" line; then
