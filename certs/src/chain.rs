@@ -148,7 +148,7 @@ fn timestamp(since_1970: Duration) -> Timestamp {
 }
 
 const ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] =
-    &[webpki::ring::ECDSA_P256_SHA256, webpki::ring::ED25519];
+    &[webpki::aws_lc_rs::ECDSA_P256_SHA256, webpki::aws_lc_rs::ED25519];
 /// id-kp-clientAuth, as DER content.
 const CLIENT_AUTH: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 2];
 /// An object identifier that no certificate has (2.5.29.37 below id-ce, as DER content): stands for "none".

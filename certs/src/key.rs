@@ -9,18 +9,18 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 use der::SecretDocument;
 use der::asn1::OctetStringRef;
 use der::oid::ObjectIdentifier;
 use pkcs8::{EncryptedPrivateKeyInfoRef, LineEnding, PrivateKeyInfoRef};
-use ring::rand::{SecureRandom as _, SystemRandom};
-use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 use spki::AlgorithmIdentifierRef;
 use zeroize::Zeroizing;
 
 use crate::{CertsError, Passphrase};
 
-/// A private key. Its PKCS#8 is overwritten in memory when it is dropped; the pair that `ring` made of it is not.
+/// A private key. Its PKCS#8 is overwritten in memory when it is dropped; the copy inside the pair is AWS-LC's to erase.
 #[derive(Clone)]
 pub struct SecretKey {
     pkcs8: Zeroizing<Vec<u8>>,
@@ -52,7 +52,7 @@ impl SecretKey {
     pub fn generate(algorithm: Algorithm) -> Self {
         let random = SystemRandom::new();
         let pkcs8 = match algorithm {
-            // Version 1 by hand: OpenSSL does not read the version 2 that ring writes for Ed25519.
+            // Version 1 by hand: OpenSSL 3.0 does not read version 2 of an Ed25519 key.
             Algorithm::Ed25519 => {
                 let mut der = Zeroizing::new(ED25519_PKCS8_PREFIX.to_vec());
                 let mut seed = Zeroizing::new([0; 32]);
@@ -74,8 +74,7 @@ impl SecretKey {
     /// `Malformed` if it is neither Ed25519 nor P-256.
     pub fn from_pkcs8(pkcs8: Zeroizing<Vec<u8>>) -> Result<Self, CertsError> {
         let ed25519 = || Ed25519KeyPair::from_pkcs8_maybe_unchecked(&pkcs8).ok();
-        let p256 =
-            || EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &pkcs8, &SystemRandom::new()).ok();
+        let p256 = || EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &pkcs8).ok();
         let pair = ed25519()
             .map(|pair| KeyPair::Ed25519(pair.into()))
             .or_else(|| p256().map(|pair| KeyPair::P256(pair.into())))

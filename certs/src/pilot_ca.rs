@@ -2,11 +2,11 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use bytes::Bytes;
 use der::Decode as _;
 use peabiru_proto::id::InstanceId;
 use peabiru_proto::time::Timestamp;
-use ring::rand::{SecureRandom as _, SystemRandom};
 use x509_cert::Certificate;
 use x509_cert::builder::{Builder as _, CertificateBuilder};
 use x509_cert::name::Name;

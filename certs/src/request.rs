@@ -1,7 +1,7 @@
 //! Certification requests (PKCS#10): how a node asks an authority for a certificate without giving its key away.
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey};
 use der::{Decode as _, DecodePem as _, EncodePem as _, pem::LineEnding};
-use ring::signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey};
 use x509_cert::builder::{Builder as _, RequestBuilder};
 use x509_cert::request::CertReq;
 

@@ -6,11 +6,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use data_encoding::BASE64;
 use peabiru_proto::hash::Digest;
 use peabiru_proto::limits::MAX_NOTE_BYTES;
 use peabiru_proto::origin::Origin;
-use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 
 use crate::durable::DurableHead;
 use crate::position::TreeSize;

@@ -1,8 +1,8 @@
 //! Group commit as a state machine without I/O: appends come in, one batch goes out, a sync releases it.
 //!
-//! No timer: what came while the last batch was being synced is the next batch. At most one batch is in flight, so
-//! the positions of a batch are known when it is put together, and no head is ever signed that a crash could take
-//! back: signing consumes the [`Durable`] of the sync.
+//! No timer: what came while the last batch was being synced is the next batch; only what nobody waits for stays for
+//! company (see `writer`). At most one batch is in flight, so the positions of a batch are known when it is put
+//! together, and no head is ever signed that a crash could take back: signing consumes the [`Durable`] of the sync.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -282,6 +282,30 @@ fn a_segment_that_cannot_be_filled_is_a_full_disk() {
 }
 
 #[test]
+fn what_nobody_waits_for_goes_along_or_in_the_end_alone() {
+    const PAIRS: u64 = 100;
+    let disk = SimDisk::new(1);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let opened = open(&disk, 1).unwrap();
+    let ledger = opened.store.ledgers().remove(0);
+    let random = SeededRandom::new(9);
+    let before = opened.store.counters().commits;
+    for _ in 0..PAIRS {
+        ledger.queue(append(&ledger, &random, 100)).unwrap();
+        runtime.block_on(ledger.append(vec![append(&ledger, &random, 100)])).unwrap();
+    }
+    // A machine that stands still for longer than an entry waits parts some pairs, not all.
+    let commits = opened.store.counters().commits - before;
+    assert!(commits < 2 * PAIRS, "{commits} commits");
+    ledger.queue(append(&ledger, &random, 100)).unwrap();
+    let given_up = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while ledger.size().entries() <= 2 * PAIRS {
+        assert!(std::time::Instant::now() < given_up, "nobody asks, and it never becomes durable");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn what_was_queued_outlasts_a_full_disk() {
     let disk = SimDisk::new(1);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

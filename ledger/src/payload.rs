@@ -6,13 +6,13 @@
 
 use std::fmt;
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use bytes::{Bytes, BytesMut};
 use peabiru_proto::content::{self, ChunkSalts, SALT_BYTES, chunk_count};
 use peabiru_proto::entry::ExchangeId;
 use peabiru_proto::hash::ContentRoot;
 use peabiru_proto::limits::{CHUNK_BYTES, MAX_BODY_BYTES, MAX_CLEAR_BYTES, MAX_CONTEXT_BYTES, TAG_BYTES};
 use peabiru_proto::random::Random;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
 /// A payload as a ledger keeps it.

@@ -5,10 +5,10 @@
 //! damaged one without a key. An erased slot is all zero. Slot key = HKDF-Expand-SHA-256(storage key,
 //! `"peabiru/v1/slot"` ‖ the record's 16 random bytes).
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::hkdf::{HKDF_SHA256, Prk};
 use peabiru_certs::StorageKey;
 use peabiru_proto::hash::Digest;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use ring::hkdf::{HKDF_SHA256, Prk};
 use zeroize::Zeroizing;
 
 use crate::payload::{PayloadSecrets, SECRET_BYTES};

@@ -4,6 +4,7 @@
 //! snapshot key signs snapshots, over `"peabiru/v1/snapshot\n"` ‖ their bytes. The bytes are verified as they came and
 //! never encoded again.
 
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use bytes::Bytes;
 use peabiru_certs::key::SecretKey;
 use peabiru_proto::globalconf::ConfigurationAnchor;
@@ -13,7 +14,6 @@ use peabiru_proto::origin::Origin;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire;
 use prost::Message as _;
-use ring::signature::{ED25519, UnparsedPublicKey};
 
 use crate::checkpoint::VerifyingKey;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -38,18 +39,28 @@ pub(crate) struct Writer {
     pub(crate) inner: Arc<Inner>,
 }
 
+/// What the next commit is for; its entries are with the committer.
+#[derive(Default)]
+struct Gathered {
+    entries: usize,
+    /// Somebody waits for one of them, or for all before.
+    awaited: bool,
+    settled: Vec<oneshot::Sender<()>>,
+    closing: Option<oneshot::Sender<()>>,
+}
+
 impl Writer {
     pub(crate) fn run(mut self) {
         while let Ok(first) = self.commands.recv() {
-            let (settled, closing) = self.gather(first);
+            let gathered = self.gather(first);
             if !self.commit_all() {
                 return;
             }
-            for done in settled {
+            for done in gathered.settled {
                 // Whoever waited may have gone.
                 let _ = done.send(());
             }
-            if let Some(done) = closing {
+            if let Some(done) = gathered.closing {
                 self.write_closing();
                 // Whoever closes may have gone.
                 let _ = done.send(());
@@ -58,28 +69,38 @@ impl Writer {
         }
     }
 
-    /// Everything that came while the last batch was synced. No timer.
-    fn gather(&mut self, first: Command) -> (Vec<oneshot::Sender<()>>, Option<oneshot::Sender<()>>) {
-        let mut entries = 0;
-        let mut settled = Vec::new();
-        let mut command = first;
-        loop {
+    /// Everything that came while the last batch was synced, at once if anybody waits for it. Entries that nobody waits
+    /// for stay for the next that somebody does, [`QUEUED_WAIT`] at most: a sync of their own would make it wait twice.
+    fn gather(&mut self, first: Command) -> Gathered {
+        let alone_at = Instant::now() + QUEUED_WAIT;
+        let mut gathered = Gathered::default();
+        let mut next = Some(first);
+        while let Some(command) = next {
             match command {
                 Command::Append(group) => {
-                    entries += group.items.len();
+                    gathered.entries += group.items.len();
+                    gathered.awaited |= group.reply.is_some();
                     self.committer.offer(group);
                 }
-                Command::Settle(done) => settled.push(done),
-                Command::Close(done) => return (settled, Some(done)),
+                Command::Settle(done) => {
+                    gathered.awaited = true;
+                    gathered.settled.push(done);
+                }
+                Command::Close(done) => {
+                    gathered.closing = Some(done);
+                    break;
+                }
             }
-            if entries >= BATCH_ENTRIES_MAX {
-                return (settled, None);
+            if gathered.entries >= BATCH_ENTRIES_MAX {
+                break;
             }
-            match self.commands.try_recv() {
-                Ok(next) => command = next,
-                Err(_) => return (settled, None),
-            }
+            next = if gathered.awaited || gathered.entries >= QUEUED_ENTRIES_MAX {
+                self.commands.try_recv().ok()
+            } else {
+                self.commands.recv_timeout(alone_at.saturating_duration_since(Instant::now())).ok()
+            };
         }
+        gathered
     }
 
     /// Whether the writer may go on.
@@ -175,6 +196,11 @@ impl Writer {
         }
     }
 }
+
+/// Longest that an entry nobody waits for stays in memory for company. Design §4 lets a provider hold a RECEIVED for 1 s.
+const QUEUED_WAIT: Duration = Duration::from_millis(10);
+/// So many of them go without company.
+const QUEUED_ENTRIES_MAX: usize = 64;
 
 /// Most bytes of one commit.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -4,7 +4,7 @@
 //! none if it is empty). Its content root is the RFC 6962 tree hash over `chunk_salt_i ‖ chunk_i`, so any chunk can
 //! be shown or withheld alone, and none can be guessed.
 
-use ring::hkdf::{HKDF_SHA256, Prk};
+use aws_lc_rs::hkdf::{HKDF_SHA256, Prk};
 
 use crate::hash::{ContentRoot, Digest};
 use crate::limits::CHUNK_BYTES;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use data_encoding::HEXLOWER;
 
 /// The text or bytes are no SHA-256 digest.
@@ -92,17 +93,34 @@ impl Digest {
     /// SHA-256 (FIPS 180-4) of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        Self::of_parts(&[bytes])
+        Self::finished(&digest(&SHA256, bytes))
     }
 
-    /// SHA-256 of the parts one after another, without joining them.
+    /// SHA-256 of the parts one after another. Only what fits a tree's node is joined first: a context of its own costs
+    /// more than such a hash.
     #[must_use]
     pub fn of_parts(parts: &[&[u8]]) -> Self {
-        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+        let mut joined = [0; JOINED_BYTES_MAX];
+        let mut length = 0;
+        for part in parts {
+            let Some(place) = joined.get_mut(length..length + part.len()) else {
+                return Self::of_long(parts);
+            };
+            place.copy_from_slice(part);
+            length += part.len();
+        }
+        Self::of(&joined[..length])
+    }
+
+    fn of_long(parts: &[&[u8]]) -> Self {
+        let mut context = Context::new(&SHA256);
         for part in parts {
             context.update(part);
         }
-        let digest = context.finish();
+        Self::finished(&context.finish())
+    }
+
+    fn finished(digest: &aws_lc_rs::digest::Digest) -> Self {
         Self(digest.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
     }
 }
@@ -129,6 +147,9 @@ impl From<LeafHash> for Digest {
     }
 }
 
+/// A leaf of two hashes and a byte that marks it, with room to spare.
+const JOINED_BYTES_MAX: usize = 128;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +159,15 @@ mod tests {
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(Digest::of(b"abc").to_string(), expected);
         assert_eq!(expected.parse(), Ok(Digest::of_parts(&[b"a", b"bc"])));
+    }
+
+    #[test]
+    fn parts_that_are_joined_and_parts_that_are_not_hash_as_one_text() {
+        for length in [0, 64, JOINED_BYTES_MAX - 1, JOINED_BYTES_MAX, JOINED_BYTES_MAX + 1, 1000] {
+            let text: Vec<u8> = (0..=250).cycle().take(length).collect();
+            let (before, after) = text.split_at(length / 3);
+            assert_eq!(Digest::of_parts(&[before, b"", after]), Digest::of(&text), "{length} bytes");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Mutex;
 
-use ring::rand::SecureRandom as _;
+use aws_lc_rs::rand::SecureRandom as _;
 
 use crate::hash::Digest;
 
@@ -15,11 +15,11 @@ pub trait Random: Send + Sync + fmt::Debug {
 
 /// The operating system's generator, for everything real.
 #[derive(Debug)]
-pub struct SystemRandom(ring::rand::SystemRandom);
+pub struct SystemRandom(aws_lc_rs::rand::SystemRandom);
 
 impl Default for SystemRandom {
     fn default() -> Self {
-        Self(ring::rand::SystemRandom::new())
+        Self(aws_lc_rs::rand::SystemRandom::new())
     }
 }
 

@@ -1,6 +1,6 @@
 //! How fast two nodes exchange, beside what else could carry the same messages, in the same run.
 //!
-//! `cargo bench -p peabiru-integration-tests --bench exchange -- [--secs 2] [--rounds 3]`. 1 KiB each way, closed loop,
+//! `cargo bench -p peabiru-integration-tests --bench exchange -- [--secs 2] [--rounds 3]`, or `--threads read`. 1 KiB each way, closed loop,
 //! one connection of the application. The load, the service and both nodes are processes of their own on this machine,
 //! nodes with their defaults: two waits for the disk, payloads stored, guard on. Rounds are interleaved:
 //!
@@ -25,6 +25,7 @@ mod relay;
 mod report;
 mod service;
 mod system;
+mod threads;
 
 use std::path::Path;
 
@@ -74,6 +75,10 @@ async fn bench(effort: Effort) {
     let folder = measure::folder();
     measure::print_machine(&folder);
     let systems = Systems::start(tempfile::tempdir_in(&folder).unwrap()).await;
+    if let Some(name) = measure::value("--threads") {
+        let callers = measure::value("--callers").and_then(|text| text.parse().ok()).unwrap_or(1);
+        return threads::print(&systems, &name, callers, effort.duration()).await;
+    }
     let mut report = Report::new(systems.resident());
     for callers in CALLERS {
         systems.warm_up(callers).await;

@@ -42,6 +42,11 @@ impl Process {
         Self { id: child.id().unwrap(), _child: child, ready }
     }
 
+    /// As the kernel numbers it.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
     /// Resident memory in MiB.
     pub fn resident(&self) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id)).unwrap();
@@ -58,7 +63,11 @@ impl Process {
 
 /// CPU time of a process so far, in user and system mode. `self` is this one.
 pub fn cpu_of(id: &str) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    ticks(&fs::read_to_string(format!("/proc/{id}/stat")).unwrap())
+}
+
+/// CPU time in the kernel's `stat` of a process or thread.
+pub fn ticks(stat: &str) -> Duration {
     // After the name, which may hold anything but a last `)`: state is field 3, utime and stime are 14 and 15.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();

@@ -124,6 +124,16 @@ impl Systems {
         self.systems.iter().map(|system| system.name).collect()
     }
 
+    /// What stands between application and service, provider's side first, then the service.
+    pub fn processes(&self, number: usize) -> Vec<(&'static str, &Process)> {
+        let between: Vec<&Process> = match self.systems[number].between {
+            Between::Nothing => Vec::new(),
+            Between::Relays => self.relays.iter().collect(),
+            Between::Nodes => self.nodes.iter().map(|node| &node.process).collect(),
+        };
+        ["provider", "consumer"].into_iter().zip(between).chain([("service", &self.service)]).collect()
+    }
+
     /// Memory of provider's and consumer's node, in MiB.
     pub fn resident(&self) -> [f64; 2] {
         [0, 1].map(|number: usize| self.nodes[number].process.resident())

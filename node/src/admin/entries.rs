@@ -29,6 +29,10 @@ impl Admin {
             .map(|id| id.parse())
             .transpose()
             .map_err(|error| invalid(&format!("exchange_id: {error}")))?;
+        // The RECEIVED of an answer that was just delivered may still be on its way. What is held can be read all the same.
+        if let Err(error) = ledger.settle().await {
+            tracing::warn!(%error, "the ledger takes nothing");
+        }
         blocking(move || {
             let size = ledger.size();
             let positions: Vec<_> = match exchange {

@@ -294,7 +294,7 @@ impl Inner {
             Arbiter::Peer => hello.serial,
         };
         let peer = Arc::new(Peer {
-            announcer: Announcer::new(&known),
+            announcer: Announcer::new(&known, control_out),
             budget: self.budget.for_peer(),
             arrived: tokio::sync::Notify::new(),
             own_serial,
@@ -309,7 +309,7 @@ impl Inner {
         let connection = Arc::clone(&peer);
         let admitted = Admitted { connection, arbiter_serial, peer_serial: hello.serial };
         // Served before it is used by others: an exchange never finds a connection that nobody reads.
-        self.serve(peer, control_out, control_in);
+        self.serve(peer, control_in);
         if let Some(Loser(loser)) = slot.admit(admitted) {
             self.retire(&loser);
         }

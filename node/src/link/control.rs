@@ -4,7 +4,9 @@
 //! update for all messages of a commit, and nothing to peers that nobody writes to.
 
 use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use peabiru_ledger::LedgerError;
@@ -24,6 +26,8 @@ use super::quic::{Sender, StreamError};
 #[derive(Debug)]
 pub(crate) struct Announcer {
     told: Mutex<Told>,
+    /// Whoever has it writes what is pending, in order.
+    control: tokio::sync::Mutex<Sender>,
     more: Notify,
 }
 
@@ -56,12 +60,14 @@ struct Told {
 
 impl Announcer {
     /// For a peer whose `Hello` named these heads, all checked against our ledgers.
-    pub(crate) fn new(known: &[SignedCheckpoint]) -> Self {
+    pub(crate) fn new(known: &[SignedCheckpoint], control: Sender) -> Self {
         let sizes = known.iter().map(|head| (head.origin().clone(), head.size())).collect();
-        Self { told: Mutex::new(Told { sizes, pending: VecDeque::new() }), more: Notify::new() }
+        let told = Mutex::new(Told { sizes, pending: VecDeque::new() });
+        Self { told, control: tokio::sync::Mutex::new(control), more: Notify::new() }
     }
 
-    /// Makes sure that the peer gets a checkpoint that seals the message, and says which.
+    /// Makes sure that the peer gets a checkpoint that seals the message, and says which. It is written at once if the
+    /// stream has room, so that it travels with the message that needs it.
     ///
     /// A message of an earlier commit than the newest announced one gets a proof to that one: checkpoints never go
     /// backwards on the stream.
@@ -72,10 +78,12 @@ impl Announcer {
             let size = told.sizes.get(ledger.origin()).copied().unwrap_or_default();
             if size < wanted {
                 told.queue(ledger, &seal.checkpoint, size)?;
-                self.more.notify_one();
             }
             size
         };
+        if told < wanted {
+            self.write_now();
+        }
         if told <= wanted {
             return Ok(Named { tree_size: wanted, proof: None });
         }
@@ -83,14 +91,41 @@ impl Announcer {
         Ok(Named { tree_size: told, proof: Some(proof) })
     }
 
-    /// Writes what is queued until the stream breaks.
-    pub(crate) async fn run(&self, mut sender: Sender) -> StreamError {
+    fn write_now(&self) {
+        let Ok(mut control) = self.control.try_lock() else { return self.more.notify_one() };
         loop {
-            let mut pending: Vec<Bytes> = self.told().pending.drain(..).collect();
+            let mut pending = std::mem::take(&mut self.told().pending);
             if pending.is_empty() {
-                self.more.notified().await;
-            } else if let Err(error) = sender.send(&mut pending).await {
-                return error;
+                return;
+            }
+            let sent =
+                pin!(control.send(pending.make_contiguous())).poll(&mut Context::from_waker(Waker::noop()));
+            match sent {
+                Poll::Ready(Ok(())) => {}
+                // The connection is lost, as the message's own stream will tell.
+                Poll::Ready(Err(_)) => return,
+                Poll::Pending => {
+                    pending.retain(|piece| !piece.is_empty());
+                    self.told().put_back(pending);
+                    return self.more.notify_one();
+                }
+            }
+        }
+    }
+
+    /// Writes what there was no room for at once, until the stream breaks.
+    pub(crate) async fn run(&self) -> StreamError {
+        loop {
+            self.more.notified().await;
+            let mut control = self.control.lock().await;
+            loop {
+                let mut pending = std::mem::take(&mut self.told().pending);
+                if pending.is_empty() {
+                    break;
+                }
+                if let Err(error) = control.send(pending.make_contiguous()).await {
+                    return error;
+                }
             }
         }
     }
@@ -118,6 +153,12 @@ impl Told {
         })));
         self.sizes.insert(ledger.origin().clone(), head.size());
         Ok(())
+    }
+
+    /// What was taken and not written goes before what was queued since.
+    fn put_back(&mut self, mut unwritten: VecDeque<Bytes>) {
+        unwritten.append(&mut self.pending);
+        self.pending = unwritten;
     }
 }
 

@@ -16,7 +16,7 @@ use super::budget::Budget;
 use super::control::Announcer;
 use super::frame::FrameError;
 use super::heads::{HeadError, Update};
-use super::quic::{Code, Connection, Receiver, Sender, StreamError};
+use super::quic::{Code, Connection, Receiver, StreamError};
 
 /// One peer over one connection, after both `Hello`s.
 #[derive(Debug)]
@@ -80,11 +80,11 @@ impl Peer {
 
 impl Inner {
     /// Serves a connection until it ends: three tasks, none of them per message.
-    pub(crate) fn serve(self: &Arc<Self>, peer: Arc<Peer>, control_out: Sender, control_in: Receiver) {
+    pub(crate) fn serve(self: &Arc<Self>, peer: Arc<Peer>, control_in: Receiver) {
         let announcing = Arc::clone(&peer);
         self.tasks.spawn(async move {
             tokio::select! {
-                error = announcing.announcer.run(control_out) => tracing::debug!(%error, "no more checkpoints go out"),
+                error = announcing.announcer.run() => tracing::debug!(%error, "no more checkpoints go out"),
                 // With nothing to announce, the sending half alone never notices.
                 _ = announcing.connection.closed() => {}
             }

@@ -381,6 +381,8 @@ impl Receiver {
 
 fn transport() -> quinn::TransportConfig {
     let mut transport = quinn::TransportConfig::default();
+    let mut acknowledgements = quinn::AckFrequencyConfig::default();
+    acknowledgements.ack_eliciting_threshold(UNACKNOWLEDGED_MAX.into());
     let idle = quinn::IdleTimeout::try_from(IDLE_MAX).expect("45 s fit a QUIC timeout");
     transport
         .max_concurrent_bidi_streams(STREAMS_MAX.into())
@@ -392,6 +394,7 @@ fn transport() -> quinn::TransportConfig {
         .send_window(CONNECTION_WINDOW_BYTES.into())
         // A message that was begun is sent to its end: cutting many into each packet helps none of them.
         .send_fairness(false)
+        .ack_frequency_config(Some(acknowledgements))
         .datagram_receive_buffer_size(None);
     transport
 }
@@ -428,6 +431,9 @@ const CONNECTION_ID_BYTES: usize = 8;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// After this long without any packet a connection is lost.
 const IDLE_MAX: Duration = Duration::from_secs(45);
+/// Packets that need no acknowledgement of their own: those of a small message, whose answer carries it. Less than the
+/// 10 packets that a new connection may have under way.
+const UNACKNOWLEDGED_MAX: u32 = 5;
 /// Unread bytes of one stream.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// Unread bytes of one connection.

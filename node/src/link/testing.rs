@@ -1,12 +1,12 @@
 //! A ledger that signs whatever a test wants, also what a real one never would.
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use data_encoding::BASE64;
 use peabiru_ledger::checkpoint::{SignedCheckpoint, VerifyingKey};
 use peabiru_ledger::position::TreeSize;
 use peabiru_ledger::tree::Tree;
 use peabiru_proto::hash::{Digest, LeafHash};
 use peabiru_proto::origin::Origin;
-use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 use super::heads::Update;
 
