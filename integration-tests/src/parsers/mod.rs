@@ -2,7 +2,7 @@
 //!
 //! Each function takes bytes as a peer (or a damaged disk) may give them, and fails if a promise is broken: nothing
 //! panics, what is accepted is kept byte for byte or has one writing, what is written reads back, what nobody signed
-//! never verifies. `fuzz/` calls them with what libFuzzer finds, `tests/corpus.rs` with the committed corpus.
+//! never verifies. `fuzz/` calls them with what libFuzzer finds, `tests/federation/corpus.rs` with the committed corpus.
 
 mod road;
 mod said;

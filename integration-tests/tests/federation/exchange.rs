@@ -1,10 +1,4 @@
 //! Exchanges from an application's stub to an agency's service and back.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::expect_used,
-    reason = "a test says by failing what went wrong"
-)]
 
 use peabiru_integration_tests::echo::wire::{NoteRequest, SayRequest};
 use peabiru_integration_tests::federation::Federation;

@@ -1,10 +1,4 @@
 //! What an application is told when a call cannot be carried: what, where, who can mend it, and nothing half done.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::expect_used,
-    reason = "a test says by failing what went wrong"
-)]
 
 use std::time::Duration;
 

@@ -1,11 +1,5 @@
 //! What callers get while a node's disk is full: nothing is lost, nothing half done passes for not done, and the node
 //! goes on by itself once there is room.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::expect_used,
-    reason = "a test says by failing what went wrong"
-)]
 
 use std::sync::Arc;
 

@@ -1,11 +1,5 @@
 //! What an operator is told who starts the wrong thing, at the wrong place, or on damaged files: spawned processes,
 //! their exit codes and what they say on stderr.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::expect_used,
-    reason = "a test says by failing what went wrong"
-)]
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};

@@ -1,10 +1,4 @@
 //! What an exchange leaves behind, and who can check it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::expect_used,
-    reason = "a test says by failing what went wrong"
-)]
 
 use peabiru_integration_tests::echo::wire::{NoteRequest, SayRequest};
 use peabiru_integration_tests::evidence::{self, exchange_of};

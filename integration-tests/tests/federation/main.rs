@@ -1,0 +1,15 @@
+//! Whole federations, one module for each subject: in one program, so that all of it is linked once. What counts on a
+//! process of its own (metrics, kills) stands beside this folder.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test says by failing what went wrong"
+)]
+
+mod corpus;
+mod evidence;
+mod exchange;
+mod full_disk;
+mod mistakes;
+mod refusals;
