@@ -6,7 +6,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::output::Format;
 use crate::{
-    call, certificate, contract, evidence, globalconf, grant, instance, ledger, member, node, sandbox,
+    call, certificate, completions, contract, evidence, globalconf, grant, instance, ledger, member, node,
+    sandbox,
 };
 
 /// Peabiru: the road over which public agencies exchange data.
@@ -84,6 +85,7 @@ pub(crate) enum Noun {
     /// Evidence of exchanges.
     #[command(subcommand)]
     Evidence(evidence::Verb),
+    Completions(completions::Completions),
 }
 
 #[derive(Debug, Subcommand)]

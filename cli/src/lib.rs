@@ -9,6 +9,7 @@ mod args;
 mod call;
 mod certificate;
 pub mod client;
+mod completions;
 mod contract;
 mod error;
 mod evidence;

@@ -15,8 +15,8 @@ use tokio::runtime::Builder;
 use crate::args::{Args, Connect, Noun, RegistryVerb};
 use crate::client::{self, NodeClient, RegistryClient};
 use crate::{
-    CliError, call, certificate, contract, evidence, globalconf, grant, instance, ledger, member, node,
-    output, sandbox,
+    CliError, call, certificate, completions, contract, evidence, globalconf, grant, instance, ledger,
+    member, node, output, sandbox,
 };
 
 pub(crate) fn run(args: Args) -> Result<(), CliError> {
@@ -37,6 +37,7 @@ pub(crate) fn run(args: Args) -> Result<(), CliError> {
         Noun::Call(call) => block_on(call::run(call, connect)),
         Noun::Ledger(verb) => block_on(ledger::run(verb, connect)),
         Noun::Evidence(verb) => block_on(evidence::run(verb, connect)),
+        Noun::Completions(shell) => completions::run(&shell),
     }
 }
 
