@@ -79,6 +79,7 @@ async fn metrics_page(State(page): State<Page>) -> impl IntoResponse {
     metrics::counter!("peabiru_ledger_commits_total").absolute(counters.commits);
     metrics::counter!("peabiru_ledger_syncs_total").absolute(counters.syncs);
     metrics::counter!("peabiru_ledger_signatures_total").absolute(counters.signatures);
+    metrics::counter!("peabiru_ledger_index_set_aside_total").absolute(counters.index_set_aside);
     let conf = page.core.globalconf.newest();
     let version = conf.as_ref().map_or(0, |conf| conf.version());
     let left = conf.map_or(0, |conf| conf.expires_at().since(page.core.clock.now()).as_secs());

@@ -369,7 +369,8 @@ fn start_link(
     provider: &Arc<Provider>,
 ) -> Result<Link, NodeError> {
     let waits = Waits { drain: config.node.drain(), ..Waits::default() };
-    let link_config = LinkConfig { waits, ..LinkConfig::on(config.link.listen) };
+    let memory_budget = usize::try_from(config.link.memory_budget_mebibytes * MEBIBYTE).unwrap_or(usize::MAX);
+    let link_config = LinkConfig { waits, memory_budget, ..LinkConfig::on(config.link.listen) };
     // TLS sessions hold it until QUIC forgets them, some time after a stop: it must not hold the ledgers' folder.
     let source = Arc::downgrade(core);
     let parts = LinkParts {

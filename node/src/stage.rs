@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use metrics::Histogram;
+use metrics::{Counter, Histogram};
 use peabiru_proto::fault::{Fault, Place};
 
 /// The stages of design §5 that take time.
@@ -77,14 +77,16 @@ pub struct Counts {
 
 /// Counts an exchange that a caller asked for.
 pub fn count_asked() {
+    static COUNTER: OnceLock<Counter> = OnceLock::new();
     ASKED.fetch_add(1, Ordering::Relaxed);
-    metrics::counter!(EXCHANGES, "side" => "consumer").increment(1);
+    COUNTER.get_or_init(|| metrics::counter!(EXCHANGES, "side" => "consumer")).increment(1);
 }
 
 /// Counts a message that was answered with a seal.
 pub fn count_answered() {
+    static COUNTER: OnceLock<Counter> = OnceLock::new();
     ANSWERED.fetch_add(1, Ordering::Relaxed);
-    metrics::counter!(EXCHANGES, "side" => "provider").increment(1);
+    COUNTER.get_or_init(|| metrics::counter!(EXCHANGES, "side" => "provider")).increment(1);
 }
 
 /// The counts until now.

@@ -14,6 +14,7 @@ use toml::Spanned;
 
 use super::mistake::At;
 use super::url::ServiceUrl;
+use crate::link::budget::{DEFAULT_MEMORY_BUDGET, MIN_MEMORY_BUDGET};
 
 /// `[node]`
 #[derive(Debug, Deserialize)]
@@ -66,6 +67,9 @@ pub struct LedgerSection {
 pub struct LinkSection {
     /// UDP address for QUIC.
     pub listen: SocketAddr,
+    /// What messages of peers may take in memory; the next waits.
+    #[serde(default = "default_memory_budget", deserialize_with = "memory_budget_mebibytes")]
+    pub memory_budget_mebibytes: u64,
 }
 
 /// `[door]`
@@ -342,6 +346,18 @@ fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, 
 
 fn segment_mebibytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     within(deserializer, 4..=4096)
+}
+
+fn memory_budget_mebibytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    within(deserializer, mebibytes(MIN_MEMORY_BUDGET)..=1024 * 1024)
+}
+
+fn default_memory_budget() -> u64 {
+    mebibytes(DEFAULT_MEMORY_BUDGET)
+}
+
+fn mebibytes(bytes: usize) -> u64 {
+    bytes.div_ceil(1024 * 1024) as u64
 }
 
 fn min_free_mebibytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {

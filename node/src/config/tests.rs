@@ -84,6 +84,9 @@ fn wrong_values_are_named_where_they_stand() {
     let (_, key, reason) = mistake("segment_mebibytes = 64", "segment_mebibytes = 0");
     assert_eq!(key, "[storage] segment_mebibytes");
     assert!(reason.contains("not between 4 and 4096"), "{reason}");
+    let (_, key, reason) = mistake("memory_budget_mebibytes = 64", "memory_budget_mebibytes = 1");
+    assert_eq!(key, "[link] memory_budget_mebibytes");
+    assert!(reason.contains("1 is not between"), "{reason}");
     let (_, key, reason) = mistake("token_sha256 = \"00", "token_sha256 = \"");
     assert_eq!(key, "[[clients]] token_sha256");
     assert!(reason.contains("64 lower-case hex digits"), "{reason}");
