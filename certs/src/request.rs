@@ -50,6 +50,15 @@ pub fn verify(bytes: &[u8]) -> Result<VerifiedRequest, CertsError> {
             ));
         }
     };
+    // The one form that each kind of key has here; the library would read others too.
+    let plain = match algorithm {
+        Algorithm::Ed25519 => key.len() == ED25519_KEY_BYTES,
+        Algorithm::P256 => key.len() == P256_POINT_BYTES && key[0] == UNCOMPRESSED,
+    };
+    if !plain {
+        let wanted = "its key is neither 32 bytes (Ed25519) nor an uncompressed point (P-256)";
+        return Err(malformed("certification request", &wanted));
+    }
     let holds = match algorithm {
         Algorithm::Ed25519 => UnparsedPublicKey::new(&ED25519, key).verify(&signed, signature),
         Algorithm::P256 => UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key).verify(&signed, signature),
@@ -70,5 +79,32 @@ impl VerifiedRequest {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.common_name
+    }
+}
+
+/// RFC 8032.
+const ED25519_KEY_BYTES: usize = 32;
+/// SEC 1: the form's byte, then both coordinates.
+const P256_POINT_BYTES: usize = 65;
+const UNCOMPRESSED: u8 = 4;
+
+#[cfg(test)]
+mod tests {
+    use der::asn1::BitString;
+
+    use super::*;
+
+    #[test]
+    fn a_key_in_another_form_is_refused_before_its_signature_is_looked_at() {
+        for (algorithm, other_form) in [(Algorithm::Ed25519, [0; 44].as_slice()), (Algorithm::P256, &[2; 33])]
+        {
+            let pem = make(&SecretKey::generate(algorithm), "of a test").unwrap();
+            verify(pem.as_bytes()).unwrap();
+            let mut request = CertReq::from_pem(pem.as_bytes()).unwrap();
+            request.info.public_key.subject_public_key = BitString::from_bytes(other_form).unwrap();
+            let der = to_der(&request, "certification request").unwrap();
+            let refused = verify(&der).map(|_| ()).unwrap_err();
+            assert!(refused.to_string().contains("nor an uncompressed point"), "{refused}");
+        }
     }
 }

@@ -5,7 +5,6 @@ use std::io::Write as _;
 use clap::{Args as ClapArgs, CommandFactory as _, ValueEnum};
 use clap_complete::aot;
 
-use crate::CliError;
 use crate::args::Args;
 
 /// What a shell needs to complete this command's words.
@@ -27,12 +26,9 @@ enum Shell {
     Fish,
 }
 
-pub(crate) fn run(completions: &Completions) -> Result<(), CliError> {
-    let failed = |error: std::io::Error| CliError::Process {
-        what: "standard output".to_owned(),
-        reason: error.to_string(),
-    };
-    std::io::stdout().write_all(&script(completions.shell)).map_err(failed)
+pub(crate) fn run(completions: &Completions) {
+    // A reader that has gone is no error.
+    let _ = std::io::stdout().write_all(&script(completions.shell));
 }
 
 fn script(shell: Shell) -> Vec<u8> {

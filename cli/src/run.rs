@@ -37,7 +37,10 @@ pub(crate) fn run(args: Args) -> Result<(), CliError> {
         Noun::Call(call) => block_on(call::run(call, connect)),
         Noun::Ledger(verb) => block_on(ledger::run(verb, connect)),
         Noun::Evidence(verb) => block_on(evidence::run(verb, connect)),
-        Noun::Completions(shell) => completions::run(&shell),
+        Noun::Completions(shell) => {
+            completions::run(&shell);
+            Ok(())
+        }
     }
 }
 

@@ -292,11 +292,13 @@ fn what_nobody_waits_for_goes_along_or_in_the_end_alone() {
     let before = opened.store.counters().commits;
     for _ in 0..PAIRS {
         ledger.queue(append(&ledger, &random, 100)).unwrap();
+        // Long enough for a writer that does not wait to be done with it.
+        std::thread::sleep(std::time::Duration::from_millis(1));
         runtime.block_on(ledger.append(vec![append(&ledger, &random, 100)])).unwrap();
     }
-    // A machine that stands still for longer than an entry waits parts some pairs, not all.
+    // A machine that stands still for longer than an entry waits parts some pairs.
     let commits = opened.store.counters().commits - before;
-    assert!(commits < 2 * PAIRS, "{commits} commits");
+    assert!(commits <= 2 * PAIRS - PAIRS / 4, "{commits} commits for {PAIRS} pairs");
     ledger.queue(append(&ledger, &random, 100)).unwrap();
     let given_up = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while ledger.size().entries() <= 2 * PAIRS {

@@ -264,7 +264,7 @@ impl Ledger {
         answer.await.unwrap_or_else(|_| Err(self.inner.failed()))
     }
 
-    /// Appends an entry with the next commit, 10 ms from now if nobody asks for one before; nobody waits.
+    /// Appends an entry with the next commit, which is delayed by 10 ms at most if nobody asks for one before; nobody waits.
     ///
     /// # Errors
     /// `Full`, `DiskFull`, `TooLarge`, `Closed`: nothing was queued.

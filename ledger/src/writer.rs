@@ -114,9 +114,12 @@ impl Writer {
             }
             match self.stream.reserve(batch.bytes.len()) {
                 Ok(()) => self.inner.disk_full.store(false, Ordering::Relaxed),
+                // What was queued may fit without the company that it waited for.
                 Err(LedgerError::DiskFull { min_free_bytes }) => {
-                    self.put_back(min_free_bytes);
-                    return true;
+                    if self.put_back(min_free_bytes) == 0 {
+                        return true;
+                    }
+                    continue;
                 }
                 Err(error) => {
                     self.fail(&error.to_string());
@@ -161,12 +164,15 @@ impl Writer {
         }
     }
 
-    /// Who waits is told; what was queued was accepted, and is kept until there is room.
-    fn put_back(&mut self, min_free_bytes: u64) {
+    /// Who waits is told; what was queued was accepted, and is kept until there is room. Gives how many were told.
+    fn put_back(&mut self, min_free_bytes: u64) -> usize {
         self.inner.disk_full.store(true, Ordering::Relaxed);
-        for reply in self.committer.put_back(Option::is_none).into_iter().flatten() {
+        let refused = self.committer.put_back(Option::is_none);
+        let told = refused.len();
+        for reply in refused.into_iter().flatten() {
             let _ = reply.send(Err(LedgerError::DiskFull { min_free_bytes }));
         }
+        told
     }
 
     fn fail(&mut self, reason: &str) {

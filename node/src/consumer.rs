@@ -135,7 +135,7 @@ impl Consumer {
             LinkAnswer::Arrived(arrived) => arrived,
             LinkAnswer::Refused(fault) => return Err(fault),
         };
-        self.deliver(&arrived, &outstanding, planned.facts.side_effects, ledger, conf)
+        self.deliver(&arrived, &outstanding, planned, ledger, conf).await
     }
 
     async fn seal_request(
@@ -228,12 +228,12 @@ impl Consumer {
     }
 
     /// RECEIVED is queued before the caller gets the answer, and nobody waits for it: after a crash the answer is
-    /// fetched from the provider again.
-    fn deliver(
+    /// fetched from the provider again. From no other node, if that is this one: then it is waited for.
+    async fn deliver(
         &self,
         arrived: &Arrived,
         outstanding: &Outstanding,
-        side_effects: SideEffects,
+        planned: &Planned,
         ledger: &Ledger,
         conf: &GlobalConfiguration,
     ) -> Result<Answer, Fault> {
@@ -241,9 +241,15 @@ impl Consumer {
             .map_err(|refusal| refusal.fault(Place::ConsumerNode, outstanding.exchange))?;
         let entry =
             self.core.entry(ledger, outstanding.exchange, Some(conf), &Body::Received(checked.received))?;
-        if let Err(error) = ledger.queue(received_append(entry, arrived)) {
+        let append = received_append(entry, arrived);
+        let kept = if planned.addressee == self.core.own {
+            ledger.append(vec![append]).await.map(drop)
+        } else {
+            ledger.queue(append)
+        };
+        if let Err(error) = kept {
             let fault = ledger_fault(&error, Place::ConsumerNode);
-            return Err(match side_effects {
+            return Err(match planned.facts.side_effects {
                 SideEffects::Present if checked.result.is_ok() => {
                     done_and_unsealed(&fault, Place::ConsumerNode)
                 }

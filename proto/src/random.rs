@@ -13,7 +13,7 @@ pub trait Random: Send + Sync + fmt::Debug {
     fn fill(&self, buffer: &mut [u8]);
 }
 
-/// The operating system's generator, for everything real.
+/// For everything real: a generator that the operating system seeds.
 #[derive(Debug)]
 pub struct SystemRandom(aws_lc_rs::rand::SystemRandom);
 

@@ -141,14 +141,24 @@ impl Systems {
 
     /// Connections, caches, segments.
     pub async fn warm_up(&self, callers: usize) {
-        for system in &self.systems {
-            load::run(&system.caller, system.ask, callers, WARM_UP).await;
+        for number in 0..self.len() {
+            self.warm_up_one(number, callers).await;
         }
+    }
+
+    pub async fn warm_up_one(&self, number: usize, callers: usize) {
+        self.load(number, callers, WARM_UP).await;
+    }
+
+    /// Nothing but the load.
+    pub async fn load(&self, number: usize, callers: usize, duration: Duration) -> load::Load {
+        let system = &self.systems[number];
+        load::run(&system.caller, system.ask, callers, duration).await
     }
 
     pub async fn measure(&self, number: usize, callers: usize, duration: Duration) -> Measured {
         let system = &self.systems[number];
-        load::run(&system.caller, system.ask, callers, WARM_UP).await;
+        self.warm_up_one(number, callers).await;
         let between: Vec<&Process> = match system.between {
             Between::Nothing => Vec::new(),
             Between::Relays => self.relays.iter().collect(),
@@ -160,7 +170,7 @@ impl Systems {
         };
         let counts_before = self.counts(system).await;
         let cpu_before = cpu();
-        let load = load::run(&system.caller, system.ask, callers, duration).await;
+        let load = self.load(number, callers, duration).await;
         let cpu_after = cpu();
         let counts_after = self.counts(system).await;
         let exchanges = load.latencies.count() as f64;

@@ -36,16 +36,16 @@ impl Sub for Spent {
 pub async fn print(systems: &Systems, name: &str, callers: usize, duration: Duration) {
     let names = systems.names();
     let number = names.iter().position(|known| *known == name).unwrap_or_else(|| panic!("one of {names:?}"));
-    systems.warm_up(callers).await;
+    systems.warm_up_one(number, callers).await;
     let look = || systems.processes(number).iter().map(|(_, process)| spent(process)).collect::<Vec<_>>();
     let before = look();
-    let mut measured = systems.measure(number, callers, duration).await;
+    let mut load = systems.load(number, callers, duration).await;
     let after = look();
-    let exchanges = measured.per_second * duration.as_secs_f64();
+    let exchanges = load.latencies.count() as f64;
     println!(
         "{name}, {callers} callers: {:.0} exchanges/s, p50 {:.0} µs",
-        measured.per_second,
-        measured.latencies.percentile(50)
+        load.per_second(),
+        load.latencies.percentile(50)
     );
     println!("{:<10} {:<16} {:>12} {:>16}", "process", "threads", "CPU µs each", "sleeps each");
     for ((role, _), (before, after)) in systems.processes(number).iter().zip(before.iter().zip(&after)) {

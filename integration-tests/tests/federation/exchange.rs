@@ -19,3 +19,17 @@ async fn an_unmodified_stub_calls_a_service_of_another_member() {
     mitic.stop().await;
     mec.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn within_one_node_all_four_entries_are_durable_before_the_answer() {
+    let mut federation = Federation::start().await;
+    let [mec] = federation.members(["MEC"]).await;
+    mec.grant("MEC").await;
+    let entries = async || mec.status().await.counters.unwrap().entries;
+    let before = entries().await;
+    let request = SayRequest { body: "to ourselves".into(), ..SayRequest::default() };
+    mec.caller("MEC").await.say(request).await.unwrap();
+    // Nobody else has the answer: what was not durable now could not be fetched again.
+    assert_eq!(entries().await - before, 4);
+    mec.stop().await;
+}

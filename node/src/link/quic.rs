@@ -382,7 +382,11 @@ impl Receiver {
 fn transport() -> quinn::TransportConfig {
     let mut transport = quinn::TransportConfig::default();
     let mut acknowledgements = quinn::AckFrequencyConfig::default();
-    acknowledgements.ack_eliciting_threshold(UNACKNOWLEDGED_MAX.into());
+    acknowledgements
+        .ack_eliciting_threshold(UNACKNOWLEDGED_MAX.into())
+        .max_ack_delay(Some(UNACKNOWLEDGED_WAIT))
+        // As without the extension: a gap is told at once.
+        .reordering_threshold(VarInt::from_u32(1));
     let idle = quinn::IdleTimeout::try_from(IDLE_MAX).expect("45 s fit a QUIC timeout");
     transport
         .max_concurrent_bidi_streams(STREAMS_MAX.into())
@@ -431,9 +435,10 @@ const CONNECTION_ID_BYTES: usize = 8;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// After this long without any packet a connection is lost.
 const IDLE_MAX: Duration = Duration::from_secs(45);
-/// Packets that need no acknowledgement of their own: those of a small message, whose answer carries it. Less than the
-/// 10 packets that a new connection may have under way.
+/// Packets that need no acknowledgement of their own: those of a small message, whose answer carries it.
 const UNACKNOWLEDGED_MAX: u32 = 5;
+/// After so long they get one: a window that losses have made smaller than that waits no longer.
+const UNACKNOWLEDGED_WAIT: Duration = Duration::from_millis(5);
 /// Unread bytes of one stream.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// Unread bytes of one connection.
