@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use peabiru_certs::StorageKey;
 use peabiru_proto::entry::ExchangeId;
@@ -34,7 +35,7 @@ use crate::seal::SealedEntry;
 pub use crate::segment::FillAhead;
 use crate::segment::{Segments, StreamEnd, at};
 use crate::tree::HashSource;
-use crate::writer::{Command, Reply, Writer, batch_bytes_max};
+use crate::writer::{Command, QUEUED_WAIT, Reply, Writer, batch_bytes_max};
 
 /// Where and how a store keeps its files.
 #[derive(Debug, Clone)]
@@ -51,6 +52,8 @@ pub struct StoreConfig {
     pub min_free_bytes: u64,
     /// Where the next segment is filled.
     pub fill_ahead: FillAhead,
+    /// Longest that an entry nobody waits for stays in memory for one that somebody does.
+    pub queued_wait: Duration,
 }
 
 impl StoreConfig {
@@ -65,6 +68,7 @@ impl StoreConfig {
             queue_groups: 4096,
             min_free_bytes: 64 * 1024 * 1024,
             fill_ahead: FillAhead::Background,
+            queued_wait: QUEUED_WAIT,
         }
     }
 }
@@ -164,7 +168,9 @@ impl Store {
         });
         let next = Stream { id: stream, next_sequence: end.next_sequence };
         let committer = Committer::new(next, ledgers, storage_key, random);
-        let writer = Writer { stream: stream_end, committer, commands, inner: Arc::clone(&inner) };
+        let queued_wait = config.queued_wait;
+        let writer =
+            Writer { stream: stream_end, committer, commands, queued_wait, inner: Arc::clone(&inner) };
         let thread =
             std::thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || run_writer(writer));
         let thread = thread.map_err(at(&config.folder))?;
@@ -264,7 +270,7 @@ impl Ledger {
         answer.await.unwrap_or_else(|_| Err(self.inner.failed()))
     }
 
-    /// Appends an entry with the next commit, which is delayed by 10 ms at most if nobody asks for one before; nobody waits.
+    /// Appends an entry with the next commit, which waits for [`StoreConfig::queued_wait`] at most to be asked for; nobody waits for it.
     ///
     /// # Errors
     /// `Full`, `DiskFull`, `TooLarge`, `Closed`: nothing was queued.

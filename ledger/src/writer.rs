@@ -36,6 +36,7 @@ pub(crate) struct Writer {
     pub(crate) stream: StreamEnd,
     pub(crate) committer: Committer<Reply>,
     pub(crate) commands: Receiver<Command>,
+    pub(crate) queued_wait: Duration,
     pub(crate) inner: Arc<Inner>,
 }
 
@@ -70,9 +71,9 @@ impl Writer {
     }
 
     /// Everything that came while the last batch was synced, at once if anybody waits for it. Entries that nobody waits
-    /// for stay for the next that somebody does, [`QUEUED_WAIT`] at most: a sync of their own would make it wait twice.
+    /// for stay for the next that somebody does, `queued_wait` at most: a sync of their own would make it wait twice.
     fn gather(&mut self, first: Command) -> Gathered {
-        let alone_at = Instant::now() + QUEUED_WAIT;
+        let alone_at = Instant::now() + self.queued_wait;
         let mut gathered = Gathered::default();
         let mut next = Some(first);
         while let Some(command) = next {
@@ -203,8 +204,8 @@ impl Writer {
     }
 }
 
-/// Longest that an entry nobody waits for stays in memory for company. Design §4 lets a provider hold a RECEIVED for 1 s.
-const QUEUED_WAIT: Duration = Duration::from_millis(10);
+/// `queued_wait` if nobody says otherwise. Design §4 lets a provider hold a RECEIVED for 1 s.
+pub(crate) const QUEUED_WAIT: Duration = Duration::from_millis(10);
 /// So many of them go without company.
 const QUEUED_ENTRIES_MAX: usize = 64;
 

@@ -126,12 +126,16 @@ impl Systems {
 
     /// What stands between application and service, provider's side first, then the service.
     pub fn processes(&self, number: usize) -> Vec<(&'static str, &Process)> {
-        let between: Vec<&Process> = match self.systems[number].between {
+        let between = self.between(&self.systems[number]);
+        ["provider", "consumer"].into_iter().zip(between).chain([("service", &self.service)]).collect()
+    }
+
+    fn between(&self, system: &System) -> Vec<&Process> {
+        match system.between {
             Between::Nothing => Vec::new(),
             Between::Relays => self.relays.iter().collect(),
             Between::Nodes => self.nodes.iter().map(|node| &node.process).collect(),
-        };
-        ["provider", "consumer"].into_iter().zip(between).chain([("service", &self.service)]).collect()
+        }
     }
 
     /// Memory of provider's and consumer's node, in MiB.
@@ -159,11 +163,7 @@ impl Systems {
     pub async fn measure(&self, number: usize, callers: usize, duration: Duration) -> Measured {
         let system = &self.systems[number];
         self.warm_up_one(number, callers).await;
-        let between: Vec<&Process> = match system.between {
-            Between::Nothing => Vec::new(),
-            Between::Relays => self.relays.iter().collect(),
-            Between::Nodes => self.nodes.iter().map(|node| &node.process).collect(),
-        };
+        let between = self.between(system);
         let cpu = || {
             let between: Duration = between.iter().map(|process| process.cpu()).sum();
             (between, self.service.cpu() + process::cpu_of("self"))
