@@ -16,6 +16,7 @@ use crate::LedgerError;
 use crate::checkpoint::tests::key;
 use crate::disk::Disk;
 use crate::disk::sim::{Operation, SimDisk};
+use crate::large::body::{LargeSealed, LargeSealer};
 use crate::ledger::{Append, FillAhead, Ledger, LedgerIdentity, Recovery, Shutdown, Store, StoreConfig};
 use crate::payload::{Direction, Payload, SealedPayload};
 use crate::seal::SealedEntry;
@@ -34,6 +35,7 @@ fn config() -> StoreConfig {
         min_free_bytes: 0,
         fill_ahead: FillAhead::Inline,
         queued_wait: QUEUED_WAIT,
+        spool_bytes_max: 1024 * 1024,
     }
 }
 
@@ -82,6 +84,18 @@ fn append(ledger: &Ledger, random: &SeededRandom, body_bytes: usize) -> Append {
     Append { entry, payload: Some(Arc::new(Payload::Sealed(payload))), foreign: None }
 }
 
+/// With a body in a file of its own.
+fn append_large(ledger: &Ledger, random: &SeededRandom, body_bytes: usize) -> Result<Append, LedgerError> {
+    let exchange = ExchangeId::new(random);
+    let mut sealer = LargeSealer::new(random, &exchange, Direction::Request, ledger.large_files().spool()?);
+    sealer.push(&vec![5; body_bytes], &mut drop)?;
+    let LargeSealed { payload, root, body_bytes } = sealer.finish(b"", &mut drop)?;
+    let notice = Notice { code: "test".to_owned(), subject: String::new(), content_root: root, body_bytes };
+    let common = Common { exchange, created_at: Timestamp::from_ms(1), node: None, globalconf: None };
+    let entry = Entry::encode(ledger.origin(), &common, &Body::Notice(notice)).unwrap();
+    Ok(Append { entry, payload: Some(Arc::new(Payload::Sealed(payload))), foreign: None })
+}
+
 /// Appends from several tasks until the power fails or all is done; what was released comes back.
 async fn append_until_crash(store: &Store, seed: u64) -> Vec<SealedEntry> {
     let tasks: Vec<_> = (0..6)
@@ -91,9 +105,11 @@ async fn append_until_crash(store: &Store, seed: u64) -> Vec<SealedEntry> {
                 let random = SeededRandom::new(seed * 100 + task as u64);
                 let mut sealed = Vec::new();
                 for round in 0..4 {
-                    let appends = (0..=round % 2)
-                        .map(|_| append(&ledger, &random, 100 * task + 3000 * round))
-                        .collect();
+                    let append = |number| match (task, number) {
+                        (5, 0) => append_large(&ledger, &random, 200 * round),
+                        _ => Ok(append(&ledger, &random, 100 * task + 3000 * round)),
+                    };
+                    let Ok(appends) = (0..=round % 2).map(append).collect() else { break };
                     match ledger.append(appends).await {
                         Ok(entries) => sealed.extend(entries),
                         Err(_) => break,
@@ -110,6 +126,13 @@ async fn append_until_crash(store: &Store, seed: u64) -> Vec<SealedEntry> {
     sealed
 }
 
+fn opens(payload: &Payload, entry: &Entry) -> bool {
+    let (Payload::Sealed(payload), Some((root, body_bytes))) = (payload, entry.body().content()) else {
+        return false;
+    };
+    payload.open(&entry.exchange(), Direction::Request, &root, body_bytes).is_ok()
+}
+
 /// Every seal that ever left holds in the recovered ledger: same entry, same place, same root.
 fn broken_promises(opened: &Opened, released: &[SealedEntry]) -> usize {
     let holds = |sealed: &SealedEntry| {
@@ -119,7 +142,10 @@ fn broken_promises(opened: &Opened, released: &[SealedEntry]) -> usize {
             && ledger.root_at(size).is_ok_and(|root| root == *sealed.seal.checkpoint.root())
             && ledger.inclusion(sealed.seal.position, size).is_ok_and(|proof| proof == sealed.seal.proof)
             && sealed.seal.includes(&sealed.entry.leaf_hash()).is_ok()
-            && opened.payloads.contains_key(&sealed.entry.leaf_hash())
+            && opened
+                .payloads
+                .get(&sealed.entry.leaf_hash())
+                .is_some_and(|payload| opens(payload, &sealed.entry))
     };
     released.iter().filter(|sealed| !holds(sealed)).count()
 }
@@ -405,7 +431,8 @@ fn another_segment_length_loses_nothing() {
     let mut released = Vec::new();
     for kilobytes in [256, 64, 128, 64, 512] {
         let opened =
-            open_with(&disk, 1, &StoreConfig { segment_bytes: kilobytes * 1024, ..config() }).unwrap();
+            open_with(&disk, kilobytes, &StoreConfig { segment_bytes: kilobytes * 1024, ..config() })
+                .unwrap();
         assert_eq!(broken_promises(&opened, &released), 0, "{kilobytes}");
         released.extend(runtime.block_on(append_until_crash(&opened.store, kilobytes)));
         opened.store.stopped();

@@ -9,7 +9,7 @@ use peabiru_proto::entry::{Body, Entry};
 use peabiru_proto::hash::LeafHash;
 
 use crate::LedgerError;
-use crate::item::{CommitBody, StoredContent, StoredItem};
+use crate::item::{CommitBody, StoredItem};
 use crate::record::Record;
 use crate::scan::{End, Scanned, Scanner, corrupt};
 use crate::segment::{Location, Segments, at};
@@ -52,6 +52,11 @@ impl Erasures {
         self.named.extend(named_by(entry));
     }
 
+    /// Whether an entry's payload is erased, or is about to be.
+    pub(crate) fn is_named(&self, leaf: &LeafHash) -> bool {
+        self.named.contains(leaf)
+    }
+
     /// Slots that lost what nobody erased, in order.
     pub(crate) fn unexplained(&self) -> Vec<LedgerError> {
         let unnamed = |(leaf, _): &(&LeafHash, &Location)| !self.named.contains(leaf);
@@ -82,7 +87,7 @@ impl Erasures {
         while scanner.end().next_sequence < end.next_sequence {
             let Some(Scanned { location, record, body }) = scanner.next()? else { break };
             for item in body.iter().flat_map(|body| &body.items) {
-                let StoredContent::Sealed { slot, .. } = item.payload else { continue };
+                let Some(slot) = item.payload.slot() else { continue };
                 if left.contains(&item.entry.leaf_hash()) {
                     overwrite(segments, location, &record, slot)?;
                     finished += 1;
@@ -98,9 +103,9 @@ pub(crate) fn slots<'a>(
     record: &'a Record,
     body: &'a CommitBody,
 ) -> impl Iterator<Item = (&'a StoredItem, &'a [u8; SLOT_BYTES])> {
-    body.items.iter().filter_map(|item| match &item.payload {
-        StoredContent::Sealed { slot, .. } => Some((item, record.slots.get(usize::try_from(*slot).ok()?)?)),
-        StoredContent::None | StoredContent::Clear(_) => None,
+    body.items.iter().filter_map(|item| {
+        let slot = item.payload.slot()?;
+        Some((item, record.slots.get(usize::try_from(slot).ok()?)?))
     })
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use peabiru_proto::fault::FaultCode;
 use peabiru_proto::origin::Origin;
 
+use crate::payload::PayloadError;
 use crate::position::{LogPosition, TreeSize};
 
 /// Why a ledger does not do what was asked.
@@ -62,6 +63,17 @@ pub enum LedgerError {
         /// What must stay free.
         min_free_bytes: u64,
     },
+    /// Too many large bodies are on their way.
+    #[error(
+        "the bodies on their way would have more than {spool_bytes_max} bytes: try again when some have passed"
+    )]
+    SpoolFull {
+        /// What they may have together.
+        spool_bytes_max: u64,
+    },
+    /// A payload that cannot be made or opened.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
     /// Larger than a record can be.
     #[error("the entries and payloads have {bytes} bytes, one commit takes {max}")]
     TooLarge {
@@ -127,6 +139,8 @@ impl LedgerError {
             Self::StorageKey { .. } => "ledger.storage_key",
             Self::Full { .. } => "ledger.full",
             Self::DiskFull { .. } => "ledger.disk_full",
+            Self::SpoolFull { .. } => "ledger.spool_full",
+            Self::Payload(_) => "ledger.payload",
             Self::TooLarge { .. } => "ledger.too_large",
             Self::Failed { .. } => "ledger.failed",
             Self::Closed => "ledger.closed",
@@ -143,10 +157,13 @@ impl LedgerError {
     #[must_use]
     pub fn fault_code(&self) -> FaultCode {
         match self {
-            Self::Full { .. } => FaultCode::NodeOverloaded,
+            Self::Full { .. } | Self::SpoolFull { .. } => FaultCode::NodeOverloaded,
             Self::DiskFull { .. } => FaultCode::NodeDiskFull,
             Self::Closed => FaultCode::NodeDraining,
-            Self::TooLarge { .. } => FaultCode::PayloadTooLarge,
+            Self::TooLarge { .. }
+            | Self::Payload(PayloadError::ContextTooLarge { .. } | PayloadError::BodyTooLarge { .. }) => {
+                FaultCode::PayloadTooLarge
+            }
             _ => FaultCode::Internal,
         }
     }

@@ -4,6 +4,7 @@
 //! body  = origin, first index (u64), previous checkpoint (note or empty), notes (u32 count, each a note), items (u32 count)
 //! item  = entry, payload, foreign
 //! payload = 0 | 1 ‖ chunk count (u32) ‖ chunks (ciphertext; its slot is the next one) | 2 ‖ body (in clear)
+//!         | 3 ‖ file name (16 bytes) ‖ file bytes (u64) ‖ file CRC-32 (u32) ‖ chunk 0 (ciphertext; its slot is the next one)
 //! foreign = 0 | 1 ‖ peer's entry ‖ position (u64) ‖ proof ‖ number of its note in `notes` (u32)
 //! ```
 //!
@@ -16,7 +17,8 @@ use peabiru_proto::entry::Entry;
 use peabiru_proto::origin::Origin;
 
 use crate::checkpoint::SignedCheckpoint;
-use crate::payload::{ClearPayload, Payload, PayloadSecrets};
+use crate::large::{FileRef, LargeFile, LargeName, NAME_BYTES};
+use crate::payload::{ClearPayload, Payload, PayloadSecrets, SealedPayload};
 use crate::position::LogPosition;
 use crate::proof::InclusionProof;
 
@@ -29,6 +31,16 @@ pub struct Append {
     pub payload: Option<Arc<Payload>>,
     /// For a RECEIVED: what was received.
     pub foreign: Option<Foreign>,
+}
+
+impl Append {
+    /// The file of a large body.
+    pub(crate) fn file(&self) -> Option<&LargeFile> {
+        match self.payload.as_deref() {
+            Some(Payload::Sealed(sealed)) => sealed.file(),
+            Some(Payload::Clear(_)) | None => None,
+        }
+    }
 }
 
 /// A peer's sealed entry, kept beside our RECEIVED.
@@ -81,6 +93,22 @@ pub(crate) enum StoredContent {
         slot: u32,
     },
     Clear(ClearPayload),
+    /// Ciphertext of the context, the body's file, and the number of the slot.
+    Large {
+        context: Bytes,
+        file: FileRef,
+        slot: u32,
+    },
+}
+
+impl StoredContent {
+    /// Number of its slot; none if it is not encrypted.
+    pub(crate) fn slot(&self) -> Option<u32> {
+        match self {
+            Self::Sealed { slot, .. } | Self::Large { slot, .. } => Some(*slot),
+            Self::None | Self::Clear(_) => None,
+        }
+    }
 }
 
 /// Bytes whose CRC holds do not parse: written by another version, or by nobody honest.
@@ -103,9 +131,7 @@ impl Item {
                 None
             }
             Some(Payload::Sealed(sealed)) => {
-                bytes.put_u8(1);
-                put_count(&mut bytes, sealed.chunks().len());
-                sealed.chunks().iter().for_each(|chunk| put(&mut bytes, chunk));
+                put_sealed(&mut bytes, sealed);
                 Some(sealed.secrets().clone())
             }
             Some(Payload::Clear(clear)) => {
@@ -135,6 +161,24 @@ impl Item {
     pub(crate) fn record_bytes(&self) -> usize {
         let note = self.note.as_ref().map_or(0, |note| note.note().len() + 8);
         self.bytes.len() + note + self.secrets.as_ref().map_or(0, |_| crate::slot::SLOT_BYTES)
+    }
+}
+
+fn put_sealed(out: &mut Vec<u8>, sealed: &SealedPayload) {
+    match (sealed.file(), sealed.chunks()) {
+        (Some(file), [context]) => {
+            let FileRef { name, bytes, crc } = file.content();
+            out.put_u8(3);
+            out.put_slice(&name.0);
+            out.put_u64(bytes);
+            out.put_u32(crc);
+            put(out, context);
+        }
+        (_, chunks) => {
+            out.put_u8(1);
+            put_count(out, chunks.len());
+            chunks.iter().for_each(|chunk| put(out, chunk));
+        }
     }
 }
 
@@ -197,6 +241,13 @@ fn read_item(
             StoredContent::Sealed { chunks, slot: slots.next().ok_or(BadBody)? }
         }
         Ok(2) => StoredContent::Clear(ClearPayload::new(take(body)?).map_err(|_| BadBody)?),
+        Ok(3) => {
+            let mut name = LargeName([0; NAME_BYTES]);
+            body.try_copy_to_slice(&mut name.0).map_err(|_| BadBody)?;
+            let bytes = body.try_get_u64().map_err(|_| BadBody)?;
+            let file = FileRef { name, bytes, crc: take_u32(body)? };
+            StoredContent::Large { context: take(body)?, file, slot: slots.next().ok_or(BadBody)? }
+        }
         _ => return Err(BadBody),
     };
     let foreign = match body.try_get_u8() {

@@ -26,6 +26,7 @@ use crate::hashes::HashFile;
 use crate::index::Index;
 use crate::item::Item;
 pub use crate::item::{Append, Foreign};
+use crate::large::{LargeFile, LargeFiles, SPOOL_BYTES_MAX};
 use crate::payload::Payload;
 use crate::position::{LogPosition, TreeSize};
 use crate::proof::{ConsistencyProof, InclusionProof};
@@ -50,6 +51,8 @@ pub struct StoreConfig {
     pub queue_groups: usize,
     /// What must stay free beside a new segment.
     pub min_free_bytes: u64,
+    /// What large bodies may take on their way, in bytes: those that are named by an entry do not count.
+    pub spool_bytes_max: u64,
     /// Where the next segment is filled.
     pub fill_ahead: FillAhead,
     /// Longest that an entry nobody waits for stays in memory for one that somebody does.
@@ -67,6 +70,7 @@ impl StoreConfig {
             segment_bytes: 64 * 1024 * 1024,
             queue_groups: 4096,
             min_free_bytes: 64 * 1024 * 1024,
+            spool_bytes_max: SPOOL_BYTES_MAX,
             fill_ahead: FillAhead::Background,
             queued_wait: QUEUED_WAIT,
         }
@@ -107,6 +111,7 @@ pub(crate) struct Inner {
     pub(crate) ledgers: Vec<Arc<Shared>>,
     pub(crate) hashes: Vec<HashFile>,
     pub(crate) segments: Segments,
+    pub(crate) large: LargeFiles,
     pub(crate) storage_key: Option<StorageKey>,
     pub(crate) index: Option<Index>,
     queue_groups: usize,
@@ -147,8 +152,16 @@ impl Store {
             _ => at(folder)(error),
         })?;
         let segments = Segments::open(Arc::clone(disk), folder, config.segment_bytes)?;
+        let large = LargeFiles::open(
+            Arc::clone(disk),
+            Arc::clone(&random),
+            folder,
+            config.spool_bytes_max,
+            config.min_free_bytes,
+        )?;
+        let key = storage_key.as_ref();
         let Recovered { stream, end, ledgers, hashes, report } =
-            recover::recover(&**disk, folder, &segments, identities, storage_key.as_ref(), &*random, visit)?;
+            recover::recover(folder, &segments, &large, identities, key, &*random, visit)?;
         let stream_end = StreamEnd::open(segments.clone(), end.at, config.fill_ahead, config.min_free_bytes)?;
         let open_index = |folder| Index::open(folder, segments.clone(), stream, &end);
         let index = config.index.as_deref().map(open_index).transpose()?;
@@ -157,6 +170,7 @@ impl Store {
             ledgers: ledgers.clone(),
             hashes,
             segments,
+            large,
             storage_key: storage_key.clone(),
             index,
             queue_groups: config.queue_groups,
@@ -266,8 +280,19 @@ impl Ledger {
     /// `Full`, `DiskFull`, `TooLarge`: nothing was appended. `Failed`: the process must stop. `Closed`.
     pub async fn append(&self, appends: Vec<Append>) -> Result<Vec<SealedEntry>, LedgerError> {
         let (reply, answer) = oneshot::channel();
-        self.send(appends, Some(reply))?;
-        answer.await.unwrap_or_else(|_| Err(self.inner.failed()))
+        let files: Vec<_> = appends.iter().filter_map(|append| append.file().cloned()).collect();
+        files.iter().for_each(LargeFile::set_named);
+        let appended = match self.send(appends, Some(reply)) {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(self.inner.failed())),
+            Err(error) => Err(error),
+        };
+        // After any other error a record may name them.
+        if let Err(LedgerError::Full { .. } | LedgerError::DiskFull { .. } | LedgerError::TooLarge { .. }) =
+            appended
+        {
+            files.iter().for_each(LargeFile::set_unnamed);
+        }
+        appended
     }
 
     /// Appends an entry with the next commit, which waits for [`StoreConfig::queued_wait`] at most to be asked for; nobody waits for it.
@@ -278,7 +303,15 @@ impl Ledger {
         if self.inner.disk_full.load(Ordering::Relaxed) {
             return Err(LedgerError::DiskFull { min_free_bytes: self.inner.min_free_bytes });
         }
-        self.send(vec![append], None)
+        let file = append.file().cloned();
+        file.iter().for_each(LargeFile::set_named);
+        self.send(vec![append], None).inspect_err(|_| file.iter().for_each(LargeFile::set_unnamed))
+    }
+
+    /// Where large bodies are kept.
+    #[must_use]
+    pub fn large_files(&self) -> &LargeFiles {
+        &self.inner.large
     }
 
     /// Waits until everything that was queued before is durable, unless the disk is full.

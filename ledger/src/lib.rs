@@ -18,6 +18,7 @@ pub mod evidence;
 mod hashes;
 mod index;
 mod item;
+pub mod large;
 pub mod ledger;
 pub mod payload;
 pub mod position;

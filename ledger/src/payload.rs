@@ -15,6 +15,9 @@ use peabiru_proto::limits::{CHUNK_BYTES, MAX_BODY_BYTES, MAX_CLEAR_BYTES, MAX_CO
 use peabiru_proto::random::Random;
 use zeroize::Zeroizing;
 
+use crate::LedgerError;
+use crate::large::{self, LargeFile, body::LargeBody};
+
 /// A payload as a ledger keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payload {
@@ -28,7 +31,9 @@ pub enum Payload {
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedPayload {
     secrets: PayloadSecrets,
+    /// All chunks, or chunk 0 alone if the others are in a file.
     chunks: Vec<Bytes>,
+    file: Option<LargeFile>,
 }
 
 /// Key and salt: 64 bytes that never leave the node but inside the link.
@@ -49,8 +54,17 @@ pub enum Direction {
 pub struct OpenPayload {
     /// Chunk 0.
     pub context: Bytes,
-    /// The other chunks, joined.
-    pub body: Bytes,
+    /// The other chunks.
+    pub body: OpenBody,
+}
+
+/// A body that was decrypted and checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpenBody {
+    /// It is here.
+    Whole(Bytes),
+    /// It is on disk, and decrypted again as it is read.
+    Large(LargeBody),
 }
 
 /// A payload in clear: its salt is 32 zero bytes.
@@ -81,7 +95,7 @@ pub enum PayloadError {
     #[error("chunk {index} does not decrypt")]
     Chunk {
         /// Which.
-        index: usize,
+        index: u64,
     },
     /// Number or length of the chunks is not what the size demands.
     #[error("the chunks are not those of a body of {body_bytes} bytes")]
@@ -95,6 +109,9 @@ pub enum PayloadError {
     /// Key or salt have another length.
     #[error("a payload's key and salt have 32 bytes each")]
     Secrets,
+    /// The file of a large body.
+    #[error("the file of the body cannot be read")]
+    Unreadable,
 }
 
 impl SealedPayload {
@@ -118,24 +135,36 @@ impl SealedPayload {
         let secrets = PayloadSecrets::new(random);
         let root = content::content_root(secrets.salt(), content::chunks(context, body));
         let cipher = ChunkCipher::new(&secrets, exchange, direction);
-        let count = content::chunks(context, body).count();
-        let chunks = content::chunks(context, body)
-            .enumerate()
-            .map(|(index, chunk)| cipher.seal(index, count, chunk))
+        let count = chunk_count(body.len() as u64);
+        let chunks = (0..)
+            .zip(content::chunks(context, body))
+            .map(|(index, chunk)| cipher.seal(index, Rank::of(index, count), chunk))
             .collect();
-        Ok((Self { secrets, chunks }, root))
+        Ok((Self { secrets, chunks, file: None }, root))
     }
 
     /// From what came over the wire or from disk; nothing is checked before `open`.
     #[must_use]
     pub fn from_parts(secrets: PayloadSecrets, chunks: Vec<Bytes>) -> Self {
-        Self { secrets, chunks }
+        Self { secrets, chunks, file: None }
     }
 
-    /// Decrypts, and checks geometry and content root against the head.
+    /// Whose body is in a file; nothing is checked before `open`.
+    #[must_use]
+    pub fn large(secrets: PayloadSecrets, context: Bytes, file: LargeFile) -> Self {
+        Self { secrets, chunks: vec![context], file: Some(file) }
+    }
+
+    /// The file of its body, if it has one.
+    #[must_use]
+    pub fn file(&self) -> Option<&LargeFile> {
+        self.file.as_ref()
+    }
+
+    /// Decrypts, and checks geometry and content root against the head. A large one blocks on the disk.
     ///
     /// # Errors
-    /// `Geometry`, `Chunk` or `Root`.
+    /// `Geometry`, `Chunk` or `Root`; `Unreadable` if the body's file cannot be read.
     pub fn open(
         &self,
         exchange: &ExchangeId,
@@ -143,21 +172,32 @@ impl SealedPayload {
         root: &ContentRoot,
         body_bytes: u64,
     ) -> Result<OpenPayload, PayloadError> {
+        if let Some(file) = &self.file {
+            let opened = large::body::open(self, file, exchange, direction, root, body_bytes);
+            return opened.map_err(|error| match error {
+                LedgerError::Payload(error) => error,
+                error => {
+                    tracing::error!(%error, "the file of a payload cannot be read");
+                    PayloadError::Unreadable
+                }
+            });
+        }
         self.check_geometry(body_bytes)?;
         let cipher = ChunkCipher::new(&self.secrets, exchange, direction);
         let salts = ChunkSalts::new(self.secrets.salt());
         let mut context = Bytes::new();
         let mut pieces = Vec::with_capacity(self.chunks.len());
         let mut leaves = Vec::with_capacity(self.chunks.len());
-        for ((number, index), chunk) in (0..).zip(0..).zip(&self.chunks) {
-            let clear = cipher.open(index, self.chunks.len(), chunk)?;
-            leaves.push(salts.leaf(number, &clear));
+        let count = self.chunks.len() as u64;
+        for (index, chunk) in (0..).zip(&self.chunks) {
+            let clear = cipher.open(index, Rank::of(index, count), chunk)?;
+            leaves.push(salts.leaf(index, &clear));
             if index == 0 { context = clear } else { pieces.push(clear) }
         }
         if content::root_of_leaves(&leaves) != *root {
             return Err(PayloadError::Root);
         }
-        Ok(OpenPayload { context, body: join(pieces) })
+        Ok(OpenPayload { context, body: OpenBody::Whole(join(pieces)) })
     }
 
     /// Key and salt.
@@ -166,7 +206,7 @@ impl SealedPayload {
         &self.secrets
     }
 
-    /// Ciphertext of chunk 0, 1, …, each with its tag.
+    /// Ciphertext of chunk 0, 1, …, each with its tag; of chunk 0 alone if there is a file.
     #[must_use]
     pub fn chunks(&self) -> &[Bytes] {
         &self.chunks
@@ -196,7 +236,27 @@ impl fmt::Debug for SealedPayload {
 
 impl fmt::Debug for OpenPayload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OpenPayload({} + {} bytes)", self.context.len(), self.body.len())
+        write!(f, "OpenPayload({} + {} bytes)", self.context.len(), self.body.bytes())
+    }
+}
+
+impl OpenBody {
+    /// Its length.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Whole(body) => body.len() as u64,
+            Self::Large(body) => body.bytes(),
+        }
+    }
+
+    /// The body, if it is a small one.
+    #[must_use]
+    pub fn whole(&self) -> Option<&Bytes> {
+        match self {
+            Self::Whole(body) => Some(body),
+            Self::Large(_) => None,
+        }
     }
 }
 
@@ -220,7 +280,7 @@ impl ClearPayload {
 }
 
 impl PayloadSecrets {
-    fn new(random: &dyn Random) -> Self {
+    pub(crate) fn new(random: &dyn Random) -> Self {
         let mut secrets = Zeroizing::new([0; SECRET_BYTES]);
         random.fill(secrets.as_mut());
         Self(secrets)
@@ -267,13 +327,26 @@ impl fmt::Debug for PayloadSecrets {
     }
 }
 
-struct ChunkCipher {
+/// Whether a chunk is the last of its payload: its nonce says so, so that none can be cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rank {
+    Inner,
+    Last,
+}
+
+impl Rank {
+    pub(crate) fn of(index: u64, count: u64) -> Self {
+        if index + 1 == count { Self::Last } else { Self::Inner }
+    }
+}
+
+pub(crate) struct ChunkCipher {
     key: LessSafeKey,
     aad: [u8; 17],
 }
 
 impl ChunkCipher {
-    fn new(secrets: &PayloadSecrets, exchange: &ExchangeId, direction: Direction) -> Self {
+    pub(crate) fn new(secrets: &PayloadSecrets, exchange: &ExchangeId, direction: Direction) -> Self {
         let key = UnboundKey::new(&AES_256_GCM, secrets.key()).expect("AES-256 keys have 32 bytes");
         let mut aad = [0; 17];
         aad[..16].copy_from_slice(exchange.as_bytes());
@@ -284,27 +357,27 @@ impl ChunkCipher {
         Self { key: LessSafeKey::new(key), aad }
     }
 
-    fn seal(&self, index: usize, count: usize, chunk: &[u8]) -> Bytes {
+    pub(crate) fn seal(&self, index: u64, rank: Rank, chunk: &[u8]) -> Bytes {
         let mut buffer = BytesMut::with_capacity(chunk.len() + TAG_BYTES);
         buffer.extend_from_slice(chunk);
-        let tag = self.key.seal_in_place_separate_tag(nonce(index, count), Aad::from(self.aad), &mut buffer);
+        let tag = self.key.seal_in_place_separate_tag(nonce(index, rank), Aad::from(self.aad), &mut buffer);
         buffer.extend_from_slice(tag.expect("a chunk is far below the limit of AES-GCM").as_ref());
         buffer.freeze()
     }
 
-    fn open(&self, index: usize, count: usize, chunk: &[u8]) -> Result<Bytes, PayloadError> {
+    pub(crate) fn open(&self, index: u64, rank: Rank, chunk: &[u8]) -> Result<Bytes, PayloadError> {
         let mut buffer = BytesMut::from(chunk);
-        let clear = self.key.open_in_place(nonce(index, count), Aad::from(self.aad), &mut buffer);
+        let clear = self.key.open_in_place(nonce(index, rank), Aad::from(self.aad), &mut buffer);
         let length = clear.map_err(|_| PayloadError::Chunk { index })?.len();
         buffer.truncate(length);
         Ok(buffer.freeze())
     }
 }
 
-fn nonce(index: usize, count: usize) -> Nonce {
+fn nonce(index: u64, rank: Rank) -> Nonce {
     let mut nonce = [0; 12];
-    nonce[0] = u8::from(index + 1 == count);
-    nonce[4..].copy_from_slice(&(index as u64).to_be_bytes());
+    nonce[0] = u8::from(rank == Rank::Last);
+    nonce[4..].copy_from_slice(&index.to_be_bytes());
     Nonce::assume_unique_for_key(nonce)
 }
 
@@ -352,14 +425,14 @@ mod tests {
         let (payload, root) = sealed(b"", b"");
         assert_eq!(payload.chunks().len(), 1);
         let open = payload.open(&exchange(), Direction::Request, &root, 0).unwrap();
-        assert!(open.context.is_empty() && open.body.is_empty());
+        assert!(open.context.is_empty() && open.body.bytes() == 0);
     }
 
     #[test]
     fn it_opens_for_its_exchange_and_direction_alone() {
         let (payload, root) = sealed(b"context", b"body");
         let open = |exchange: &ExchangeId, direction| payload.open(exchange, direction, &root, 4);
-        assert_eq!(open(&exchange(), Direction::Request).unwrap().body, "body");
+        assert_eq!(open(&exchange(), Direction::Request).unwrap().body, OpenBody::Whole("body".into()));
         assert_eq!(open(&exchange(), Direction::Answer), Err(PayloadError::Chunk { index: 0 }));
         let other = ExchangeId::from_slice(&[4; 16]).unwrap();
         assert_eq!(open(&other, Direction::Request), Err(PayloadError::Chunk { index: 0 }));
@@ -405,7 +478,7 @@ mod tests {
         fn a_changed_byte_is_noticed(context in proptest::collection::vec(any::<u8>(), 0..50), body in proptest::collection::vec(any::<u8>(), 0..50), at in any::<prop::sample::Index>(), flip in 1u8..) {
             let (mut payload, root) = sealed(&context, &body);
             let open = payload.open(&exchange(), Direction::Request, &root, body.len() as u64).unwrap();
-            prop_assert_eq!((open.context.as_ref(), open.body.as_ref()), (context.as_slice(), body.as_slice()));
+            prop_assert_eq!((open.context.as_ref(), open.body.whole().unwrap().as_ref()), (context.as_slice(), body.as_slice()));
             let which = at.index(payload.chunks.len());
             let mut chunk = payload.chunks[which].to_vec();
             let byte = at.index(chunk.len());

@@ -51,7 +51,7 @@ struct Found {
 impl Found {
     /// Of its encrypted payload, if it has one.
     fn slot_state(&self) -> Option<SlotState> {
-        let StoredContent::Sealed { slot, .. } = self.item.payload else { return None };
+        let slot = self.item.payload.slot()?;
         let raw = self.record.slots.get(usize::try_from(slot).ok()?)?;
         Some(slot::state(raw))
     }
@@ -66,7 +66,7 @@ impl Ledger {
         let head = self.head().filter(|head| position.index() < head.size().entries());
         let checkpoint = head.ok_or_else(|| self.no_such_entry(position.index()))?;
         let found = self.find(position)?;
-        let kept = payload_of(&found.item, &found.record, self.inner.storage_key.as_ref());
+        let kept = payload_of(&found.item, &found.record, self.inner.storage_key.as_ref(), &self.inner.large);
         let payload = match (found.slot_state(), kept) {
             (_, Some(payload)) => PayloadState::Kept(payload),
             (None, None) => PayloadState::None,
@@ -115,7 +115,7 @@ impl Ledger {
     pub async fn erase(&self, position: LogPosition, notice: Append) -> Result<SealedEntry, LedgerError> {
         let ledger = self.clone();
         let found = blocking(move || ledger.find(position)).await?;
-        let StoredContent::Sealed { slot, .. } = found.item.payload else {
+        let Some(slot) = found.item.payload.slot() else {
             return Err(LedgerError::NotErasable { position });
         };
         if found.slot_state() == Some(SlotState::Erased) {
@@ -127,8 +127,14 @@ impl Ledger {
         let sealed = self.append(vec![notice]).await?;
         // Crash here: the NOTICE is durable, so the next start overwrites the slot.
         let ledger = self.clone();
-        let overwritten =
-            blocking(move || overwrite(&ledger.inner.segments, found.location, &found.record, slot)).await;
+        let erase = move || {
+            overwrite(&ledger.inner.segments, found.location, &found.record, slot)?;
+            if let StoredContent::Large { file, .. } = found.item.payload {
+                ledger.inner.large.named(file).set_unnamed();
+            }
+            Ok(())
+        };
+        let overwritten = blocking(erase).await;
         if let Err(error) = overwritten {
             let reason = format!("overwriting a slot failed: {error}");
             self.inner.fail(&reason);

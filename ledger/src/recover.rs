@@ -3,12 +3,14 @@
 //! A torn tail is dropped, reported and zeroed. Damage before something durable is refused. An erasure whose NOTICE is
 //! durable is finished.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use peabiru_certs::StorageKey;
 use peabiru_proto::entry::Entry;
+use peabiru_proto::hash::LeafHash;
 use peabiru_proto::origin::Origin;
 use peabiru_proto::random::Random;
 
@@ -20,6 +22,7 @@ use crate::durable::{Durable, Head};
 use crate::erasure::{Erasures, slots};
 use crate::hashes::HashFile;
 use crate::item::{CommitBody, Foreign, StoredContent, StoredItem};
+use crate::large::{FileRef, LargeFiles, LargeName};
 use crate::payload::{Payload, SealedPayload};
 use crate::position::LogPosition;
 use crate::record::{Record, StorageKeyId, StreamId};
@@ -84,13 +87,14 @@ pub struct RecoveredEntry<'a> {
     item: &'a StoredItem,
     record: &'a Record,
     storage_key: Option<&'a StorageKey>,
+    large: &'a LargeFiles,
 }
 
 impl RecoveredEntry<'_> {
     /// Its payload; none if it has none, or if it was erased.
     #[must_use]
     pub fn payload(&self) -> Option<Payload> {
-        payload_of(self.item, self.record, self.storage_key)
+        payload_of(self.item, self.record, self.storage_key, self.large)
     }
 }
 
@@ -103,14 +107,15 @@ pub(crate) struct Recovered {
 }
 
 pub(crate) fn recover(
-    disk: &dyn Disk,
     folder: &Path,
     segments: &Segments,
+    large: &LargeFiles,
     identities: Vec<LedgerIdentity>,
     storage_key: Option<&StorageKey>,
     random: &dyn Random,
     visit: &mut dyn FnMut(&RecoveredEntry<'_>),
 ) -> Result<Recovered, LedgerError> {
+    let disk = large.disk();
     let fresh = segments.numbers()?.is_empty();
     let stream = match stream_id(disk, folder)? {
         Some(stream) => stream,
@@ -121,7 +126,7 @@ pub(crate) fn recover(
     if fresh {
         segments.prepare(0)?;
     }
-    let mut replay = Replay::new(disk, folder, identities, storage_key, visit)?;
+    let mut replay = Replay::new(disk, folder, large, identities, storage_key, visit)?;
     let mut scanner = Scanner::new(segments, stream)?;
     let mut batch: Vec<Scanned> = Vec::new();
     while let Some(scanned) = scanner.next()? {
@@ -133,6 +138,7 @@ pub(crate) fn recover(
     let mut end = scanner.end().clone();
     let from = batch.first().map_or(end.at, |first| first.location);
     replay.last_batch(batch, &mut end)?;
+    large.settle(&replay.live_files())?;
     let entries = replay.entries;
     let dropped_tail = drop_tail(segments, &end)?;
     let durable = make_durable(segments, from, end.at)?;
@@ -188,6 +194,9 @@ fn new_stream_id(disk: &dyn Disk, folder: &Path, random: &dyn Random) -> Result<
 }
 
 struct Replay<'a> {
+    large: &'a LargeFiles,
+    /// Files of large bodies, with the entry whose payload they are and the record that names them.
+    files: Vec<(LeafHash, FileRef, Location)>,
     ledgers: Vec<(Origin, SealingKey, Tree)>,
     hashes: Vec<HashFile>,
     storage_key: Option<&'a StorageKey>,
@@ -200,6 +209,7 @@ impl<'a> Replay<'a> {
     fn new(
         disk: &dyn Disk,
         folder: &Path,
+        large: &'a LargeFiles,
         identities: Vec<LedgerIdentity>,
         storage_key: Option<&'a StorageKey>,
         visit: &'a mut dyn FnMut(&RecoveredEntry<'_>),
@@ -213,7 +223,16 @@ impl<'a> Replay<'a> {
         }
         let ledgers =
             identities.into_iter().map(|identity| (identity.origin, identity.key, Tree::default())).collect();
-        Ok(Self { ledgers, hashes, storage_key, visit, entries: 0, erasures: Erasures::default() })
+        Ok(Self {
+            large,
+            files: Vec::new(),
+            ledgers,
+            hashes,
+            storage_key,
+            visit,
+            entries: 0,
+            erasures: Erasures::default(),
+        })
     }
 
     /// A batch that a later one proves durable.
@@ -261,6 +280,9 @@ impl<'a> Replay<'a> {
             let position = tree
                 .push(item.entry.leaf_hash(), &mut |level, index, hash| completed.push((level, index, hash)));
             self.erasures.note_entry(&item.entry);
+            if let StoredContent::Large { file, .. } = &item.payload {
+                self.files.push((item.entry.leaf_hash(), *file, location));
+            }
             let (entry, foreign) = (&item.entry, item.foreign.as_ref());
             (self.visit)(&RecoveredEntry {
                 origin,
@@ -270,11 +292,18 @@ impl<'a> Replay<'a> {
                 item,
                 record,
                 storage_key: self.storage_key,
+                large: self.large,
             });
             self.entries += 1;
         }
         self.hashes[number].write(&completed);
         Ok(())
+    }
+
+    /// Those whose payload nobody erased.
+    fn live_files(&self) -> HashMap<LargeName, (FileRef, Location)> {
+        let live = self.files.iter().filter(|(leaf, ..)| !self.erasures.is_named(leaf));
+        live.map(|(_, file, location)| (file.name, (*file, *location))).collect()
     }
 
     fn finish(self, durable: Durable) -> (Vec<Arc<Shared>>, Vec<HashFile>, Erasures) {
@@ -317,14 +346,21 @@ pub(crate) fn payload_of(
     item: &StoredItem,
     record: &Record,
     storage_key: Option<&StorageKey>,
+    large: &LargeFiles,
 ) -> Option<Payload> {
+    let secrets = || {
+        let slot = item.payload.slot()?;
+        let raw = record.slots.get(usize::try_from(slot).ok()?)?;
+        SlotCipher::new(storage_key?, &record.header.slot_seed).unwrap(slot, raw)
+    };
     match &item.payload {
         StoredContent::None => None,
         StoredContent::Clear(clear) => Some(Payload::Clear(clear.clone())),
-        StoredContent::Sealed { chunks, slot } => {
-            let raw = record.slots.get(usize::try_from(*slot).ok()?)?;
-            let secrets = SlotCipher::new(storage_key?, &record.header.slot_seed).unwrap(*slot, raw)?;
-            Some(Payload::Sealed(SealedPayload::from_parts(secrets, chunks.clone())))
+        StoredContent::Sealed { chunks, .. } => {
+            Some(Payload::Sealed(SealedPayload::from_parts(secrets()?, chunks.clone())))
+        }
+        StoredContent::Large { context, file, .. } => {
+            Some(Payload::Sealed(SealedPayload::large(secrets()?, context.clone(), large.named(*file))))
         }
     }
 }

@@ -10,6 +10,8 @@ use peabiru_proto::origin::Origin;
 use crate::LedgerError;
 use crate::disk::Disk;
 use crate::erasure::Erasures;
+use crate::item::StoredContent;
+use crate::large::check_content;
 use crate::recover::{Shutdown, check_continuity, no_stream_id, stream_id};
 use crate::scan::{Scanned, Scanner, corrupt};
 use crate::segment::{Location, Segments, at, first_nonzero};
@@ -60,6 +62,7 @@ pub fn verify_folder(disk: &Arc<dyn Disk>, folder: &Path) -> Result<FolderReport
     let stream = stream_id(&**disk, folder)?.ok_or_else(no_stream_id)?;
     let mut scanner = Scanner::new(&segments, stream)?;
     let (mut trees, mut erasures, mut records) = (Vec::<(Origin, Tree)>::new(), Erasures::default(), 0);
+    let mut files = Vec::new();
     let mut before = scanner.end().at;
     while let Some(Scanned { location, record, body }) = scanner.next()? {
         if location.segment > before.segment {
@@ -78,6 +81,9 @@ pub fn verify_folder(disk: &Arc<dyn Disk>, folder: &Path) -> Result<FolderReport
         for item in &body.items {
             tree.push(item.entry.leaf_hash(), &mut |_, _, _| {});
             erasures.note_entry(&item.entry);
+            if let StoredContent::Large { file, .. } = item.payload {
+                files.push((item.entry.leaf_hash(), file, location));
+            }
         }
         erasures.note_slots(location, &record, &body);
     }
@@ -87,6 +93,9 @@ pub fn verify_folder(disk: &Arc<dyn Disk>, folder: &Path) -> Result<FolderReport
     }
     if let Some(error) = erasures.unexplained().into_iter().next() {
         return Err(error);
+    }
+    for (_, file, location) in files.iter().filter(|(leaf, ..)| !erasures.is_named(leaf)) {
+        check_content(&**disk, folder, *file, *location)?;
     }
     let shutdown = match (end.next_sequence, end.closed) {
         (0, _) => Shutdown::New,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peabiru_ledger::checkpoint::SignedCheckpoint;
+use peabiru_ledger::large::LargeFile;
 use peabiru_ledger::payload::{Payload, SealedPayload};
 use peabiru_ledger::position::LogPosition;
 use peabiru_ledger::proof::InclusionProof;
@@ -171,6 +172,7 @@ impl Held {
             key: Bytes::copy_from_slice(payload.secrets().key()),
             salt: Bytes::copy_from_slice(payload.secrets().salt()),
             chunks: payload.chunks().to_vec(),
+            file_bytes: payload.file().map_or(0, LargeFile::bytes),
         });
         HeldEntry {
             entry: entry.bytes().clone(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use peabiru_ledger::checkpoint::SignedCheckpoint;
 use peabiru_ledger::ledger::RecoveredEntry;
-use peabiru_ledger::payload::{Direction, OpenPayload, Payload};
+use peabiru_ledger::payload::{Direction, OpenBody, OpenPayload, Payload};
 use peabiru_proto::entry::{Body, ExchangeId, Notice};
 use peabiru_proto::hash::{Digest, LeafHash};
 use peabiru_proto::id::{MemberId, NodeId};
@@ -133,7 +133,8 @@ impl Memory {
     }
 
     fn note_grant(&mut self, notice: &Notice, recovered: &RecoveredEntry<'_>) {
-        let Some(OpenPayload { body, .. }) = open(notice, recovered) else {
+        let opened = open(notice, recovered);
+        let Some(OpenPayload { body: OpenBody::Whole(body), .. }) = opened else {
             // What an unreadable revision changed is not known, and it may have been a revocation: deny by default.
             tracing::error!(
                 grant = notice.subject,

@@ -108,7 +108,7 @@ pub fn payload(bytes: &[u8]) {
     };
     let size = body.len() as u64;
     let opened = sealed.open(&exchange, Direction::Request, &root, size).expect("what was sealed opens");
-    assert_eq!((&opened.context[..], &opened.body[..]), (context, body));
+    assert_eq!((&opened.context[..], &opened.body.whole().unwrap()[..]), (context, body));
     let mut chunks: Vec<_> = sealed.chunks().to_vec();
     let mut said = (exchange, Direction::Request, root, size);
     match what % 8 {

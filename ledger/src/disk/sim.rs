@@ -234,11 +234,27 @@ impl Disk for SimDisk {
         Ok(inside.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect())
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.power()?;
+        let content = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        state.names.insert(to.to_owned(), content);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.power()?;
+        state.names.remove(path).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.power()?;
         state.may(Operation::Sync)?;
         if state.syncs == Syncs::Honest {
+            let State { names, durable_names, .. } = &mut *state;
+            durable_names.retain(|path, _| path.parent() != Some(folder) || names.contains_key(path));
             let inside: Vec<_> = state
                 .names
                 .iter()

@@ -117,7 +117,8 @@ fn open(copy: &Copy, side: Side) -> Option<Vec<(String, Bytes)>> {
     let (root, body_bytes) = copy.entry.body().content()?;
     let sealed = SealedPayload::from_parts(secrets, payload.chunks.clone());
     let opened = sealed.open(&copy.entry.exchange(), direction, &root, body_bytes).ok()?;
-    let chunks = content::chunks(&opened.context, &opened.body).enumerate();
+    let body = opened.body.whole()?;
+    let chunks = content::chunks(&opened.context, body).enumerate();
     let chunks = chunks.map(|(index, chunk)| (side.chunk_file(index), Bytes::copy_from_slice(chunk)));
     Some(std::iter::once((side.salt_file(), payload.salt.clone())).chain(chunks).collect())
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use peabiru_ledger::payload::{Direction, OpenPayload};
+use peabiru_ledger::payload::{Direction, OpenBody, OpenPayload};
 use peabiru_ledger::seal::Seal;
 use peabiru_proto::contract::{MethodFacts, Streaming};
 use peabiru_proto::entry::{
@@ -295,7 +295,10 @@ pub(super) fn decode_payload(opened: OpenPayload) -> Result<(Context, Bytes), Re
     }
     let context = Context::decode(opened.context)
         .map_err(|_| Refusal::Shape("its context is not a Context message"))?;
-    Ok((context, opened.body))
+    match opened.body {
+        OpenBody::Whole(body) => Ok((context, body)),
+        OpenBody::Large(_) => Err(Refusal::Shape("its body is larger than this node takes")),
+    }
 }
 
 /// How many fields a message has, counted before they cost memory. What does not parse ends the count.

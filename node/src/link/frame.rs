@@ -283,6 +283,7 @@ fn malformed(what: &str) -> FrameError {
 }
 
 const MESSAGE: u32 = 3;
+const END: u32 = 18;
 const HASH_BYTES: usize = 32;
 /// Bytes of the longest length prefix: 28 bits.
 const PREFIX_BYTES_MAX: usize = 4;
@@ -304,6 +305,8 @@ const FRAME: Shape = Shape {
         (4, &Shape::flat(FIELDS)),
         (5, &Shape::flat(FIELDS)),
         (6, &FETCHED),
+        (16, &Shape::flat(FIELDS)),
+        (END, &Shape::flat(FIELDS + MAX_CHUNKS)),
     ],
 };
 const FETCHED: Shape = Shape { fields_max: MAX_FETCH_ENTRIES, nested: &[(1, &HELD)] };

@@ -395,7 +395,7 @@ pub(crate) fn open(arrived: &Arrived, direction: Direction) -> String {
     seal.includes(&arrived.entry.leaf_hash()).unwrap();
     let (root, bytes) = arrived.entry.body().content().unwrap();
     let opened = arrived.payload.open(&arrived.entry.exchange(), direction, &root, bytes).unwrap();
-    String::from_utf8(opened.body.to_vec()).unwrap()
+    String::from_utf8(opened.body.whole().unwrap().to_vec()).unwrap()
 }
 
 /// The defaults but for those waits that a test waits out.

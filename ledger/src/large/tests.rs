@@ -1,0 +1,289 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use peabiru_certs::StorageKey;
+use peabiru_proto::content;
+use peabiru_proto::entry::{Body, Common, Entry, ExchangeId, Notice};
+use peabiru_proto::limits::CHUNK_BYTES;
+use peabiru_proto::random::SeededRandom;
+use peabiru_proto::time::Timestamp;
+use proptest::prelude::*;
+
+use super::body::{LargeSealed, LargeSealer, cipher_bytes};
+use super::{LargeFiles, SYNC_BYTES};
+use crate::checkpoint::tests::key;
+use crate::disk::Disk;
+use crate::disk::sim::SimDisk;
+use crate::item::{Item, read_body, write_body};
+use crate::ledger::{Append, FillAhead, Ledger, LedgerIdentity, NOTICE_ERASED, Store, StoreConfig};
+use crate::payload::{Direction, OpenBody, Payload, PayloadError, SealedPayload};
+use crate::position::LogPosition;
+use crate::verify::verify_folder;
+use crate::{LedgerError, PayloadState};
+
+const FOLDER: &str = "/ledger";
+
+fn exchange() -> ExchangeId {
+    ExchangeId::from_slice(&[3; 16]).unwrap()
+}
+
+fn files(disk: &SimDisk, spool_bytes_max: u64) -> LargeFiles {
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let random = Arc::new(SeededRandom::new(1));
+    LargeFiles::open(disk, random, Path::new(FOLDER), spool_bytes_max, 0).unwrap()
+}
+
+fn seal(files: &LargeFiles, context: &[u8], pieces: &[&[u8]]) -> (LargeSealed, Vec<u8>) {
+    let random = SeededRandom::new(2);
+    let mut sealer = LargeSealer::new(&random, &exchange(), Direction::Answer, files.spool().unwrap());
+    let mut sent = Vec::new();
+    for piece in pieces {
+        sealer.push(piece, &mut |chunk| sent.extend_from_slice(&chunk)).unwrap();
+    }
+    (sealer.finish(context, &mut |chunk| sent.extend_from_slice(&chunk)).unwrap(), sent)
+}
+
+fn read(body: &OpenBody) -> Vec<u8> {
+    let OpenBody::Large(body) = body else { panic!("it is in a file") };
+    let mut reader = body.reader().unwrap();
+    let mut all = Vec::new();
+    while let Some(chunk) = reader.next_chunk().unwrap() {
+        all.extend_from_slice(&chunk);
+    }
+    all
+}
+
+fn folder(disk: &SimDisk, name: &str) -> Vec<String> {
+    disk.list(&Path::new(FOLDER).join(name)).unwrap()
+}
+
+#[test]
+fn a_body_reads_back_whatever_its_length() {
+    let files = files(&SimDisk::new(1), u64::MAX);
+    for length in [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES, 200_000] {
+        let body: Vec<u8> = (0..=u8::MAX).cycle().take(length).collect();
+        let (sealed, sent) = seal(&files, b"context", &[&body]);
+        let LargeSealed { payload, root, body_bytes } = sealed;
+        assert_eq!((body_bytes, sent.len() as u64), (length as u64, cipher_bytes(length as u64)));
+        let open = payload.open(&exchange(), Direction::Answer, &root, body_bytes).unwrap();
+        assert_eq!((open.context.as_ref(), read(&open.body)), (&b"context"[..], body));
+        let other = payload.open(&exchange(), Direction::Request, &root, body_bytes);
+        assert!(matches!(other, Err(PayloadError::Chunk { index: 0 })), "{length}");
+    }
+}
+
+proptest! {
+    /// However it comes in: the same root and the same ciphertext as the rule for small ones gives.
+    #[test]
+    fn pieces_do_not_matter(cuts in proptest::collection::vec(0..70_000usize, 0..5), length in 0..70_000usize) {
+        let body: Vec<u8> = (0..=u8::MAX).cycle().take(length).collect();
+        let mut cuts: Vec<_> = cuts.into_iter().filter(|cut| *cut < length).collect();
+        cuts.sort_unstable();
+        let mut pieces = Vec::new();
+        let mut rest = body.as_slice();
+        for cut in cuts {
+            let (piece, later) = rest.split_at(cut - (length - rest.len()));
+            pieces.push(piece);
+            rest = later;
+        }
+        pieces.push(rest);
+        let files = files(&SimDisk::new(1), u64::MAX);
+        let (sealed, sent) = seal(&files, b"ctx", &pieces);
+        let salt = sealed.payload.secrets().salt();
+        prop_assert_eq!(sealed.root, content::content_root(salt, content::chunks(b"ctx", &body)));
+        if length <= CHUNK_BYTES {
+            // The cipher of small payloads, whose vectors are frozen.
+            let mut chunks = sealed.payload.chunks().to_vec();
+            chunks.extend((!sent.is_empty()).then(|| sent.clone().into()));
+            let small = SealedPayload::from_parts(sealed.payload.secrets().clone(), chunks);
+            prop_assert!(small.open(&exchange(), Direction::Answer, &sealed.root, length as u64).is_ok());
+        }
+    }
+}
+
+#[test]
+fn a_changed_or_shortened_file_does_not_open() {
+    let disk = SimDisk::new(1);
+    let (LargeSealed { payload, root, body_bytes }, _) = seal(&files(&disk, u64::MAX), b"", &[&[7; 150_000]]);
+    let open = |bytes| payload.open(&exchange(), Direction::Answer, &root, bytes);
+    assert_eq!(open(body_bytes - 1), Err(PayloadError::Geometry { body_bytes: body_bytes - 1 }));
+    let path = Path::new(FOLDER).join("large").join(&folder(&disk, "large")[0]);
+    disk.damage(&path, 70_000, 1);
+    assert_eq!(open(body_bytes), Err(PayloadError::Chunk { index: 2 }));
+}
+
+#[test]
+fn the_spool_has_a_bound_and_gives_back_what_is_dropped() {
+    let disk = SimDisk::new(1);
+    let files = files(&disk, 1000);
+    let mut first = files.spool().unwrap();
+    first.write(&[0; 900]).unwrap();
+    let mut second = files.spool().unwrap();
+    assert!(matches!(second.write(&[0; 101]), Err(LedgerError::SpoolFull { spool_bytes_max: 1000 })));
+    assert_eq!(folder(&disk, "spool").len(), 2);
+    drop(first);
+    second.write(&[0; 1000]).unwrap();
+    drop(second);
+    assert_eq!(folder(&disk, "spool").len(), 0);
+}
+
+#[test]
+fn a_full_disk_is_noticed_on_the_way() {
+    let disk = SimDisk::new(1);
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let files =
+        LargeFiles::open(shared, Arc::new(SeededRandom::new(1)), Path::new(FOLDER), u64::MAX, 100).unwrap();
+    let mut file = files.spool().unwrap();
+    disk.set_free_bytes(99);
+    let megabyte = vec![0; 1024 * 1024];
+    let full = (0..=SYNC_BYTES / megabyte.len() as u64).find_map(|_| file.write(&megabyte).err());
+    assert!(matches!(full, Some(LedgerError::DiskFull { min_free_bytes: 100 })));
+}
+
+fn open_store(disk: &SimDisk) -> Result<Store, LedgerError> {
+    let config = StoreConfig {
+        index: None,
+        segment_bytes: 64 * 1024,
+        min_free_bytes: 0,
+        fill_ahead: FillAhead::Inline,
+        ..StoreConfig::new(PathBuf::from(FOLDER))
+    };
+    let identity = LedgerIdentity { origin: "py.example/registry/1".parse().unwrap(), key: key(1) };
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let random = Arc::new(SeededRandom::new(1));
+    let storage = Some(StorageKey::from_bytes([7; 32]));
+    Store::open(&disk, &config, vec![identity], storage, random, &mut |_| {}).map(|(store, _)| store)
+}
+
+fn append(ledger: &Ledger, body: &[u8]) -> Append {
+    let (sealed, _) = seal(ledger.large_files(), b"", &[body]);
+    let notice = Notice {
+        code: "test".to_owned(),
+        subject: String::new(),
+        content_root: sealed.root,
+        body_bytes: sealed.body_bytes,
+    };
+    let common =
+        Common { exchange: exchange(), created_at: Timestamp::from_ms(1), node: None, globalconf: None };
+    let entry = Entry::encode(ledger.origin(), &common, &Body::Notice(notice)).unwrap();
+    Append { entry, payload: Some(Arc::new(Payload::Sealed(sealed.payload))), foreign: None }
+}
+
+#[tokio::test]
+async fn files_that_no_record_names_go_at_the_start() {
+    let disk = SimDisk::new(1);
+    let store = open_store(&disk).unwrap();
+    let ledger = store.ledgers().remove(0);
+    ledger.append(vec![append(&ledger, &[1; 1000])]).await.unwrap();
+    let named = folder(&disk, "large");
+    let refused = append(&ledger, &[3; 1000]);
+    assert_eq!(folder(&disk, "large").len(), 2);
+    drop(refused);
+    assert_eq!(folder(&disk, "large"), named, "it was never appended");
+    let unnamed = append(&ledger, &[2; 1000]);
+    unnamed.file().unwrap().set_named();
+    let mut unfinished = ledger.large_files().spool().unwrap();
+    unfinished.write(&[0; 10]).unwrap();
+    std::mem::forget(unfinished);
+    assert_eq!((folder(&disk, "large").len(), folder(&disk, "spool").len()), (2, 1));
+    store.close().await;
+    drop((ledger, store, unnamed));
+    drop(open_store(&disk).unwrap());
+    assert_eq!((folder(&disk, "large"), folder(&disk, "spool").len()), (named, 0));
+}
+
+#[tokio::test]
+async fn a_missing_or_damaged_file_is_named() {
+    let disk = SimDisk::new(1);
+    let store = open_store(&disk).unwrap();
+    let ledger = store.ledgers().remove(0);
+    ledger.append(vec![append(&ledger, &[1; 1000])]).await.unwrap();
+    store.close().await;
+    drop((ledger, store));
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    verify_folder(&shared, Path::new(FOLDER)).unwrap();
+    let name = folder(&disk, "large").remove(0);
+    let path = Path::new(FOLDER).join("large").join(&name);
+    disk.damage(&path, 500, 4);
+    let found = verify_folder(&shared, Path::new(FOLDER)).unwrap_err().to_string();
+    assert!(found.contains(&name) && found.contains("damaged"), "{found}");
+    disk.remove(&path).unwrap();
+    for error in [verify_folder(&shared, Path::new(FOLDER)).err(), open_store(&disk).err()] {
+        assert!(
+            matches!(&error, Some(LedgerError::Corrupt { what, .. }) if what.contains(&name)),
+            "{error:?}"
+        );
+    }
+}
+
+/// FROZEN.
+#[test]
+fn the_item_of_a_large_payload_is_frozen() {
+    let disk = SimDisk::new(1);
+    let store = open_store(&disk).unwrap();
+    let append = append(&store.ledgers()[0], b"body");
+    let (name, crc) = {
+        let content = append.file().unwrap().content();
+        (content.name, content.crc)
+    };
+    let Some(Payload::Sealed(payload)) = append.payload.as_deref() else { unreachable!() };
+    let mut expected = vec![3];
+    expected.extend_from_slice(&name.0);
+    expected.extend_from_slice(&20u64.to_be_bytes());
+    expected.extend_from_slice(&crc.to_be_bytes());
+    expected.extend_from_slice(&16u32.to_be_bytes());
+    expected.extend_from_slice(&payload.chunks()[0]);
+    // No foreign entry.
+    expected.push(0);
+    let origin = append.entry.origin().clone();
+    let item = Item::encode(append.clone());
+    let mut body = Vec::new();
+    write_body(&origin, LogPosition::new(0), None, &[&item], &mut body);
+    assert!(body.ends_with(&expected));
+    let file = disk.content(&Path::new(FOLDER).join("large").join(name.text()));
+    assert_eq!((file.len(), crc), (20, crc32fast::hash(&file)));
+    assert!(read_body(body.clone().into(), 1).is_ok());
+    assert!((1..expected.len()).all(|cut| read_body(body[..body.len() - cut].to_vec().into(), 1).is_err()));
+}
+
+#[tokio::test]
+async fn erasing_takes_the_file_away_also_if_it_was_interrupted() {
+    for cut in [false, true] {
+        let real = tempfile::tempdir().unwrap();
+        let config = StoreConfig { segment_bytes: 64 * 1024, ..StoreConfig::new(real.path().to_owned()) };
+        let disk: Arc<dyn Disk> = Arc::new(crate::disk::RealDisk);
+        let open = || {
+            let identity = LedgerIdentity { origin: "py.example/registry/1".parse().unwrap(), key: key(1) };
+            let random = Arc::new(SeededRandom::new(1));
+            let storage = Some(StorageKey::from_bytes([7; 32]));
+            Store::open(&disk, &config, vec![identity], storage, random, &mut |_| {}).unwrap()
+        };
+        let large = || disk.list(&real.path().join("large")).unwrap().len();
+        let (store, _) = open();
+        let ledger = store.ledgers().remove(0);
+        let sealed = ledger.append(vec![append(&ledger, &[1; 1000])]).await.unwrap().remove(0);
+        let mut notice = append(&ledger, b"");
+        let Body::Notice(body) = notice.entry.body() else { unreachable!() };
+        let body = Notice {
+            code: NOTICE_ERASED.to_owned(),
+            subject: sealed.entry.leaf_hash().to_string(),
+            ..body.clone()
+        };
+        notice.entry = Entry::encode(ledger.origin(), notice.entry.common(), &Body::Notice(body)).unwrap();
+        if cut {
+            // As if the power failed right after the NOTICE.
+            ledger.append(vec![notice]).await.unwrap();
+            assert_eq!(large(), 2);
+        } else {
+            ledger.erase(LogPosition::new(0), notice).await.unwrap();
+            assert!(matches!(ledger.read(LogPosition::new(0)).unwrap().payload, PayloadState::Erased));
+            assert_eq!(large(), 1, "the NOTICE's own");
+        }
+        store.close().await;
+        drop((ledger, store));
+        let (store, recovery) = open();
+        assert_eq!((recovery.erasures_finished, large()), (u64::from(cut), 1));
+        let read = store.ledgers().remove(0).read(LogPosition::new(0)).unwrap();
+        assert!(matches!(read.payload, PayloadState::Erased));
+    }
+}
