@@ -250,6 +250,7 @@ impl Seeds {
             key: message.payload_key.clone(),
             salt: message.payload_salt.clone(),
             chunks: message.chunks.clone(),
+            file_bytes: 0,
         };
         let held = wire::HeldEntry { payload: Some(payload), ..held };
         write("hello", [hello.encode_to_vec(), update.encode_to_vec()]);
@@ -321,6 +322,7 @@ fn held((entry, proof): (Bytes, Bytes)) -> wire::HeldEntry {
             key: vec![1; 32].into(),
             salt: vec![2; 32].into(),
             chunks: vec![vec![3; 40].into()],
+            file_bytes: 0,
         }),
         _ => None,
     };

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tokio::net::TcpListener;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::transport::server::TcpIncoming;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 #[allow(
     missing_docs,
@@ -23,8 +25,8 @@ pub mod wire {
 
 use wire::echo_service_server::{EchoService, EchoServiceServer};
 use wire::{
-    InspectRequest, InspectResponse, NoteRequest, NoteResponse, SayRequest, SayResponse, WatchRequest,
-    WatchResponse,
+    CollectRequest, CollectResponse, InspectRequest, InspectResponse, MirrorRequest, MirrorResponse,
+    NoteRequest, NoteResponse, SayRequest, SayResponse, WatchRequest, WatchResponse,
 };
 
 /// The contract as registered: a file descriptor set.
@@ -45,7 +47,7 @@ impl Echo {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tonic::transport::Server::builder()
-            .add_service(EchoServiceServer::new(self.clone()))
+            .add_service(EchoServiceServer::new(self.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
             .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
         tokio::spawn(server);
         address
@@ -90,9 +92,43 @@ impl EchoService for Echo {
         std::future::pending().await
     }
 
-    type WatchStream = tokio_stream::Empty<Result<WatchResponse, Status>>;
+    type WatchStream = tokio_stream::Iter<std::vec::IntoIter<Result<WatchResponse, Status>>>;
 
-    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Ok(Response::new(tokio_stream::empty()))
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let WatchRequest { count, bytes, fail_with } = request.into_inner();
+        let answer =
+            |number: u32| Ok(WatchResponse { body: vec![number.to_le_bytes()[0]; bytes as usize].into() });
+        let mut answers: Vec<_> = (0..count).map(answer).collect();
+        if fail_with != 0 {
+            answers.push(Err(Status::new(Code::from(fail_with), "as you wish")));
+        }
+        Ok(Response::new(tokio_stream::iter(answers)))
+    }
+
+    async fn collect(
+        &self,
+        request: Request<Streaming<CollectRequest>>,
+    ) -> Result<Response<CollectResponse>, Status> {
+        let mut requests = request.into_inner();
+        let mut answer = CollectResponse::default();
+        while let Some(CollectRequest { body }) = requests.message().await? {
+            answer.count += 1;
+            answer.bytes += body.len() as u64;
+        }
+        Ok(Response::new(answer))
+    }
+
+    type MirrorStream = Pin<Box<dyn Stream<Item = Result<MirrorResponse, Status>> + Send>>;
+
+    async fn mirror(
+        &self,
+        request: Request<Streaming<MirrorRequest>>,
+    ) -> Result<Response<Self::MirrorStream>, Status> {
+        let answers =
+            request.into_inner().map(|said| said.map(|MirrorRequest { body }| MirrorResponse { body }));
+        Ok(Response::new(Box::pin(answers)))
     }
 }
+
+/// Of one message of the tests.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -31,7 +31,7 @@ use tonic::{Request, Status};
 use zeroize::Zeroizing;
 
 use crate::echo::wire::echo_service_client::EchoServiceClient;
-use crate::echo::{CONTRACT, Echo, NAME};
+use crate::echo::{CONTRACT, Echo, MESSAGE_BYTES_MAX, NAME};
 
 /// Registry, authority and folder; nodes are started one by one.
 pub struct Federation {
@@ -157,6 +157,8 @@ refresh_seconds = 1
 [storage]
 segment_mebibytes = 8
 min_free_mebibytes = 1
+max_body_mebibytes = 8
+spool_mebibytes = 32
 
 [log]
 filter = "warn"
@@ -246,6 +248,7 @@ impl Member {
         let door = self.node.door.unwrap();
         let channel = Endpoint::from_shared(format!("http://{door}")).unwrap().connect().await.unwrap();
         EchoServiceClient::with_interceptor(channel, Headers::new(headers))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     /// The admin API of its node.

@@ -205,6 +205,12 @@ impl Store {
             .collect()
     }
 
+    /// Where large bodies are kept.
+    #[must_use]
+    pub fn large_files(&self) -> &LargeFiles {
+        &self.inner.large
+    }
+
     /// Counts since the start.
     #[must_use]
     pub fn counters(&self) -> StoreCounters {

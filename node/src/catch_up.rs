@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::core::{Core, internal, ledger_fault, received_append};
 use crate::exchange::Wanted;
 use crate::guard::answer::{self, Outstanding};
-use crate::link::Link;
+use crate::link::{LargeBodies, Link};
 use crate::memory::Unanswered;
 
 /// Fetches what is missing.
@@ -88,7 +88,7 @@ impl CatchUp {
     async fn fetch(&self, missing: &Unanswered) -> Result<Found, Fault> {
         let conf = self.core.conf(Place::ConsumerNode)?;
         let wanted = Wanted { exchange: missing.exchange, request_leaf: missing.request_leaf };
-        let held = self.link.fetch(&missing.addressee, wanted, FETCH_WAIT).await?;
+        let held = self.link.fetch(&missing.addressee, wanted, LargeBodies::Wanted, FETCH_WAIT).await?;
         let answers = |entry: &Entry| match entry.body() {
             Body::Response(head) => head.request_leaf == missing.request_leaf,
             Body::Fault(head) => head.request_leaf == missing.request_leaf,
@@ -96,7 +96,7 @@ impl CatchUp {
         };
         let found = held
             .into_iter()
-            .find(|held| Entry::decode(held.entry.clone()).is_ok_and(|entry| answers(&entry)));
+            .find(|fetched| Entry::decode(fetched.held.entry.clone()).is_ok_and(|entry| answers(&entry)));
         let Some(found) = found else {
             let over = self.core.clock.now() > missing.expires_at.plus(ANSWER_WAIT);
             return Ok(if over { Found::Nothing } else { Found::NotYet });

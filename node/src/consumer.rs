@@ -3,23 +3,30 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use peabiru_ledger::ledger::{Append, Ledger};
 use peabiru_ledger::payload::{Direction, Payload};
 use peabiru_ledger::seal::SealedEntry;
 use peabiru_proto::contract::{MethodFacts, Streaming};
-use peabiru_proto::entry::{Body, Content, ExchangeId, Request, SideEffects};
+use peabiru_proto::entry::{Body, Content, Entry, ExchangeId, Request, SideEffects};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::globalconf::{Contract, GlobalConfiguration};
+use peabiru_proto::hash::{ContentRoot, LeafHash};
 use peabiru_proto::id::NodeId;
 use peabiru_proto::limits::{ANSWER_GRACE, DEFAULT_EXPIRY};
 use peabiru_proto::policy::Purpose;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::core::{Core, done_and_unsealed, internal, ledger_fault, received_append};
-use crate::exchange::{Answer, Answered, Arrived, BoxFuture, Call, Exchange, LinkAnswer};
+use crate::exchange::{
+    Answer, Answered, Arrived, BoxFuture, Call, CallBody, Exchange, LinkAnswer, Outflow, Pieces, Reply,
+};
+use crate::grpc::framing::check_count;
 use crate::guard::answer::{self, Outstanding};
 use crate::link::Link;
 use crate::provider::Provider;
 use crate::router::Router;
+use crate::spool::{self, PIECES_QUEUED};
 use crate::stage::{Stage, count_asked, count_refusal};
 
 /// Asks for the subsystems of this node.
@@ -88,10 +95,6 @@ impl Consumer {
         let facts = contract.facts().and_then(|facts| facts.method(&call.method)).ok_or_else(|| {
             refuse(FaultCode::MethodUnknown, format!("{} has no method {}", call.service, call.method))
         })?;
-        if facts.streaming != Streaming::Unary {
-            let message = format!("{} is a streaming method", call.method);
-            return Err(refuse(FaultCode::MethodStreamingUnsupported, message));
-        }
         let purpose = choose_purpose(call, facts)?;
         let member = call.service.member();
         let nodes = conf.nodes_of(&member).map(|node| &node.id);
@@ -109,7 +112,7 @@ impl Consumer {
 
     async fn ask(
         &self,
-        call: Call,
+        mut call: Call,
         planned: &Planned,
         contract: &Contract,
         exchange: ExchangeId,
@@ -123,61 +126,72 @@ impl Consumer {
                 format!("this node keeps no ledger of {member}"),
             )
         })?;
-        let outstanding_provider = call.service.member();
-        let (sealed, payload) = self.seal_request(call, planned, contract, exchange, ledger, conf).await?;
-        let outstanding = Outstanding {
-            exchange,
-            request_leaf: sealed.entry.leaf_hash(),
-            provider: outstanding_provider,
-            own: self.core.own.clone(),
+        let body = std::mem::replace(&mut call.body, CallBody::Whole(Bytes::new(), 0));
+        let asking = Asking { call: &call, planned, contract, exchange, ledger, conf, core: &self.core };
+        let (answer, request_leaf) = match body {
+            CallBody::Whole(body, messages) => {
+                asking.check_count(messages)?;
+                let (sealed, payload) = asking.seal(&body).await?;
+                let leaf = sealed.entry.leaf_hash();
+                (self.carry_over(planned, sealed, payload).await?, leaf)
+            }
+            CallBody::Large(pieces) => self.ask_large(&asking, pieces).await?,
         };
-        let arrived = match self.carry_over(planned, sealed, payload).await? {
+        let arrived = match answer {
             LinkAnswer::Arrived(arrived) => arrived,
             LinkAnswer::Refused(fault) => return Err(fault),
         };
+        let provider = call.service.member();
+        let outstanding = Outstanding { exchange, request_leaf, provider, own: self.core.own.clone() };
         self.deliver(&arrived, &outstanding, planned, ledger, conf).await
     }
 
-    async fn seal_request(
+    /// The body's chunks go while it comes; the request is sealed when it has ended, and then its key goes.
+    async fn ask_large(
         &self,
-        call: Call,
-        planned: &Planned,
-        contract: &Contract,
-        exchange: ExchangeId,
-        ledger: &Ledger,
-        conf: &GlobalConfiguration,
-    ) -> Result<(SealedEntry, Arc<Payload>), Fault> {
-        let (payload, root) = self.core.seal_payload(
-            &exchange,
-            Direction::Request,
-            &call.context,
-            &call.body,
-            Place::ConsumerNode,
-        )?;
-        let now = self.core.clock.now();
-        let request = Request {
-            expires_at: now.plus(planned.expires_in),
-            consumer: call.caller,
-            service: call.service,
-            method: call.method,
-            addressee: planned.addressee.clone(),
-            contract_version: contract.version,
-            contract_digest: contract.digest,
-            side_effects: planned.facts.side_effects,
-            purpose: planned.purpose.clone(),
-            consent_commitment: None,
-            content: Content::Whole { root, body_bytes: call.body.len() as u64 },
-            retry_of: None,
+        asking: &Asking<'_>,
+        pieces: Pieces<u64>,
+    ) -> Result<(LinkAnswer, LeafHash), Fault> {
+        let preview =
+            asking.entry(Content::Whole { root: ContentRoot::from_bytes([0; 32]), body_bytes: 0 })?;
+        let (chunks, outgoing) = mpsc::channel(PIECES_QUEUED);
+        let (done, sealed) = oneshot::channel();
+        let outflow = Outflow { preview, chunks: outgoing, sealed };
+        let sealing = async {
+            let sealed = asking.seal_large(pieces, chunks).await;
+            let leaf = sealed.as_ref().map(|(sealed, _)| sealed.entry.leaf_hash()).map_err(Fault::clone);
+            // An error means that the link has failed already.
+            let _ = done.send(sealed);
+            leaf
         };
-        let entry = self.core.entry_made_at(ledger, exchange, Some(conf), &Body::Request(request), now)?;
-        let append = Append { entry, payload: Some(Arc::clone(&payload)), foreign: None };
-        let committed = Stage::Commit.start();
-        let sealed =
-            ledger.append(vec![append]).await.map_err(|error| ledger_fault(&error, Place::ConsumerNode))?;
-        committed.end();
-        let sealed =
-            sealed.into_iter().next().ok_or_else(|| internal("the ledger answered without an entry"))?;
-        Ok((sealed, payload))
+        let carrying = self.carry_over_large(asking.planned, outflow);
+        tokio::pin!(sealing, carrying);
+        let mut leaf = None;
+        loop {
+            tokio::select! {
+                sealed = &mut sealing, if leaf.is_none() => leaf = Some(sealed?),
+                answer = &mut carrying => {
+                    return match (answer?, leaf) {
+                        (answer, Some(leaf)) => Ok((answer, leaf)),
+                        (LinkAnswer::Refused(fault), None) => Err(fault),
+                        (LinkAnswer::Arrived(_), None) => Err(internal("an answer before its request")),
+                    };
+                }
+            }
+        }
+    }
+
+    async fn carry_over_large(&self, planned: &Planned, outflow: Outflow) -> Result<LinkAnswer, Fault> {
+        if planned.addressee == self.core.own {
+            let (sealed, payload) = collect(outflow).await?;
+            return self.answer_locally(sealed, &payload).await;
+        }
+        let wait = planned.expires_in + ANSWER_GRACE;
+        let answer = self.link.exchange_large(&planned.addressee, outflow, wait).await;
+        if answer.is_err() {
+            self.router().unreachable(&planned.addressee, self.core.clock.now());
+        }
+        answer
     }
 
     async fn carry_over(
@@ -203,26 +217,28 @@ impl Consumer {
 
     /// Consumer and provider on one node: the same guard, the same entries, no link.
     async fn answer_locally(&self, sealed: SealedEntry, payload: &Payload) -> Result<LinkAnswer, Fault> {
-        let arrived = self.as_arrived(sealed, payload)?;
-        match self.local.answer(Box::new(arrived)).await {
-            crate::exchange::Reply::Sealed { entry, payload } => {
-                Ok(LinkAnswer::Arrived(Box::new(self.as_arrived(entry, &payload)?)))
-            }
-            crate::exchange::Reply::Refusal(fault) => Ok(LinkAnswer::Refused(fault)),
-        }
+        let arrived = self.as_arrived(sealed, payload).await?;
+        let (entry, payload) = match self.local.answer(Box::new(arrived)).await {
+            Reply::Sealed { entry, payload } => (entry, payload),
+            Reply::Large(outflow) => collect(outflow).await?,
+            Reply::Refusal(fault) => return Ok(LinkAnswer::Refused(fault)),
+        };
+        Ok(LinkAnswer::Arrived(Box::new(self.as_arrived(entry, &payload).await?)))
     }
 
-    fn as_arrived(&self, sealed: SealedEntry, payload: &Payload) -> Result<Arrived, Fault> {
+    async fn as_arrived(&self, sealed: SealedEntry, payload: &Payload) -> Result<Arrived, Fault> {
         let Payload::Sealed(payload) = payload else {
             return Err(internal("an exchange's payload is always encrypted"));
         };
+        let payload = spool::duplicate(payload, Place::ConsumerNode).await?;
         Ok(Arrived {
             peer: self.core.own.clone(),
+            opened: spool::open(&sealed.entry, &payload).await,
             entry: sealed.entry,
             position: sealed.seal.position,
             proof: sealed.seal.proof,
             checkpoint: sealed.seal.checkpoint,
-            payload: payload.clone(),
+            payload,
             received_at: self.core.clock.now(),
         })
     }
@@ -262,6 +278,94 @@ impl Consumer {
     fn router(&self) -> MutexGuard<'_, Router> {
         self.router.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A call with everything that its REQUEST says.
+struct Asking<'a> {
+    call: &'a Call,
+    planned: &'a Planned,
+    contract: &'a Contract,
+    exchange: ExchangeId,
+    ledger: &'a Ledger,
+    conf: &'a GlobalConfiguration,
+    core: &'a Core,
+}
+
+impl Asking<'_> {
+    /// Whoever may send many messages may send none.
+    fn check_count(&self, messages: u64) -> Result<(), Fault> {
+        match self.planned.facts.streaming {
+            Streaming::Unary | Streaming::Server => check_count(messages, Place::ConsumerNode),
+            Streaming::Client | Streaming::Both => Ok(()),
+        }
+    }
+
+    async fn seal(&self, body: &Bytes) -> Result<(SealedEntry, Arc<Payload>), Fault> {
+        let (payload, root) = self.core.seal_payload(
+            &self.exchange,
+            Direction::Request,
+            &self.call.context,
+            body,
+            Place::ConsumerNode,
+        )?;
+        self.append(payload, Content::Whole { root, body_bytes: body.len() as u64 }).await
+    }
+
+    async fn seal_large(
+        &self,
+        pieces: Pieces<u64>,
+        chunks: mpsc::Sender<Bytes>,
+    ) -> Result<(SealedEntry, Arc<Payload>), Fault> {
+        let context = |_: &mut u64| self.call.context.clone();
+        let spool = &self.core.spool;
+        let spooled = spool
+            .take(&self.exchange, Direction::Request, Place::ConsumerNode, pieces, chunks, context)
+            .await?;
+        self.check_count(spooled.end)?;
+        let content = Content::Whole { root: spooled.root, body_bytes: spooled.body_bytes };
+        self.append(spooled.payload, content).await
+    }
+
+    async fn append(
+        &self,
+        payload: Arc<Payload>,
+        content: Content,
+    ) -> Result<(SealedEntry, Arc<Payload>), Fault> {
+        let append =
+            Append { entry: self.entry(content)?, payload: Some(Arc::clone(&payload)), foreign: None };
+        let committed = Stage::Commit.start();
+        let appended = self.ledger.append(vec![append]).await;
+        let sealed = appended.map_err(|error| ledger_fault(&error, Place::ConsumerNode))?;
+        committed.end();
+        let sealed =
+            sealed.into_iter().next().ok_or_else(|| internal("the ledger answered without an entry"))?;
+        Ok((sealed, payload))
+    }
+
+    fn entry(&self, content: Content) -> Result<Entry, Fault> {
+        let now = self.core.clock.now();
+        let request = Request {
+            expires_at: now.plus(self.planned.expires_in),
+            consumer: self.call.caller.clone(),
+            service: self.call.service.clone(),
+            method: self.call.method.clone(),
+            addressee: self.planned.addressee.clone(),
+            contract_version: self.contract.version,
+            contract_digest: self.contract.digest,
+            side_effects: self.planned.facts.side_effects,
+            purpose: self.planned.purpose.clone(),
+            consent_commitment: None,
+            content,
+            retry_of: None,
+        };
+        self.core.entry_made_at(self.ledger, self.exchange, Some(self.conf), &Body::Request(request), now)
+    }
+}
+
+/// On one node nobody takes the chunks.
+async fn collect(mut outflow: Outflow) -> Result<(SealedEntry, Arc<Payload>), Fault> {
+    while outflow.chunks.recv().await.is_some() {}
+    outflow.sealed.await.unwrap_or_else(|_| Err(internal("a large message came to no end")))
 }
 
 fn choose_purpose(call: &Call, facts: &MethodFacts) -> Result<Purpose, Fault> {

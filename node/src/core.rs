@@ -24,6 +24,7 @@ use crate::exchange::Arrived;
 use crate::globalconf::Globalconf;
 use crate::guard::Guard;
 use crate::guard::grant::Grants;
+use crate::spool::Spool;
 
 /// NOTICE code of a grant's revision; its payload is the grant.
 pub const NOTICE_GRANT: &str = "grant.set";
@@ -36,6 +37,8 @@ pub struct Core {
     pub clock: Arc<dyn Clock>,
     /// For exchange ids, keys and salts.
     pub random: Arc<dyn Random>,
+    /// For large bodies.
+    pub spool: Spool,
     /// What every node knows.
     pub globalconf: Globalconf,
     /// One ledger for each hosted member.
@@ -54,7 +57,7 @@ impl Core {
     pub fn new(
         own: NodeId,
         clock: Arc<dyn Clock>,
-        random: Arc<dyn Random>,
+        spool: Spool,
         globalconf: Globalconf,
         ledgers: HashMap<MemberId, Ledger>,
         guard: Guard,
@@ -63,7 +66,8 @@ impl Core {
         Self {
             own,
             clock,
-            random,
+            random: Arc::clone(&spool.random),
+            spool,
             globalconf,
             ledgers,
             guard,

@@ -11,10 +11,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use peabiru_ledger::checkpoint::SignedCheckpoint;
 use peabiru_ledger::large::LargeFile;
-use peabiru_ledger::payload::{Payload, SealedPayload};
+use peabiru_ledger::payload::{OpenBody, OpenPayload, Payload, PayloadError, SealedPayload};
 use peabiru_ledger::position::LogPosition;
 use peabiru_ledger::proof::InclusionProof;
 use peabiru_ledger::seal::SealedEntry;
+use peabiru_proto::contract::Streaming;
 use peabiru_proto::entry::{Entry, ExchangeId};
 use peabiru_proto::fault::Fault;
 use peabiru_proto::globalconf::GlobalConfiguration;
@@ -23,6 +24,7 @@ use peabiru_proto::id::{NodeId, ServiceId, SubsystemId};
 use peabiru_proto::policy::Purpose;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{self, Context, HeldEntry};
+use tokio::sync::{mpsc, oneshot};
 
 /// A future that a part of the node hands out behind a trait.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
@@ -40,13 +42,34 @@ pub struct Call {
     pub purpose: Option<Purpose>,
     /// Verb, path, metadata: chunk 0 of the payload.
     pub context: Context,
-    /// gRPC frames as received, at most `MAX_BODY_BYTES`.
-    pub body: Bytes,
+    /// gRPC frames as received.
+    pub body: CallBody,
     /// How long the caller waits.
     pub deadline: Option<Duration>,
 }
 
-/// What a caller gets, or what a service gave.
+/// The body of a call.
+#[derive(Debug)]
+pub enum CallBody {
+    /// At most `MAX_BODY_BYTES`, and how many gRPC messages it is.
+    Whole(Bytes, u64),
+    /// More, while it comes; its end says how many gRPC messages it was.
+    Large(Pieces<u64>),
+}
+
+/// A large body while it comes, a bounded number of pieces ahead. It is whole only with its `End`.
+pub type Pieces<E> = mpsc::Receiver<Result<Piece<E>, Fault>>;
+
+/// Of a large body.
+#[derive(Debug)]
+pub enum Piece<E> {
+    /// The next bytes.
+    Data(Bytes),
+    /// All bytes came, and what is known only then.
+    End(E),
+}
+
+/// What a caller gets.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// gRPC status code, 0 to 16.
@@ -54,7 +77,26 @@ pub struct Answer {
     /// Metadata, trailers and status text.
     pub context: Context,
     /// gRPC frames.
-    pub body: Bytes,
+    pub body: OpenBody,
+}
+
+/// What a service gave.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one per exchange, moved twice: a box would cost more")]
+pub enum Served {
+    /// All of it, with a body of at most `MAX_BODY_BYTES`.
+    Whole(AnswerEnd, Bytes),
+    /// More, while it comes.
+    Large(Pieces<AnswerEnd>),
+}
+
+/// What is known of a service's answer when its body has ended.
+#[derive(Debug)]
+pub struct AnswerEnd {
+    /// gRPC status code, 0 to 16.
+    pub outcome: u32,
+    /// Metadata, trailers and status text.
+    pub context: Context,
 }
 
 /// The end of a call, with the exchange's name if it got one.
@@ -89,9 +131,11 @@ pub struct Invocation {
     pub purpose: Purpose,
     /// Verb, path and metadata.
     pub context: Context,
+    /// Which kind of gRPC call it is.
+    pub streaming: Streaming,
     /// gRPC frames.
-    pub body: Bytes,
-    /// How long the service may take.
+    pub body: OpenBody,
+    /// How long the service may take to answer, or to begin a large answer.
     pub deadline: Duration,
 }
 
@@ -111,6 +155,8 @@ pub struct Arrived {
     pub checkpoint: SignedCheckpoint,
     /// Ciphertext, key and salt.
     pub payload: SealedPayload,
+    /// The payload opened, if its body is in a file: whoever makes this has read it whole, off the runtime's threads.
+    pub opened: Option<Result<OpenPayload, PayloadError>>,
     /// When its last byte came.
     pub received_at: Timestamp,
 }
@@ -126,8 +172,22 @@ pub enum Reply {
         /// Its payload.
         payload: Arc<Payload>,
     },
+    /// A RESPONSE with a large body, or a FAULT if that breaks off.
+    Large(Outflow),
     /// A refusal before a valid seal: not sealed, counted.
     Refusal(Fault),
+}
+
+/// A message with a large body on its way out: its chunks go while the body still comes, its seal and the key after
+/// them.
+#[derive(Debug)]
+pub struct Outflow {
+    /// What the message will be, but for its content.
+    pub preview: Entry,
+    /// Ciphertext of its body's chunks, a bounded number ahead.
+    pub chunks: mpsc::Receiver<Bytes>,
+    /// Then the message itself, or why there is none.
+    pub sealed: oneshot::Receiver<Result<(SealedEntry, Arc<Payload>), Fault>>,
 }
 
 /// How a peer answered.
@@ -143,11 +203,16 @@ pub enum LinkAnswer {
 pub trait Services: Send + Sync + 'static {
     /// Invokes a method. A fault means that the service could not be reached, broke its protocol or took too long;
     /// an error of the service itself is an answer.
-    fn invoke(&self, invocation: Invocation) -> BoxFuture<Result<Answer, Fault>>;
+    fn invoke(&self, invocation: Invocation) -> BoxFuture<Result<Served, Fault>>;
 }
 
 /// What the link calls when a peer asks.
 pub trait Inbound: Send + Sync + 'static {
+    /// A large message is announced: whether it would be answered, before a byte of it is kept. Not sealed yet.
+    ///
+    /// # Errors
+    /// Why it would not.
+    fn admit(&self, peer: &NodeId, preview: &Entry) -> Result<(), Fault>;
     /// A sealed message arrived on a stream of its own.
     fn message(&self, arrived: Arrived) -> BoxFuture<Reply>;
     /// A counterparty asks for what this node holds about an exchange.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use peabiru_proto::entry::Entry;
+use peabiru_proto::fault::Fault;
 use peabiru_proto::id::NodeId;
 
 use crate::core::Core;
@@ -16,6 +18,10 @@ pub(crate) struct Answering {
 }
 
 impl Inbound for Answering {
+    fn admit(&self, peer: &NodeId, preview: &Entry) -> Result<(), Fault> {
+        self.provider.admit(peer, preview)
+    }
+
     fn message(&self, arrived: Arrived) -> BoxFuture<Reply> {
         let provider = Arc::clone(&self.provider);
         Box::pin(async move { provider.answer(Box::new(arrived)).await })

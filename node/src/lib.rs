@@ -31,6 +31,7 @@ pub mod provider;
 mod refresh;
 pub mod router;
 pub mod serve;
+pub mod spool;
 pub mod stage;
 
 pub use error::NodeError;

@@ -43,6 +43,7 @@ use crate::memory::{Memory, Unanswered};
 use crate::metrics::{self, Page};
 use crate::provider::Provider;
 use crate::refresh::Refresher;
+use crate::spool::Spool;
 
 /// What comes in from outside.
 #[derive(Clone)]
@@ -177,6 +178,7 @@ impl Opened {
         let store_config = StoreConfig {
             segment_bytes: config.storage.segment_mebibytes * MEBIBYTE,
             min_free_bytes: config.storage.min_free_mebibytes * MEBIBYTE,
+            spool_bytes_max: config.storage.spool_mebibytes * MEBIBYTE,
             ..StoreConfig::new(folder.join("ledger"))
         };
         let mut members = Vec::new();
@@ -200,10 +202,15 @@ impl Opened {
         let by_member = members.iter().map(|(member, origin, _)| {
             (member.clone(), store.ledger(origin).expect("the store was opened with this identity"))
         });
+        let spool = Spool {
+            files: store.large_files().clone(),
+            random: Arc::clone(&environment.random),
+            body_bytes_max: config.storage.max_body_mebibytes * MEBIBYTE,
+        };
         let core = Core::new(
             config.node.id.clone(),
             Arc::clone(&environment.clock),
-            Arc::clone(&environment.random),
+            spool,
             globalconf,
             by_member.collect(),
             Guard::new(config.node.id.clone(), memory.replay),
@@ -379,6 +386,7 @@ fn start_link(
         clock: Arc::clone(&core.clock),
         conf: Arc::new(move || source.upgrade()?.globalconf.newest()),
         ledgers: store.ledgers(),
+        spool: core.spool.clone(),
         heads: Arc::clone(heads),
         inbound: Arc::new(Answering { core: Arc::clone(core), provider: Arc::clone(provider) }),
     };

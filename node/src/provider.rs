@@ -13,14 +13,17 @@ use peabiru_ledger::seal::SealedEntry;
 use peabiru_proto::entry::{Body, Entry, FaultHead, Response, SideEffects, Verdict};
 use peabiru_proto::fault::{Fault, Place};
 use peabiru_proto::globalconf::GlobalConfiguration;
-use peabiru_proto::hash::LeafHash;
+use peabiru_proto::hash::{ContentRoot, LeafHash};
+use peabiru_proto::id::NodeId;
 use peabiru_proto::limits::HELD_RECEIPT_WAIT;
 use peabiru_proto::wire;
 use prost::Message as _;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::core::{Core, done_and_unsealed, internal, ledger_fault, not_hosted, received_append};
-use crate::exchange::{Answer, Arrived, Reply, Services};
-use crate::guard::request::{Authorised, Received, Refused, Verified};
+use crate::exchange::{AnswerEnd, Arrived, Outflow, Pieces, Reply, Served, Services};
+use crate::guard::request::{Authorised, Received, Refused, Verified, check_preview};
+use crate::spool::{PIECES_QUEUED, Spooled};
 use crate::stage::{Stage, count_answered, count_refusal};
 
 /// Answers for the members of this node.
@@ -35,6 +38,14 @@ pub struct Provider {
 enum Receipt {
     Durable(LeafHash),
     Held(Append, LeafHash),
+}
+
+/// What the head of an answer says beside whom it answers.
+struct AnswerHead {
+    /// gRPC status code, or why there is none.
+    outcome: Result<u32, Fault>,
+    content_root: ContentRoot,
+    body_bytes: u64,
 }
 
 impl Receipt {
@@ -60,7 +71,7 @@ impl Provider {
     }
 
     /// Answers one message.
-    pub async fn answer(&self, arrived: Box<Arrived>) -> Reply {
+    pub async fn answer(self: &Arc<Self>, arrived: Box<Arrived>) -> Reply {
         let exchange = arrived.entry.exchange();
         let guarded = Stage::Guard.start();
         let conf = match self.core.conf(Place::ProviderNode) {
@@ -85,7 +96,26 @@ impl Provider {
         sealed.unwrap_or_else(|fault| refuse(fault.with_exchange(exchange)))
     }
 
-    async fn invoke(&self, mut authorised: Authorised, conf: &GlobalConfiguration) -> Result<Reply, Fault> {
+    /// Whether an announced message would be answered.
+    ///
+    /// # Errors
+    /// Why not; counted.
+    pub fn admit(&self, peer: &NodeId, preview: &Entry) -> Result<(), Fault> {
+        let conf = self.core.conf(Place::ProviderNode)?;
+        let (guard, grants) = (&self.core.guard, self.core.grants.load());
+        check_preview(peer, preview, guard, &conf, &grants, self.core.clock.now()).map_err(|refusal| {
+            let fault = refusal.fault(Place::ProviderNode, preview.exchange());
+            count_refusal(&fault);
+            tracing::info!(%peer, exchange = %preview.exchange(), code = %fault.code, "a large message was refused");
+            fault
+        })
+    }
+
+    async fn invoke(
+        self: &Arc<Self>,
+        mut authorised: Authorised,
+        conf: &Arc<GlobalConfiguration>,
+    ) -> Result<Reply, Fault> {
         let ledger = self.ledger(authorised.verified())?;
         let receipt = self.receipt(ledger, &authorised, conf)?;
         let mut receipt = match authorised.side_effects() {
@@ -105,10 +135,73 @@ impl Provider {
             }
         };
         invoked.end();
+        let answer = match answer {
+            Ok(Served::Large(pieces)) => {
+                let receipt = commit(ledger, receipt).await?;
+                return self.answer_large(authorised, receipt, pieces, conf);
+            }
+            Ok(Served::Whole(end, body)) => Ok((end, body)),
+            Err(fault) => Err(fault),
+        };
         let sealed = self.seal_answer(ledger, authorised.verified(), receipt, answer, conf).await;
-        match authorised.side_effects() {
+        let sealed = match authorised.side_effects() {
             SideEffects::Present => sealed.map_err(|fault| done_and_unsealed(&fault, Place::ProviderNode)),
             SideEffects::None => sealed,
+        };
+        sealed.map(|(entry, payload)| Reply::Sealed { entry, payload })
+    }
+
+    /// The answer's chunks go while it comes from the service; it is sealed when it has ended, a FAULT if it broke off.
+    fn answer_large(
+        self: &Arc<Self>,
+        authorised: Authorised,
+        receipt: Receipt,
+        pieces: Pieces<AnswerEnd>,
+        conf: &Arc<GlobalConfiguration>,
+    ) -> Result<Reply, Fault> {
+        let head =
+            AnswerHead { outcome: Ok(0), content_root: ContentRoot::from_bytes([0; 32]), body_bytes: 0 };
+        let ledger = self.ledger(authorised.verified())?;
+        let preview = self.answer_entry(ledger, authorised.verified(), receipt.leaf(), head, conf)?;
+        let (chunks, outgoing) = mpsc::channel(PIECES_QUEUED);
+        let (done, sealed) = oneshot::channel();
+        let (provider, conf) = (Arc::clone(self), Arc::clone(conf));
+        tokio::spawn(async move {
+            let sealed = provider.seal_large(&authorised, receipt, pieces, chunks, &conf).await;
+            let sealed = match authorised.side_effects() {
+                SideEffects::Present => {
+                    sealed.map_err(|fault| done_and_unsealed(&fault, Place::ProviderNode))
+                }
+                SideEffects::None => sealed,
+            };
+            // An error means that the peer is gone: it can fetch what was sealed.
+            let _ = done.send(sealed);
+        });
+        Ok(Reply::Large(Outflow { preview, chunks: outgoing, sealed }))
+    }
+
+    async fn seal_large(
+        &self,
+        authorised: &Authorised,
+        receipt: Receipt,
+        pieces: Pieces<AnswerEnd>,
+        chunks: mpsc::Sender<Bytes>,
+        conf: &GlobalConfiguration,
+    ) -> Result<(SealedEntry, Arc<Payload>), Fault> {
+        let verified = authorised.verified();
+        let ledger = self.ledger(verified)?;
+        let exchange = verified.arrived().entry.exchange();
+        let context = |end: &mut AnswerEnd| std::mem::take(&mut end.context);
+        let spool = &self.core.spool;
+        let spooled =
+            spool.take(&exchange, Direction::Answer, Place::ProviderNode, pieces, chunks, context).await;
+        match spooled {
+            Ok(Spooled { payload, root, body_bytes, end }) => {
+                let head = AnswerHead { outcome: Ok(end.outcome), content_root: root, body_bytes };
+                let entry = self.answer_entry(ledger, verified, receipt.leaf(), head, conf)?;
+                self.append_answer(ledger, receipt, entry, payload).await
+            }
+            Err(fault) => self.seal_answer(ledger, verified, receipt, Err(fault), conf).await,
         }
     }
 
@@ -152,7 +245,8 @@ impl Provider {
         let receipt = receipt.without_payload();
         tracing::info!(%exchange, %peer, code = %fault.code, "a message was refused");
         count_refusal(&fault);
-        self.seal_answer(ledger, &verified, receipt, Err(fault), conf).await
+        let (entry, payload) = self.seal_answer(ledger, &verified, receipt, Err(fault), conf).await?;
+        Ok(Reply::Sealed { entry, payload })
     }
 
     async fn seal_answer(
@@ -160,10 +254,31 @@ impl Provider {
         ledger: &Ledger,
         verified: &Verified,
         receipt: Receipt,
-        answer: Result<Answer, Fault>,
+        answer: Result<(AnswerEnd, Bytes), Fault>,
         conf: &GlobalConfiguration,
-    ) -> Result<Reply, Fault> {
-        let (entry, payload) = self.answer_entry(ledger, verified, receipt.leaf(), answer, conf)?;
+    ) -> Result<(SealedEntry, Arc<Payload>), Fault> {
+        let exchange = verified.arrived().entry.exchange();
+        let (outcome, context, body) = match answer {
+            Ok((AnswerEnd { outcome, context }, body)) => (Ok(outcome), context, body),
+            Err(fault) => {
+                let body = Bytes::from(fault.to_proto().encode_to_vec());
+                (Err(fault), wire::Context::default(), body)
+            }
+        };
+        let (payload, content_root) =
+            self.core.seal_payload(&exchange, Direction::Answer, &context, &body, Place::ProviderNode)?;
+        let head = AnswerHead { outcome, content_root, body_bytes: body.len() as u64 };
+        let entry = self.answer_entry(ledger, verified, receipt.leaf(), head, conf)?;
+        self.append_answer(ledger, receipt, entry, payload).await
+    }
+
+    async fn append_answer(
+        &self,
+        ledger: &Ledger,
+        receipt: Receipt,
+        entry: Entry,
+        payload: Arc<Payload>,
+    ) -> Result<(SealedEntry, Arc<Payload>), Fault> {
         let answered = Append { entry, payload: Some(Arc::clone(&payload)), foreign: None };
         let appends = match receipt {
             Receipt::Durable(_) => vec![answered],
@@ -175,7 +290,7 @@ impl Provider {
         committed.end();
         let entry =
             sealed.into_iter().next_back().ok_or_else(|| internal("the ledger answered without an entry"))?;
-        Ok(Reply::Sealed { entry, payload })
+        Ok((entry, payload))
     }
 
     fn answer_entry(
@@ -183,22 +298,15 @@ impl Provider {
         ledger: &Ledger,
         verified: &Verified,
         received_leaf: LeafHash,
-        answer: Result<Answer, Fault>,
+        head: AnswerHead,
         conf: &GlobalConfiguration,
-    ) -> Result<(Entry, Arc<Payload>), Fault> {
+    ) -> Result<Entry, Fault> {
         let arrived = verified.arrived();
-        let exchange = arrived.entry.exchange();
         let request_leaf = arrived.entry.leaf_hash();
         let addressee = arrived.peer.clone();
-        let (context, body) = match &answer {
-            Ok(answer) => (answer.context.clone(), answer.body.clone()),
-            Err(fault) => (wire::Context::default(), Bytes::from(fault.to_proto().encode_to_vec())),
-        };
-        let (payload, content_root) =
-            self.core.seal_payload(&exchange, Direction::Answer, &context, &body, Place::ProviderNode)?;
-        let body_bytes = body.len() as u64;
-        let body = match answer {
-            Ok(Answer { outcome, .. }) => Body::Response(Response {
+        let AnswerHead { outcome, content_root, body_bytes } = head;
+        let body = match outcome {
+            Ok(outcome) => Body::Response(Response {
                 request_leaf,
                 received_leaf,
                 addressee,
@@ -218,7 +326,7 @@ impl Provider {
                 })
             }
         };
-        Ok((self.core.entry(ledger, exchange, Some(conf), &body)?, payload))
+        self.core.entry(ledger, arrived.entry.exchange(), Some(conf), &body)
     }
 
     fn ledger(&self, verified: &Verified) -> Result<&Ledger, Fault> {

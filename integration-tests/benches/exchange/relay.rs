@@ -11,15 +11,19 @@ use bytes::Bytes;
 use peabiru_certs::peer::{PeerDirectory, link_client, link_server};
 use peabiru_certs::pem::read_certificate;
 use peabiru_integration_tests::federation::{service, subsystem};
+use peabiru_ledger::payload::OpenBody;
 use peabiru_node::dispatcher::{Dispatcher, Endpoint};
 use peabiru_node::door::grpc::GrpcDoor;
 use peabiru_node::door::identify::{Clients, Credential};
 use peabiru_node::door::{self, Limits, Listener};
-use peabiru_node::exchange::{Answer, Answered, BoxFuture, Call, Exchange, Invocation, Services as _};
+use peabiru_node::exchange::{
+    Answer, Answered, BoxFuture, Call, CallBody, Exchange, Invocation, Served, Services as _,
+};
 use peabiru_node::link::budget::Budget;
 use peabiru_node::link::frame;
 use peabiru_node::link::quic::{self, Connection};
 use peabiru_node::metrics;
+use peabiru_proto::contract::Streaming;
 use peabiru_proto::entry::ExchangeId;
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::globalconf::GlobalConfiguration;
@@ -79,11 +83,14 @@ pub async fn provide(own: &Path, peer: &Path, authority: &Path, at: &str) {
                 consumer,
                 purpose,
                 context,
-                body,
+                streaming: Streaming::Unary,
+                body: OpenBody::Whole(body),
                 deadline: DEADLINE,
             };
-            let answer = services.invoke(invocation).await.unwrap();
-            if sender.send(&mut [pack(&answer.context, answer.body)]).await.is_ok() {
+            let Ok(Served::Whole(answer, body)) = services.invoke(invocation).await else {
+                panic!("the service of the benchmark gives small answers")
+            };
+            if sender.send(&mut [pack(&answer.context, body)]).await.is_ok() {
                 sender.finish();
             }
         });
@@ -126,13 +133,14 @@ async fn carry(connection: &Connection, budget: &Budget, call: Call) -> Result<A
     let broken = |what: String| Fault::new(FaultCode::NodeUnreachable, Place::ConsumerNode, what);
     let opened = connection.open_exchange(MAX_FRAME_BYTES).await;
     let (mut sender, mut receiver) = opened.map_err(|error| broken(error.to_string()))?;
-    let sent = sender.send(&mut [pack(&call.context, call.body)]).await;
+    let CallBody::Whole(body, _) = call.body else { return Err(broken("a large body".to_owned())) };
+    let sent = sender.send(&mut [pack(&call.context, body)]).await;
     sent.map_err(|error| broken(error.to_string()))?;
     sender.finish();
     match receiver.only_frame(budget).await {
         Ok((Frame::Message(message), _reserved)) => {
             let (context, body) = unpack(message);
-            Ok(Answer { outcome: 0, context, body })
+            Ok(Answer { outcome: 0, context, body: OpenBody::Whole(body) })
         }
         Ok(_) => Err(broken("another frame".to_owned())),
         Err(error) => Err(broken(error.to_string())),

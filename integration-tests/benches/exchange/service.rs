@@ -10,8 +10,8 @@ use peabiru_certs::peer::{self, WithoutCertificate, pinning_server};
 use peabiru_certs::pem::read_certificate;
 use peabiru_integration_tests::echo::wire::echo_service_server::{EchoService, EchoServiceServer};
 use peabiru_integration_tests::echo::wire::{
-    InspectRequest, InspectResponse, NoteRequest, NoteResponse, SayRequest, SayResponse, WatchRequest,
-    WatchResponse,
+    CollectRequest, CollectResponse, InspectRequest, InspectResponse, MirrorRequest, MirrorResponse,
+    NoteRequest, NoteResponse, SayRequest, SayResponse, WatchRequest, WatchResponse,
 };
 use peabiru_proto::hash::Digest;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -21,7 +21,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic::transport::server::{Connected, TcpIncoming};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::process::{identity, say_ready};
 
@@ -63,6 +63,22 @@ impl EchoService for Echo {
     type WatchStream = tokio_stream::Empty<Result<WatchResponse, Status>>;
 
     async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("not measured"))
+    }
+
+    async fn collect(
+        &self,
+        _: Request<Streaming<CollectRequest>>,
+    ) -> Result<Response<CollectResponse>, Status> {
+        Err(Status::unimplemented("not measured"))
+    }
+
+    type MirrorStream = tokio_stream::Empty<Result<MirrorResponse, Status>>;
+
+    async fn mirror(
+        &self,
+        _: Request<Streaming<MirrorRequest>>,
+    ) -> Result<Response<Self::MirrorStream>, Status> {
         Err(Status::unimplemented("not measured"))
     }
 }

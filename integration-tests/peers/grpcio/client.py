@@ -132,7 +132,6 @@ def refusals(channel, token):
         ("purpose.not_allowed", Code.PERMISSION_DENIED, "PROVIDER_NODE", flag,
          school_pb2.FlagSchoolRequest(establishment_code="0000001", doubt=1), [token, why("data-correction")]),
         ("service.unknown", Code.NOT_FOUND, "CONSUMER_NODE", list_schools, request, [token, PURPOSE, nobody]),
-        ("payload.too_large", Code.OUT_OF_RANGE, "CONSUMER_NODE", list_schools, long(70_000), [token, PURPOSE]),
     ]
     for code, status, place, method, message, metadata in cases:
         refused(code, status, place, lambda: method(message, metadata=metadata, timeout=30))

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use peabiru_ledger::checkpoint::SignedCheckpoint;
 use peabiru_node::door::authority::AuthorityMender;
-use peabiru_node::grpc::framing::{decode_status_text, encode_status_text, one_message, timeout};
+use peabiru_node::grpc::framing::{count_messages, decode_status_text, encode_status_text, timeout};
+use peabiru_node::link::Fetched;
 use peabiru_node::link::frame::{Decoder, FrameError, encode};
 use peabiru_node::link::heads::Update;
 use peabiru_node::link::hello::{Hello, VERSION, VERSION_MIN};
@@ -60,12 +61,15 @@ pub fn message(bytes: &[u8]) {
 
 /// Framing, deadline and status text of gRPC, of a caller or of a service.
 pub fn door(bytes: &[u8]) {
-    let exact = match bytes.split_first_chunk::<5>() {
-        Some(([0, length @ ..], message)) => u32::from_be_bytes(*length) as usize == message.len(),
-        _ => false,
-    };
-    let judged = one_message(&Bytes::copy_from_slice(bytes), Place::ConsumerNode);
-    assert_eq!(judged.is_ok(), exact, "{judged:?}");
+    let mut rest = bytes;
+    let mut whole = 0;
+    while let Some(([0, length @ ..], message)) = rest.split_first_chunk::<5>()
+        && let Some((_, later)) = message.split_at_checked(u32::from_be_bytes(*length) as usize)
+    {
+        (rest, whole) = (later, whole + 1);
+    }
+    let judged = count_messages(bytes, Place::ConsumerNode).ok();
+    assert_eq!(judged, rest.is_empty().then_some(whole), "messages are counted");
     let text = decode_status_text(bytes);
     assert!(text.len() <= bytes.len() * 3, "a status text grows");
     let encoded = encode_status_text(&text);
@@ -147,7 +151,7 @@ fn read_message(message: SealedMessage) {
 
 fn read_held(held: wire::HeldEntry) {
     let (checkpoint, index) = (held.checkpoint.clone(), held.index);
-    match Incoming::fetched(held, Timestamp::from_ms(1), Place::ConsumerNode) {
+    match Incoming::fetched(Fetched { held, file: None }, Timestamp::from_ms(1), Place::ConsumerNode) {
         Ok(_) => {
             let checkpoint = SignedCheckpoint::parse(&checkpoint).expect("a message was made of it");
             assert!(index < checkpoint.size().entries());

@@ -11,5 +11,6 @@ mod corpus;
 mod evidence;
 mod exchange;
 mod full_disk;
+mod large;
 mod mistakes;
 mod refusals;

@@ -182,6 +182,12 @@ pub struct StorageSection {
     /// What must stay free on the disk, 1 to 1,048,576.
     #[serde(deserialize_with = "min_free_mebibytes")]
     pub min_free_mebibytes: u64,
+    /// Longest body of a message, either way.
+    #[serde(deserialize_with = "max_body_mebibytes")]
+    pub max_body_mebibytes: u64,
+    /// What bodies beyond 64 KiB may take on their way, together.
+    #[serde(deserialize_with = "spool_mebibytes")]
+    pub spool_mebibytes: u64,
 }
 
 /// `[log]`
@@ -323,7 +329,12 @@ impl Default for GlobalconfSection {
 
 impl Default for StorageSection {
     fn default() -> Self {
-        Self { segment_mebibytes: 64, min_free_mebibytes: 64 }
+        Self {
+            segment_mebibytes: 64,
+            min_free_mebibytes: 64,
+            max_body_mebibytes: 2048,
+            spool_mebibytes: 16 * 1024,
+        }
     }
 }
 
@@ -364,6 +375,14 @@ fn min_free_mebibytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64,
     within(deserializer, 1..=1024 * 1024)
 }
 
+fn max_body_mebibytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    within(deserializer, 1..=MAX_BODY_MEBIBYTES)
+}
+
+fn spool_mebibytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    within(deserializer, 1..=1024 * 1024 * 1024)
+}
+
 fn within<'de, D: Deserializer<'de>>(deserializer: D, allowed: RangeInclusive<u64>) -> Result<u64, D::Error> {
     let number = u64::deserialize(deserializer)?;
     if allowed.contains(&number) {
@@ -380,3 +399,6 @@ fn drain_seconds() -> u64 {
 fn first_epoch() -> NonZeroU32 {
     NonZeroU32::MIN
 }
+
+/// A content root is computed over 32 bytes of memory for each chunk of 64 KiB.
+const MAX_BODY_MEBIBYTES: u64 = 64 * 1024;

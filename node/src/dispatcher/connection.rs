@@ -16,7 +16,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 
-use crate::grpc::body::WholeBody;
+use crate::grpc::body::RoadBody;
 
 /// Where a service listens.
 #[derive(Clone)]
@@ -60,7 +60,7 @@ impl Endpoint {
 
 pub(super) struct Connection {
     endpoint: Endpoint,
-    live: Mutex<Option<SendRequest<WholeBody>>>,
+    live: Mutex<Option<SendRequest<RoadBody>>>,
 }
 
 impl Connection {
@@ -73,13 +73,13 @@ impl Connection {
     }
 
     /// Sends on the live connection, or on a new one.
-    pub(super) async fn send(&self, request: Request<WholeBody>) -> Result<Response<Incoming>, Fault> {
+    pub(super) async fn send(&self, request: Request<RoadBody>) -> Result<Response<Incoming>, Fault> {
         let mut sender = self.sender().await?;
         sender.send_request(request).await.map_err(|error| unreachable(&self.endpoint, &error))
     }
 
     /// One connects, the others wait for it.
-    async fn sender(&self) -> Result<SendRequest<WholeBody>, Fault> {
+    async fn sender(&self) -> Result<SendRequest<RoadBody>, Fault> {
         let mut live = self.live.lock().await;
         if let Some(sender) = live.as_ref().filter(|sender| !sender.is_closed()) {
             return Ok(sender.clone());
@@ -109,7 +109,7 @@ impl Connection {
         Ok(sender)
     }
 
-    async fn handshake<S>(&self, stream: S) -> Result<SendRequest<WholeBody>, Fault>
+    async fn handshake<S>(&self, stream: S) -> Result<SendRequest<RoadBody>, Fault>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {

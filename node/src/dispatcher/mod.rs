@@ -5,20 +5,21 @@ mod connection;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use peabiru_proto::context;
+use peabiru_proto::contract::Streaming;
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::id::ServiceId;
 use peabiru_proto::limits::MAX_BODY_BYTES;
 use peabiru_proto::wire::Context;
+use tokio::sync::mpsc;
 
 pub use connection::Endpoint;
 
-use crate::exchange::{Answer, BoxFuture, Invocation, Services};
-use crate::grpc::body::{self, ReadError, WholeBody};
-use crate::grpc::framing::{decode_status_text, one_message};
+use crate::exchange::{AnswerEnd, BoxFuture, Invocation, Served, Services};
+use crate::grpc::body::{self, Read, RoadBody};
+use crate::grpc::framing::{check_count, count_messages, decode_status_text};
 use crate::grpc::metadata::{put_fields, text, to_fields};
 use connection::Connection;
 
@@ -34,7 +35,7 @@ impl Dispatcher {
 }
 
 impl Services for Dispatcher {
-    fn invoke(&self, invocation: Invocation) -> BoxFuture<Result<Answer, Fault>> {
+    fn invoke(&self, invocation: Invocation) -> BoxFuture<Result<Served, Fault>> {
         let services = Arc::clone(&self.0);
         Box::pin(async move {
             let Some(connection) = services.get(&invocation.service) else {
@@ -54,18 +55,19 @@ impl Services for Dispatcher {
     }
 }
 
-async fn invoke(connection: &Connection, invocation: Invocation) -> Result<Answer, Fault> {
+async fn invoke(connection: &Connection, invocation: Invocation) -> Result<Served, Fault> {
+    let streaming = invocation.streaming;
     let request = request(connection.endpoint(), invocation)?;
     let response = connection.send(request).await?;
     let status = response.status();
     if !status.is_success() {
         return Err(protocol(format!("it answered HTTP {status}")));
     }
-    read_answer(response).await
+    read_answer(response, streaming).await
 }
 
-fn request(endpoint: &Endpoint, invocation: Invocation) -> Result<Request<WholeBody>, Fault> {
-    let Invocation { exchange, service, method, consumer, purpose, context, body, deadline } = invocation;
+fn request(endpoint: &Endpoint, invocation: Invocation) -> Result<Request<RoadBody>, Fault> {
+    let Invocation { exchange, service, method, consumer, purpose, context, body, deadline, .. } = invocation;
     let path = format!("/{}/{method}", service.code());
     let uri =
         Uri::builder().scheme(endpoint.scheme()).authority(endpoint.authority()).path_and_query(path).build();
@@ -94,7 +96,7 @@ fn request(endpoint: &Endpoint, invocation: Invocation) -> Result<Request<WholeB
             insert(name, value);
         }
     }
-    let mut request = Request::new(WholeBody::new(body, None));
+    let mut request = Request::new(RoadBody::new(body, None));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
     *request.version_mut() = Version::HTTP_2;
@@ -102,42 +104,58 @@ fn request(endpoint: &Endpoint, invocation: Invocation) -> Result<Request<WholeB
     Ok(request)
 }
 
-async fn read_answer(response: Response<Incoming>) -> Result<Answer, Fault> {
+async fn read_answer(response: Response<Incoming>, streaming: Streaming) -> Result<Served, Fault> {
     let (head, incoming) = response.into_parts();
-    let (body, trailers) = body::read(incoming, MAX_BODY_BYTES).await.map_err(|error| match error {
-        ReadError::TooLarge => {
-            let message = format!("the service's answer has more than {MAX_BODY_BYTES} bytes");
-            Fault::new(FaultCode::PayloadTooLarge, Place::Service, message)
+    match body::read(incoming, MAX_BODY_BYTES).await {
+        Ok(Read::Whole(body, trailers)) => {
+            let messages = count_messages(&body, Place::Service)?;
+            Ok(Served::Whole(answer_end(&head.headers, trailers.as_ref(), messages, streaming)?, body))
         }
-        ReadError::Broken(reason) => protocol(format!("its answer broke off: {reason}")),
-    })?;
-    // A trailers-only answer has its status among the headers.
-    let ending = trailers.as_ref().unwrap_or(&head.headers);
+        Ok(Read::More(first, rest)) => {
+            let (pieces, receiver) = mpsc::channel(PIECES_QUEUED);
+            let end = move |trailers: Option<HeaderMap>, messages| {
+                answer_end(&head.headers, trailers.as_ref(), messages, streaming)
+            };
+            tokio::spawn(body::hand_on(first, rest, Place::Service, pieces, end));
+            Ok(Served::Large(receiver))
+        }
+        Err(error) => Err(protocol(format!("its answer broke off: {error}"))),
+    }
+}
+
+/// What the headers and trailers of an answer say. A trailers-only answer has its status among the headers.
+fn answer_end(
+    headers: &HeaderMap,
+    trailers: Option<&HeaderMap>,
+    messages: u64,
+    streaming: Streaming,
+) -> Result<AnswerEnd, Fault> {
+    let ending = trailers.unwrap_or(headers);
     let outcome =
         text(ending, "grpc-status").and_then(|code| code.parse().ok()).filter(|code| *code <= GRPC_CODE_MAX);
     let outcome: u32 = outcome.ok_or_else(|| protocol("it ended without a grpc-status".to_owned()))?;
-    if !body.is_empty() {
-        one_message(&body, Place::Service)?;
-    } else if outcome == 0 {
-        return Err(protocol("it answered OK without a message".to_owned()));
+    match streaming {
+        Streaming::Unary | Streaming::Client if outcome == 0 && messages == 0 => {
+            return Err(protocol("it answered OK without a message".to_owned()));
+        }
+        Streaming::Unary | Streaming::Client if messages > 0 => check_count(messages, Place::Service)?,
+        _ => {}
     }
     let status_text =
         ending.get("grpc-message").map(|text| decode_status_text(text.as_bytes())).unwrap_or_default();
-    let (metadata, trailers) = match &trailers {
-        Some(trailers) => (to_fields(&head.headers), to_fields(trailers)),
-        None => (Vec::new(), to_fields(&head.headers)),
+    let (metadata, trailers) = match trailers {
+        Some(trailers) => (to_fields(headers), to_fields(trailers)),
+        None => (Vec::new(), to_fields(headers)),
     };
-    Ok(Answer {
-        outcome,
-        context: Context { metadata, trailers, status_text, ..Context::default() },
-        body: Bytes::clone(&body),
-    })
+    Ok(AnswerEnd { outcome, context: Context { metadata, trailers, status_text, ..Context::default() } })
 }
 
 fn protocol(what: String) -> Fault {
     Fault::new(FaultCode::ServiceProtocol, Place::Service, what)
 }
 
+/// Pieces of a large body that wait for the ledger's spool.
+const PIECES_QUEUED: usize = 8;
 /// Eight digits of milliseconds, the longest `grpc-timeout`.
 const TIMEOUT_MS_MAX: u128 = 99_999_999;
 /// UNAUTHENTICATED.

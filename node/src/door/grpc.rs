@@ -15,13 +15,13 @@ use peabiru_proto::id::ServiceId;
 use peabiru_proto::limits::MAX_BODY_BYTES;
 use peabiru_proto::policy::Purpose;
 use peabiru_proto::wire::Context;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::Limits;
 use super::identify::{Clients, Credential};
-use crate::exchange::{Answered, Call, Exchange};
-use crate::grpc::body::{self, ReadError, WholeBody};
-use crate::grpc::framing::{encode_status_text, one_message, timeout};
+use crate::exchange::{Answered, Call, CallBody, Exchange};
+use crate::grpc::body::{self, Read, RoadBody};
+use crate::grpc::framing::{count_messages, encode_status_text, timeout};
 use crate::grpc::metadata::{put_fields, text, to_fields};
 use crate::stage::{Stage, count_refusal};
 
@@ -68,15 +68,15 @@ impl GrpcDoor {
     }
 
     /// Carries one request. `connection` is what the connection itself shows.
-    pub async fn serve<B>(&self, connection: Option<Credential>, request: Request<B>) -> Response<WholeBody>
+    pub async fn serve<B>(&self, connection: Option<Credential>, request: Request<B>) -> Response<RoadBody>
     where
-        B: Body<Data = Bytes> + Unpin,
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: std::fmt::Display,
     {
         let grpc =
             text(request.headers(), "content-type").is_some_and(|value| value.starts_with(CONTENT_TYPE));
         if request.method() != Method::POST || !grpc {
-            let mut response = Response::new(WholeBody::default());
+            let mut response = Response::new(RoadBody::default());
             *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
             return response;
         }
@@ -91,7 +91,7 @@ impl GrpcDoor {
 
     async fn carry<B>(&self, connection: Option<Credential>, request: Request<B>) -> Answered
     where
-        B: Body<Data = Bytes> + Unpin,
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: std::fmt::Display,
     {
         let (head, body) = request.into_parts();
@@ -100,7 +100,7 @@ impl GrpcDoor {
             Err(fault) => return refused(fault),
         };
         let wait = call.deadline.unwrap_or(MESSAGE_WAIT).min(MESSAGE_WAIT);
-        match tokio::time::timeout(wait, read_message(body)).await {
+        match tokio::time::timeout(wait, read_body(body)).await {
             Ok(Ok(body)) => self.exchange.call(Call { body, ..call }).await,
             Ok(Err(fault)) => refused(fault),
             Err(_) => {
@@ -144,7 +144,7 @@ impl GrpcDoor {
             method: method.to_owned(),
             purpose,
             context,
-            body: Bytes::new(),
+            body: CallBody::Whole(Bytes::new(), 0),
             deadline,
         })
     }
@@ -195,20 +195,25 @@ fn authority(head: &http::request::Parts) -> Option<String> {
     head.uri.authority().or(host.as_ref()).map(|authority| authority.host().to_ascii_lowercase())
 }
 
-async fn read_message<B>(body: B) -> Result<Bytes, Fault>
+/// A small body to its end; of a large one the beginning, and a task that hands on the rest.
+async fn read_body<B>(body: B) -> Result<CallBody, Fault>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: std::fmt::Display,
 {
-    let (body, _) = body::read(body, MAX_BODY_BYTES).await.map_err(|error| match error {
-        ReadError::TooLarge => {
-            let message = format!("the body has more than {MAX_BODY_BYTES} bytes");
-            Fault::new(FaultCode::PayloadTooLarge, Place::ConsumerNode, message)
+    let place = Place::ConsumerNode;
+    match body::read(body, MAX_BODY_BYTES).await {
+        Ok(Read::Whole(body, _)) => {
+            let messages = count_messages(&body, place)?;
+            Ok(CallBody::Whole(body, messages))
         }
-        ReadError::Broken(reason) => invalid(&format!("the body broke off: {reason}")),
-    })?;
-    one_message(&body, Place::ConsumerNode)?;
-    Ok(body)
+        Ok(Read::More(first, rest)) => {
+            let (pieces, receiver) = mpsc::channel(PIECES_QUEUED);
+            tokio::spawn(body::hand_on(first, rest, place, pieces, |_, messages| Ok(messages)));
+            Ok(CallBody::Large(receiver))
+        }
+        Err(error) => Err(invalid(&format!("the body broke off: {error}"))),
+    }
 }
 
 fn split_path(path: &str) -> Result<(&str, &str), Fault> {
@@ -239,7 +244,7 @@ fn refused(fault: Fault) -> Answered {
     Answered { exchange: None, result: Err(fault) }
 }
 
-fn respond(answered: Answered) -> Response<WholeBody> {
+fn respond(answered: Answered) -> Response<RoadBody> {
     let mut headers = HeaderMap::new();
     headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     if let Some(exchange) = answered.exchange {
@@ -254,11 +259,11 @@ fn respond(answered: Answered) -> Response<WholeBody> {
                 insert(&mut trailers, "grpc-message", &encode_status_text(&answer.context.status_text));
             }
             put_fields(&answer.context.trailers, &mut trailers);
-            WholeBody::new(answer.body, Some(trailers))
+            RoadBody::new(answer.body, Some(trailers))
         }
         Err(fault) => {
             put_fault(&fault, &mut headers);
-            WholeBody::default()
+            RoadBody::default()
         }
     };
     let mut response = Response::new(body);
@@ -285,5 +290,7 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
 }
 
 const CONTENT_TYPE: &str = "application/grpc";
+/// Pieces of a large body that wait for the ledger's spool.
+const PIECES_QUEUED: usize = 8;
 /// For a caller's message to come once its headers are there.
 const MESSAGE_WAIT: Duration = Duration::from_secs(30);

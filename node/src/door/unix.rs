@@ -69,7 +69,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
-    use crate::grpc::body::WholeBody;
+    use crate::grpc::body::RoadBody;
 
     /// As grpcio 1.76 writes it, but for the method: `GET /` by a caller of `unix:/run/door.sock`.
     const REQUEST: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\
@@ -81,7 +81,7 @@ mod tests {
         let (mut caller, door) = UnixStream::pair().unwrap();
         let service = service_fn(|request: Request<hyper::body::Incoming>| async move {
             assert_eq!(request.uri().authority().unwrap(), "run-2Fdoor.sock");
-            Ok::<_, std::convert::Infallible>(Response::new(WholeBody::default()))
+            Ok::<_, std::convert::Infallible>(Response::new(RoadBody::default()))
         });
         let serving = http2::Builder::new(TokioExecutor::new())
             .serve_connection(TokioIo::new(Caller::new(door)), service);

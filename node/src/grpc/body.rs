@@ -1,28 +1,42 @@
-//! Bodies: read with a bound, written as one piece and trailers.
+//! Bodies: small ones are read and written whole, large ones piece by piece.
 
-use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
+use peabiru_ledger::LedgerError;
+use peabiru_ledger::large::body::{BodyReader, LargeBody};
+use peabiru_ledger::payload::OpenBody;
+use peabiru_proto::fault::{Fault, FaultCode, Place};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::framing::Messages;
+use crate::exchange::Piece;
 
 /// Why a body could not be read.
-#[derive(Debug, PartialEq, Eq)]
-pub enum ReadError {
-    /// It has more bytes than allowed; the rest was not read.
-    TooLarge,
-    /// The other side went away or broke HTTP/2.
-    Broken(String),
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Broken(pub String);
+
+/// As much of a body as was read.
+#[derive(Debug)]
+pub enum Read<B> {
+    /// All, with its trailers.
+    Whole(Bytes, Option<HeaderMap>),
+    /// More than was to be read at once: what came, and the rest.
+    More(Bytes, B),
 }
 
-/// Reads a body to its end, with its trailers. A body of one DATA frame is not copied.
+/// Reads a body to its end, or until it has more than `bytes_max`. A body of one DATA frame is not copied.
 ///
 /// # Errors
-/// `TooLarge` as soon as it is, `Broken`.
-pub async fn read<B>(mut body: B, bytes_max: usize) -> Result<(Bytes, Option<HeaderMap>), ReadError>
+/// The other side went away or broke HTTP/2.
+pub async fn read<B>(mut body: B, bytes_max: usize) -> Result<Read<B>, Broken>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
@@ -31,11 +45,8 @@ where
     let mut joined = BytesMut::new();
     let mut trailers = None;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| ReadError::Broken(error.to_string()))?;
+        let frame = frame.map_err(|error| Broken(error.to_string()))?;
         match frame.into_data() {
-            Ok(data) if first.len().max(joined.len()) + data.len() > bytes_max => {
-                return Err(ReadError::TooLarge);
-            }
             Ok(data) if first.is_empty() && joined.is_empty() => first = data,
             Ok(data) => {
                 if joined.is_empty() {
@@ -45,46 +56,182 @@ where
             }
             Err(frame) => trailers = frame.into_trailers().ok(),
         }
+        if first.len().max(joined.len()) > bytes_max {
+            return Ok(Read::More(if joined.is_empty() { first } else { joined.freeze() }, body));
+        }
     }
-    Ok((if joined.is_empty() { first } else { joined.freeze() }, trailers))
+    Ok(Read::Whole(if joined.is_empty() { first } else { joined.freeze() }, trailers))
 }
 
-/// One piece, then trailers; either may be absent.
-#[derive(Debug, Default)]
-pub struct WholeBody {
-    data: Option<Bytes>,
+/// Hands a large body on, piece by piece, until its end or until nobody takes it. `end` makes of the trailers, and of the
+/// messages that were counted, what the receiver is told last.
+pub async fn hand_on<B, E>(
+    first: Bytes,
+    mut body: B,
+    place: Place,
+    pieces: mpsc::Sender<Result<Piece<E>, Fault>>,
+    end: impl FnOnce(Option<HeaderMap>, u64) -> Result<E, Fault>,
+) where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let broken = |what: String| Fault::new(FaultCode::PayloadInvalid, place, what);
+    let mut messages = Messages::default();
+    let mut trailers = None;
+    let mut data = first;
+    let ended = loop {
+        if let Err(fault) = messages.push(&data, place) {
+            break Err(fault);
+        }
+        if !data.is_empty() && pieces.send(Ok(Piece::Data(std::mem::take(&mut data)))).await.is_err() {
+            return;
+        }
+        match tokio::time::timeout(PIECE_WAIT, body.frame()).await {
+            Ok(Some(Ok(frame))) => match frame.into_data() {
+                Ok(next) => data = next,
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            },
+            Ok(Some(Err(error))) => break Err(broken(format!("the body broke off: {error}"))),
+            Ok(None) => break messages.finish(place),
+            Err(_) => {
+                let message = format!("nothing more of the body came within {} s", PIECE_WAIT.as_secs());
+                break Err(Fault::new(FaultCode::ExchangeDeadline, place, message));
+            }
+        }
+    };
+    // An error means that nobody waits for it any more.
+    let _ = pieces.send(ended.and_then(|count| end(trailers, count)).map(Piece::End)).await;
+}
+
+/// A body on its way out: in memory, or read from disk as it is asked for; then trailers. Each part may be absent.
+#[derive(Default)]
+pub struct RoadBody {
+    data: Data,
     trailers: Option<HeaderMap>,
 }
 
-impl WholeBody {
+#[derive(Default)]
+enum Data {
+    #[default]
+    None,
+    Whole(Bytes),
+    Large {
+        left_bytes: u64,
+        state: Reading,
+    },
+}
+
+/// One read at a time, off the runtime's threads.
+enum Reading {
+    NotBegun(LargeBody),
+    Idle(BodyReader),
+    Busy(JoinHandle<(BodyReader, Result<Option<Bytes>, LedgerError>)>),
+    Opening(JoinHandle<Result<BodyReader, LedgerError>>),
+    Failed,
+}
+
+impl RoadBody {
     /// A body with these trailers.
     #[must_use]
-    pub fn new(data: Bytes, trailers: Option<HeaderMap>) -> Self {
-        Self { data: (!data.is_empty()).then_some(data), trailers }
+    pub fn new(body: OpenBody, trailers: Option<HeaderMap>) -> Self {
+        let data = match body {
+            OpenBody::Whole(bytes) if bytes.is_empty() => Data::None,
+            OpenBody::Whole(bytes) => Data::Whole(bytes),
+            OpenBody::Large(body) => Data::Large { left_bytes: body.bytes(), state: Reading::NotBegun(body) },
+        };
+        Self { data, trailers }
     }
 }
 
-impl Body for WholeBody {
+impl Reading {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
+        let unreadable = || Broken("the body cannot be read from disk".to_owned());
+        loop {
+            match std::mem::replace(self, Self::Failed) {
+                Self::NotBegun(body) => {
+                    *self = Self::Opening(tokio::task::spawn_blocking(move || body.reader()));
+                }
+                Self::Opening(mut opening) => match Pin::new(&mut opening).poll(context) {
+                    Poll::Pending => {
+                        *self = Self::Opening(opening);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Ok(Ok(reader))) => *self = Self::Idle(reader),
+                    Poll::Ready(_) => return Poll::Ready(Err(unreadable())),
+                },
+                Self::Idle(mut reader) => {
+                    *self = Self::Busy(tokio::task::spawn_blocking(move || {
+                        let chunk = reader.next_chunk();
+                        (reader, chunk)
+                    }));
+                }
+                Self::Busy(mut busy) => match Pin::new(&mut busy).poll(context) {
+                    Poll::Pending => {
+                        *self = Self::Busy(busy);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Ok((reader, Ok(chunk)))) => {
+                        *self = Self::Idle(reader);
+                        return Poll::Ready(Ok(chunk));
+                    }
+                    Poll::Ready(_) => return Poll::Ready(Err(unreadable())),
+                },
+                Self::Failed => return Poll::Ready(Err(unreadable())),
+            }
+        }
+    }
+}
+
+impl Body for RoadBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Broken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let data = self.data.take().map(Frame::data);
-        let frame = data.or_else(|| self.trailers.take().map(Frame::trailers));
-        Poll::Ready(frame.map(Ok))
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let this = &mut *self;
+        match &mut this.data {
+            Data::None => {}
+            Data::Whole(bytes) => {
+                let frame = Frame::data(std::mem::take(bytes));
+                this.data = Data::None;
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            Data::Large { left_bytes, state } => {
+                let chunk = match ready!(state.poll(context)) {
+                    Ok(Some(chunk)) => chunk,
+                    Ok(None) => Bytes::new(),
+                    Err(error) => return Poll::Ready(Some(Err(error))),
+                };
+                *left_bytes = left_bytes.saturating_sub(chunk.len() as u64);
+                if chunk.is_empty() && *left_bytes > 0 {
+                    return Poll::Ready(Some(Err(Broken("the body on disk is too short".to_owned()))));
+                }
+                if *left_bytes == 0 {
+                    this.data = Data::None;
+                }
+                return Poll::Ready(Some(Ok(Frame::data(chunk))));
+            }
+        }
+        Poll::Ready(this.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_none() && self.trailers.is_none()
+        matches!(self.data, Data::None) && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
+        SizeHint::with_exact(match &self.data {
+            Data::None => 0,
+            Data::Whole(bytes) => bytes.len() as u64,
+            Data::Large { left_bytes, .. } => *left_bytes,
+        })
     }
 }
+
+/// Longest pause between two pieces of a large body.
+const PIECE_WAIT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -98,12 +245,20 @@ mod tests {
                 http::HeaderValue::from_static("1"),
             )]))
         };
-        let read_back = read(WholeBody::new(Bytes::from_static(b"12345"), trailers()), 5).await;
-        assert_eq!(read_back, Ok((Bytes::from_static(b"12345"), trailers())));
-        assert_eq!(
-            read(WholeBody::new(Bytes::from_static(b"123456"), None), 5).await,
-            Err(ReadError::TooLarge)
+        let whole = |text: &'static [u8]| OpenBody::Whole(Bytes::from_static(text));
+        let Ok(Read::Whole(bytes, trailing)) = read(RoadBody::new(whole(b"12345"), trailers()), 5).await
+        else {
+            panic!("it fits")
+        };
+        assert_eq!((bytes, trailing), (Bytes::from_static(b"12345"), trailers()));
+        let Ok(Read::More(bytes, mut rest)) = read(RoadBody::new(whole(b"123456"), trailers()), 5).await
+        else {
+            panic!("it does not fit")
+        };
+        assert_eq!(bytes, "123456");
+        assert!(rest.frame().await.is_some_and(|frame| frame.unwrap().is_trailers()));
+        assert!(
+            matches!(read(RoadBody::default(), 5).await, Ok(Read::Whole(bytes, None)) if bytes.is_empty())
         );
-        assert_eq!(read(WholeBody::default(), 5).await, Ok((Bytes::new(), None)));
     }
 }

@@ -2,33 +2,82 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 
-/// Checks that a body is exactly one uncompressed message. The caller and the service are held to the same.
+/// Follows the messages of a body as it comes.
+#[derive(Debug, Default)]
+pub struct Messages {
+    /// Of a prefix that is not complete.
+    prefix: Vec<u8>,
+    /// Bytes of the message that are still to come.
+    left_bytes: u64,
+    whole: u64,
+}
+
+impl Messages {
+    /// The next bytes.
+    ///
+    /// # Errors
+    /// `payload.compressed`, `payload.invalid`.
+    pub fn push(&mut self, mut bytes: &[u8], place: Place) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            let inside = usize::try_from(self.left_bytes).map_or(bytes.len(), |left| left.min(bytes.len()));
+            self.left_bytes -= inside as u64;
+            bytes = &bytes[inside..];
+            let (prefix, rest) = bytes.split_at((PREFIX_BYTES - self.prefix.len()).min(bytes.len()));
+            if self.left_bytes > 0 || prefix.is_empty() {
+                continue;
+            }
+            self.prefix.extend_from_slice(prefix);
+            bytes = rest;
+            let [flag, length @ ..] = &self.prefix[..] else { continue };
+            match flag {
+                0 => {}
+                1 => {
+                    return Err(Fault::new(FaultCode::PayloadCompressed, place, "the message is compressed"));
+                }
+                _ => return Err(Fault::new(FaultCode::PayloadInvalid, place, "this is no gRPC message")),
+            }
+            if let Ok(length) = length.try_into().map(u32::from_be_bytes) {
+                self.left_bytes = length.into();
+                self.whole += 1;
+                self.prefix.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// The body has ended: how many messages it was.
+    ///
+    /// # Errors
+    /// `payload.invalid` if the last one is not whole.
+    pub fn finish(&self, place: Place) -> Result<u64, Fault> {
+        if self.left_bytes == 0 && self.prefix.is_empty() {
+            return Ok(self.whole);
+        }
+        Err(Fault::new(FaultCode::PayloadInvalid, place, "the last message is not whole"))
+    }
+}
+
+/// How many uncompressed messages a body is.
 ///
 /// # Errors
-/// `payload.compressed`, `method.streaming_unsupported`, `payload.invalid`.
-pub fn one_message(body: &Bytes, place: Place) -> Result<(), Fault> {
-    let refuse = |code, message: String| Err(Fault::new(code, place, message));
-    let Some((prefix, message)) = body.split_at_checked(PREFIX_BYTES) else {
-        return refuse(
-            FaultCode::PayloadInvalid,
-            format!("{} bytes are too few for a gRPC message", body.len()),
-        );
-    };
-    if prefix[0] != 0 {
-        return refuse(FaultCode::PayloadCompressed, "the message is compressed".to_owned());
-    }
-    let said = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]);
-    match usize::try_from(said).unwrap_or(usize::MAX) {
-        said if said == message.len() => Ok(()),
-        said if said < message.len() => {
-            refuse(FaultCode::MethodStreamingUnsupported, "more than one message was sent".to_owned())
-        }
-        said => {
-            refuse(FaultCode::PayloadInvalid, format!("the message is {} of {said} bytes", message.len()))
-        }
+/// `payload.compressed`, `payload.invalid`.
+pub fn count_messages(body: &[u8], place: Place) -> Result<u64, Fault> {
+    let mut messages = Messages::default();
+    messages.push(body, place)?;
+    messages.finish(place)
+}
+
+/// A call that is no stream has one message each way, or none if it failed.
+///
+/// # Errors
+/// `method.streaming_unsupported`, `payload.invalid`.
+pub fn check_count(messages: u64, place: Place) -> Result<(), Fault> {
+    match messages {
+        1 => Ok(()),
+        0 => Err(Fault::new(FaultCode::PayloadInvalid, place, "there is no message")),
+        _ => Err(Fault::new(FaultCode::MethodStreamingUnsupported, place, "more than one message was sent")),
     }
 }
 
@@ -94,18 +143,20 @@ mod tests {
 
     use super::*;
 
-    fn code(body: &'static [u8]) -> Option<FaultCode> {
-        one_message(&Bytes::from_static(body), Place::ConsumerNode).err().map(|fault| fault.code)
+    fn count(body: &[u8]) -> Result<u64, FaultCode> {
+        count_messages(body, Place::ConsumerNode).map_err(|fault| fault.code)
     }
 
     #[test]
-    fn a_body_is_one_uncompressed_message() {
-        assert_eq!(code(b"\0\0\0\0\0"), None);
-        assert_eq!(code(b"\0\0\0\0\x02ab"), None);
-        assert_eq!(code(b"\x01\0\0\0\x02ab"), Some(FaultCode::PayloadCompressed));
-        assert_eq!(code(b"\0\0\0\0\x01a\0\0\0\0\0"), Some(FaultCode::MethodStreamingUnsupported));
-        assert_eq!(code(b"\0\0\0\0\x03ab"), Some(FaultCode::PayloadInvalid));
-        assert_eq!(code(b"\0\0\0"), Some(FaultCode::PayloadInvalid));
+    fn messages_are_counted_and_none_is_compressed() {
+        assert_eq!(count(b"\0\0\0\0\0"), Ok(1));
+        assert_eq!(count(b"\0\0\0\0\x02ab"), Ok(1));
+        assert_eq!(count(b"\0\0\0\0\x01a\0\0\0\0\0"), Ok(2));
+        assert_eq!(count(b""), Ok(0));
+        assert_eq!(count(b"\x01\0\0\0\x02ab"), Err(FaultCode::PayloadCompressed));
+        assert_eq!(count(b"\0\0\0\0\x03ab"), Err(FaultCode::PayloadInvalid));
+        assert_eq!(count(b"\0\0\0"), Err(FaultCode::PayloadInvalid));
+        assert_eq!(count(b"\x02\0\0\0\0"), Err(FaultCode::PayloadInvalid));
     }
 
     #[test]
@@ -123,9 +174,24 @@ mod tests {
             prop_assert_eq!(decode_status_text(encode_status_text(&text).as_bytes()), text);
         }
 
+        /// However it is cut.
+        #[test]
+        fn pieces_do_not_matter(lengths in proptest::collection::vec(0..9u8, 0..6), piece in 1..9usize, cut in 0..4usize) {
+            let mut body = Vec::new();
+            for length in &lengths {
+                body.extend_from_slice(&[0, 0, 0, 0, *length]);
+                body.resize(body.len() + usize::from(*length), 7);
+            }
+            body.truncate(body.len().saturating_sub(cut));
+            let mut messages = Messages::default();
+            body.chunks(piece).try_for_each(|piece| messages.push(piece, Place::Service)).unwrap();
+            prop_assert_eq!(messages.finish(Place::Service).ok(), count(&body).ok());
+            prop_assert!(cut > 0 || count(&body) == Ok(lengths.len() as u64));
+        }
+
         #[test]
         fn any_body_is_taken_or_refused(body in proptest::collection::vec(any::<u8>(), 0..20), value in "\\PC*") {
-            let _ = one_message(&body.into(), Place::Service);
+            let _ = count_messages(&body, Place::Service);
             let _ = timeout(&value);
             let _ = decode_status_text(value.as_bytes());
         }

@@ -1,7 +1,6 @@
 //! An answer on its way back: the consumer checks it as the provider checked the request.
 
-use bytes::Bytes;
-use peabiru_ledger::payload::Direction;
+use peabiru_ledger::payload::{Direction, OpenBody};
 use peabiru_proto::entry::{Body, ExchangeId, Received as ReceivedHead, Verdict};
 use peabiru_proto::fault::Fault;
 use peabiru_proto::globalconf::GlobalConfiguration;
@@ -11,7 +10,7 @@ use peabiru_proto::wire;
 use prost::Message as _;
 
 use super::refusal::Refusal;
-use super::request::{check_seal, decode_payload};
+use super::request::{check_seal, open_payload};
 use crate::exchange::{Answer, Arrived};
 
 /// What this node waits for.
@@ -60,14 +59,10 @@ pub fn check(
         return Err(Refusal::AnswerMismatch("another request leaf"));
     }
     check_seal(arrived)?;
-    let opened = arrived
-        .payload
-        .open(&outstanding.exchange, Direction::Answer, &head.content_root, head.body_bytes)
-        .map_err(|_| Refusal::Altered("content root, size or encryption"))?;
-    let (context, body) = decode_payload(opened)?;
+    let (context, body) = open_payload(arrived, Direction::Answer, &head.content_root, head.body_bytes)?;
     let result = match head.outcome {
         Outcome::Status(outcome) => Ok(Answer { outcome, context, body }),
-        Outcome::Fault(code) => Err(sealed_fault(code, body, outstanding)?),
+        Outcome::Fault(code) => Err(sealed_fault(code, &body, outstanding)?),
     };
     Ok(CheckedAnswer { result, received: received_head(arrived) })
 }
@@ -109,9 +104,9 @@ impl<'a> AnswerHead<'a> {
     }
 }
 
-fn sealed_fault(code: &str, body: Bytes, outstanding: &Outstanding) -> Result<Fault, Refusal> {
-    let fault = wire::Fault::decode(body)
-        .map_err(|_| Refusal::Shape("the body of a FAULT is not a Fault message"))?;
+fn sealed_fault(code: &str, body: &OpenBody, outstanding: &Outstanding) -> Result<Fault, Refusal> {
+    let fault = body.whole().and_then(|body| wire::Fault::decode(body.clone()).ok());
+    let fault = fault.ok_or(Refusal::Shape("the body of a FAULT is not a Fault message"))?;
     if fault.code != code {
         return Err(Refusal::AnswerMismatch("the fault's code differs from its head"));
     }

@@ -92,12 +92,6 @@ pub enum Refusal {
         /// What was asked.
         method: String,
     },
-    /// Streams are not carried yet.
-    #[error("{method} is a streaming method")]
-    Streaming {
-        /// What was asked.
-        method: String,
-    },
     /// The head says other facts than the contract.
     #[error("it says other side effects than the contract for {method}")]
     SideEffects {
@@ -159,7 +153,6 @@ impl Refusal {
             Self::Seal => FaultCode::SealInvalid,
             Self::Altered(_) => FaultCode::MessageAltered,
             Self::Contract { .. } | Self::SideEffects { .. } => FaultCode::ContractMismatch,
-            Self::Streaming { .. } => FaultCode::MethodStreamingUnsupported,
             Self::MethodUnknown { .. } => FaultCode::MethodUnknown,
             Self::PurposeNotInContract { .. } | Self::PurposeNotGranted { .. } => {
                 FaultCode::PurposeNotAllowed

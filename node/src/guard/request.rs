@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use peabiru_ledger::payload::{Direction, OpenBody, OpenPayload};
+use peabiru_ledger::payload::{Direction, OpenBody};
 use peabiru_ledger::seal::Seal;
-use peabiru_proto::contract::{MethodFacts, Streaming};
+use peabiru_proto::contract::MethodFacts;
 use peabiru_proto::entry::{
     Body, Content, Entry, GrantRef, Received as ReceivedHead, Request, SideEffects, Verdict,
 };
 use peabiru_proto::globalconf::GlobalConfiguration;
+use peabiru_proto::hash::ContentRoot;
 use peabiru_proto::id::NodeId;
 use peabiru_proto::limits::{CLOCK_SKEW, MAX_CONTEXT_FIELDS};
 use peabiru_proto::time::Timestamp;
@@ -33,7 +34,7 @@ pub struct Verified {
     arrived: Box<Arrived>,
     request: Request,
     context: Context,
-    body: Bytes,
+    body: OpenBody,
 }
 
 /// Contract and grant allow it, and no copy came before. The dispatcher takes nothing less.
@@ -89,19 +90,14 @@ impl Received {
         let Content::Whole { root, body_bytes } = request.content else {
             return Err(Refusal::Shape("this node does not take STREAM requests yet"));
         };
-        check_parties(&self.0, request, guard, conf)?;
+        check_parties(&self.0.peer, entry, request, guard, conf)?;
         check_freshness(entry.common().created_at, request.expires_at, now)?;
         let exchange = entry.exchange();
         if guard.replay().contains(entry.origin(), &exchange) {
             return Err(Refusal::Replayed { exchange });
         }
         check_seal(&self.0)?;
-        let opened = self
-            .0
-            .payload
-            .open(&exchange, Direction::Request, &root, body_bytes)
-            .map_err(|_| Refusal::Altered("content root, size or encryption"))?;
-        let (context, body) = decode_payload(opened)?;
+        let (context, body) = open_payload(&self.0, Direction::Request, &root, body_bytes)?;
         let request = request.clone();
         Ok(Verified { arrived: self.0, request, context, body })
     }
@@ -120,15 +116,8 @@ impl Verified {
         grants: &Grants,
         now: Timestamp,
     ) -> Result<Authorised, Box<Refused>> {
-        let allowed = check_contract(&self.request, conf).and_then(|facts| {
-            let asked = Asked {
-                consumer: &self.request.consumer,
-                service: &self.request.service,
-                method: &self.request.method,
-                purpose: &self.request.purpose,
-            };
-            Ok((facts, grants.allow(asked, now)?))
-        });
+        let allowed = check_contract(&self.request, conf)
+            .and_then(|facts| Ok((facts, grants.allow(asked(&self.request), now)?)));
         // Refused messages are remembered too: a copy of one must not grow the ledger again.
         let outcome = match (self.note(&mut guard.replay(), now), allowed) {
             (Err(replayed), _) => Err(replayed),
@@ -215,14 +204,50 @@ impl Authorised {
             consumer: request.consumer.clone(),
             purpose: request.purpose.clone(),
             context: std::mem::take(&mut self.verified.context),
-            body: std::mem::take(&mut self.verified.body),
+            streaming: self.facts.streaming,
+            body: std::mem::replace(&mut self.verified.body, OpenBody::Whole(Bytes::new())),
             deadline: deadline.saturating_sub(waited),
         }
     }
 }
 
+/// Whether a message that is only announced would be answered: what can be known before it came. Everything is checked
+/// again when it has.
+///
+/// # Errors
+/// The first check that fails.
+pub fn check_preview(
+    peer: &NodeId,
+    preview: &Entry,
+    guard: &Guard,
+    conf: &GlobalConfiguration,
+    grants: &Grants,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let Body::Request(request) = preview.body() else {
+        return Err(Refusal::Shape("an exchange starts with a REQUEST entry"));
+    };
+    check_parties(peer, preview, request, guard, conf)?;
+    let exchange = preview.exchange();
+    if guard.replay().contains(preview.origin(), &exchange) {
+        return Err(Refusal::Replayed { exchange });
+    }
+    check_contract(request, conf)?;
+    grants.allow(asked(request), now).map(drop)
+}
+
+fn asked(request: &Request) -> Asked<'_> {
+    Asked {
+        consumer: &request.consumer,
+        service: &request.service,
+        method: &request.method,
+        purpose: &request.purpose,
+    }
+}
+
 fn check_parties(
-    arrived: &Arrived,
+    peer: &NodeId,
+    entry: &Entry,
     request: &Request,
     guard: &Guard,
     conf: &GlobalConfiguration,
@@ -230,11 +255,10 @@ fn check_parties(
     if request.addressee != *guard.own() {
         return Err(Refusal::Addressee { addressee: request.addressee.clone(), own: guard.own().clone() });
     }
-    let origin = arrived.entry.origin();
-    let not_its_ledger = || Refusal::NotItsLedger { peer: arrived.peer.clone(), origin: origin.clone() };
-    let ledger =
-        conf.ledger(origin).filter(|ledger| ledger.node == arrived.peer).ok_or_else(not_its_ledger)?;
-    if arrived.entry.common().node.as_ref() != Some(&arrived.peer) {
+    let origin = entry.origin();
+    let not_its_ledger = || Refusal::NotItsLedger { peer: peer.clone(), origin: origin.clone() };
+    let ledger = conf.ledger(origin).filter(|ledger| ledger.node == *peer).ok_or_else(not_its_ledger)?;
+    if entry.common().node.as_ref() != Some(peer) {
         return Err(not_its_ledger());
     }
     if request.consumer.member() != ledger.member || !conf.subsystem_registered(&request.consumer) {
@@ -274,9 +298,6 @@ fn check_contract(request: &Request, conf: &GlobalConfiguration) -> Result<Metho
     let method = contract.facts().and_then(|facts| facts.method(&request.method)).ok_or_else(|| {
         Refusal::MethodUnknown { service: request.service.clone(), method: request.method.clone() }
     })?;
-    if method.streaming != Streaming::Unary {
-        return Err(Refusal::Streaming { method: request.method.clone() });
-    }
     if method.side_effects != request.side_effects {
         return Err(Refusal::SideEffects { method: request.method.clone() });
     }
@@ -289,16 +310,24 @@ fn check_contract(request: &Request, conf: &GlobalConfiguration) -> Result<Metho
     Ok(method.clone())
 }
 
-pub(super) fn decode_payload(opened: OpenPayload) -> Result<(Context, Bytes), Refusal> {
+/// Context and body of a payload, checked against the head. A large one was opened when it arrived.
+pub(super) fn open_payload(
+    arrived: &Arrived,
+    direction: Direction,
+    root: &ContentRoot,
+    body_bytes: u64,
+) -> Result<(Context, OpenBody), Refusal> {
+    let opened = match &arrived.opened {
+        Some(opened) => opened.clone(),
+        None => arrived.payload.open(&arrived.entry.exchange(), direction, root, body_bytes),
+    };
+    let opened = opened.map_err(|_| Refusal::Altered("content root, size or encryption"))?;
     if fields_of(&opened.context) > MAX_CONTEXT_FIELDS {
         return Err(Refusal::Shape("its context has too many fields"));
     }
     let context = Context::decode(opened.context)
         .map_err(|_| Refusal::Shape("its context is not a Context message"))?;
-    match opened.body {
-        OpenBody::Whole(body) => Ok((context, body)),
-        OpenBody::Large(_) => Err(Refusal::Shape("its body is larger than this node takes")),
-    }
+    Ok((context, opened.body))
 }
 
 /// How many fields a message has, counted before they cost memory. What does not parse ends the count.

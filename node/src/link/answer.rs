@@ -5,15 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use peabiru_ledger::payload::Payload;
 use peabiru_ledger::seal::{Seal, SealedEntry};
-use peabiru_proto::entry::ExchangeId;
+use peabiru_proto::entry::{Entry, ExchangeId};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::hash::LeafHash;
 use peabiru_proto::limits::MAX_FETCH_ENTRIES;
-use peabiru_proto::wire::{FetchRequest, FetchResponse, SealedMessage, link_frame::Frame};
+use peabiru_proto::wire::{FetchRequest, FetchResponse, LargeHead, SealedMessage, link_frame::Frame};
 use tokio::time::{Instant, timeout};
 
 use super::counters::Counters;
-use super::frame::{self, FrameError, Outgoing};
+use super::frame::{self, Outgoing};
+use super::large::{SendError, TakeError, Taken};
 use super::message::Incoming;
 use super::peer::Peer;
 use super::quic::{Code, Receiver, Sender, StreamError};
@@ -28,42 +29,93 @@ impl Inner {
         mut sender: Sender,
         mut receiver: Receiver,
     ) {
-        let read = timeout(self.waits.read, receiver.only_frame(&peer.budget)).await;
+        let read = timeout(self.waits.read, receiver.first_frame(&peer.budget)).await;
         let (asked, reserved) = match read {
             Ok(Ok(read)) => read,
-            Ok(Err(StreamError::Lost(_))) => return,
-            Ok(Err(StreamError::Frame(error))) => {
-                self.counters.malformed.increment(1);
-                receiver.stop(Code::Protocol);
-                let what = error.to_string();
-                return self
-                    .refuse(&mut sender, &Fault::new(FaultCode::MessageMalformed, Place::ProviderNode, what))
-                    .await;
-            }
-            Err(_) => {
-                self.counters.stalled.increment(1);
-                tracing::warn!(peer = %peer.id, wait = ?self.waits.read, "a message did not come to its end in time");
-                return receiver.stop(Code::Stalled);
-            }
+            Ok(Err(error)) => return self.unread(&mut sender, &mut receiver, error).await,
+            Err(_) => return self.stalled(&peer, &mut receiver),
         };
         self.counters.bytes_received.increment(reserved.bytes());
         match asked {
             Frame::Message(message) => self.answer_message(&peer, message, &mut sender).await,
-            Frame::Fetch(request) => self.answer_fetch(&peer, &request, &mut sender).await,
-            _ => {
-                let what = FrameError::Unexpected("a message or a fetch").to_string();
-                self.refuse(&mut sender, &Fault::new(FaultCode::MessageMalformed, Place::ProviderNode, what))
-                    .await;
+            Frame::Head(head) => {
+                drop(reserved);
+                return self.answer_large(&peer, &head, &mut sender, &mut receiver).await;
             }
+            Frame::Fetch(request) => self.answer_fetch(&peer, &request, &mut sender).await,
+            _ => self.refuse(&mut sender, &malformed(&"a message or a fetch was due")).await,
         }
         drop(reserved);
     }
 
+    async fn unread(&self, sender: &mut Sender, receiver: &mut Receiver, error: StreamError) {
+        if let StreamError::Frame(error) = error {
+            self.counters.malformed.increment(1);
+            receiver.stop(Code::Protocol);
+            self.refuse(sender, &malformed(&error)).await;
+        }
+    }
+
+    fn stalled(&self, peer: &Peer, receiver: &mut Receiver) {
+        self.counters.stalled.increment(1);
+        tracing::warn!(peer = %peer.id, "a message did not come to its end in time");
+        receiver.stop(Code::Stalled);
+    }
+
+    /// A large message: judged by what its head announces, then kept, then judged again whole.
+    async fn answer_large(
+        &self,
+        peer: &Peer,
+        head: &LargeHead,
+        sender: &mut Sender,
+        receiver: &mut Receiver,
+    ) {
+        let place = Place::ProviderNode;
+        let admitted = match Entry::decode(head.entry.clone()) {
+            _ if self.is_draining() => Err(draining()),
+            Ok(preview) => self.inbound.admit(&peer.id, &preview).map(|()| preview),
+            Err(error) => Err(malformed(&format_args!("entry: {error}"))),
+        };
+        let preview = match admitted {
+            Ok(preview) => preview,
+            Err(fault) => {
+                self.refuse(sender, &fault).await;
+                return receiver.stop(Code::Abandoned);
+            }
+        };
+        let incoming = match self.take_large(receiver, &peer.budget, place).await {
+            Ok(Taken::Message(message, file)) => self.read_taken(&preview, message, Some(file), place),
+            Ok(Taken::Fault(_) | Taken::Refused(_)) => Err(malformed(&"a request was due")),
+            Err(TakeError::Stream(error)) => return self.unread(sender, receiver, error).await,
+            Err(TakeError::Stalled) => return self.stalled(peer, receiver),
+            Err(TakeError::Refused(fault)) => {
+                self.refuse(sender, &fault.with_exchange(preview.exchange())).await;
+                return receiver.stop(Code::Abandoned);
+            }
+        };
+        let reply = match incoming {
+            Ok(incoming) => self.reply_to(peer, incoming).await,
+            Err(fault) => Reply::Refusal(fault),
+        };
+        self.send_reply(peer, reply, sender).await;
+    }
+
     async fn answer_message(&self, peer: &Peer, message: SealedMessage, sender: &mut Sender) {
-        match self.reply(peer, message).await {
+        let reply = self.reply(peer, message).await;
+        self.send_reply(peer, reply, sender).await;
+    }
+
+    async fn send_reply(&self, peer: &Peer, reply: Reply, sender: &mut Sender) {
+        match reply {
             Reply::Sealed { entry, payload } => match self.sealed_pieces(peer, &entry, &payload) {
                 Ok(pieces) => self.send(sender, pieces).await,
                 Err(fault) => self.refuse(sender, &fault.with_exchange(entry.entry.exchange())).await,
+            },
+            Reply::Large(mut outflow) => match self.send_large(peer, sender, &mut outflow).await {
+                Ok(_) => sender.finish(),
+                Err(SendError::Fault(fault)) => self.refuse(sender, &fault).await,
+                // The peer is gone, gave the answer up, or does not read it: it can fetch it later.
+                Err(SendError::Stream(_) | SendError::Stalled) => {}
             },
             Reply::Refusal(fault) => self.refuse(sender, &fault).await,
         }
@@ -71,16 +123,15 @@ impl Inner {
 
     async fn reply(&self, peer: &Peer, message: SealedMessage) -> Reply {
         if self.is_draining() {
-            return Reply::Refusal(Fault::new(
-                FaultCode::NodeDraining,
-                Place::ProviderNode,
-                "this node is stopping",
-            ));
+            return Reply::Refusal(draining());
         }
-        let incoming = match Incoming::read(message, self.clock.now(), Place::ProviderNode) {
-            Ok(incoming) => incoming,
-            Err(fault) => return Reply::Refusal(fault),
-        };
+        match Incoming::read(message, self.clock.now(), Place::ProviderNode) {
+            Ok(incoming) => self.reply_to(peer, incoming).await,
+            Err(fault) => Reply::Refusal(fault),
+        }
+    }
+
+    async fn reply_to(&self, peer: &Peer, incoming: Incoming) -> Reply {
         let until = Instant::now() + self.waits.checkpoint;
         match self.arrive(peer, incoming, until, Place::ProviderNode).await {
             Ok(arrived) => self.inbound.message(arrived).await,
@@ -93,15 +144,27 @@ impl Inner {
             .zip(LeafHash::from_slice(&request.request_leaf_hash).ok());
         let Some((exchange, request_leaf)) = wanted else {
             let what = "a fetch names an exchange id of 16 bytes and a leaf hash of 32";
-            return self
-                .refuse(sender, &Fault::new(FaultCode::MessageMalformed, Place::ProviderNode, what))
-                .await;
+            return self.refuse(sender, &malformed(&what)).await;
         };
         let mut held = self.inbound.fetch(peer.id.clone(), Wanted { exchange, request_leaf }).await;
         held.truncate(MAX_FETCH_ENTRIES);
+        let files: Vec<_> = held.iter().filter_map(|held| held.payload.as_ref()?.file().cloned()).collect();
         let entries = held.into_iter().map(|held| self.announced(peer, held).to_proto()).collect();
         sender.mark_bulk();
-        self.send(sender, vec![frame::encode(Frame::Fetched(FetchResponse { entries }))]).await;
+        let fetched = frame::encode(Frame::Fetched(FetchResponse { entries }));
+        if files.is_empty() {
+            return self.send(sender, vec![fetched]).await;
+        }
+        if timeout(self.waits.write, sender.send(&mut [fetched])).await.is_err() {
+            return self.counters.stalled.increment(1);
+        }
+        for file in files {
+            // The peer is gone, or does not want it.
+            if self.send_file(sender, &file).await.is_err() {
+                return;
+            }
+        }
+        sender.finish();
     }
 
     /// Our own entry under our newest head, which is on its way to the peer. What another node sealed stays as it came.
@@ -163,6 +226,14 @@ impl Inner {
             Err(_) => self.counters.stalled.increment(1),
         }
     }
+}
+
+fn malformed(what: &dyn std::fmt::Display) -> Fault {
+    Fault::new(FaultCode::MessageMalformed, Place::ProviderNode, what.to_string())
+}
+
+fn draining() -> Fault {
+    Fault::new(FaultCode::NodeDraining, Place::ProviderNode, "this node is stopping")
 }
 
 /// How often an entry is put under a newer head because another one was announced meanwhile.

@@ -5,24 +5,26 @@
 //! `exchange.outcome_unknown`, unless the peer itself says more.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use peabiru_ledger::payload::Payload;
 use peabiru_ledger::seal::SealedEntry;
-use peabiru_proto::entry::ExchangeId;
+use peabiru_proto::entry::{Entry, ExchangeId};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::id::NodeId;
 use peabiru_proto::limits::MAX_FRAME_BYTES;
-use peabiru_proto::wire::{FetchRequest, HeldEntry, SealedMessage, link_frame::Frame};
+use peabiru_proto::wire::{self, FetchRequest, HeldEntry, link_frame::Frame};
 use tokio::time::{Instant, timeout_at};
 
 use super::budget::Reserved;
 use super::frame::{self, MAX_FETCH_FRAME_BYTES};
+use super::large::{SendError, TakeError, Taken};
 use super::message::Incoming;
 use super::peer::Peer;
 use super::quic::{Code, Receiver, Sender, StreamError};
-use super::{Inner, unreachable};
-use crate::exchange::{LinkAnswer, Wanted};
+use super::{Fetched, Inner, LargeBodies, unreachable};
+use crate::exchange::{LinkAnswer, Outflow, Wanted};
 
 /// A stream on which nothing was sent yet.
 struct Opened {
@@ -46,28 +48,95 @@ impl Inner {
         self.put(&mut opened.sender, pieces, until).await.map_err(not_accepted)?;
         let (frame, _reserved) =
             self.get(&mut opened, until).await.map_err(|why| unknown(to, exchange, &why))?;
-        match frame {
-            Frame::Message(message) => self.answered(&opened.peer, message, exchange, until).await,
-            Frame::Refusal(fault) => match Fault::from_proto(&fault) {
-                Ok(fault) => Ok(LinkAnswer::Refused(fault.with_exchange(exchange))),
-                Err(error) => Err(unknown(to, exchange, &error.to_string())),
-            },
-            _ => Err(unknown(to, exchange, "it answered with another frame")),
+        self.judge(&mut opened, frame, exchange, until).await
+    }
+
+    /// As `exchange`, with a body that still comes.
+    pub(crate) async fn exchange_large(
+        self: &Arc<Self>,
+        to: &NodeId,
+        mut outflow: Outflow,
+        wait: Duration,
+    ) -> Result<LinkAnswer, Fault> {
+        let exchange = outflow.preview.exchange();
+        let not_accepted = |fault: Fault| fault.with_exchange(exchange);
+        let until = Instant::now() + self.waits.connect;
+        let mut opened = self.open(to, MAX_FRAME_BYTES, until).await.map_err(not_accepted)?;
+        let sent = self.send_large(&opened.peer, &mut opened.sender, &mut outflow).await;
+        match sent {
+            Ok(_) => opened.sender.finish(),
+            Err(SendError::Fault(fault)) => return Err(not_accepted(fault)),
+            Err(SendError::Stalled) => {
+                return Err(not_accepted(unreachable(format!("{to} takes nothing more"))));
+            }
+            // A peer that refuses says why before it stops reading.
+            Err(SendError::Stream(error)) => {
+                let until = Instant::now() + REFUSAL_WAIT;
+                return match self.get(&mut opened, until).await {
+                    Ok((Frame::Refusal(fault), _)) => refused(to, exchange, &fault),
+                    _ => Err(not_accepted(unreachable(error.to_string()))),
+                };
+            }
         }
+        // Nobody waits for more of it.
+        drop(outflow);
+        let until = Instant::now() + wait;
+        let (frame, _reserved) =
+            self.get(&mut opened, until).await.map_err(|why| unknown(to, exchange, &why))?;
+        self.judge(&mut opened, frame, exchange, until).await
+    }
+
+    async fn judge(
+        &self,
+        opened: &mut Opened,
+        frame: Frame,
+        exchange: ExchangeId,
+        until: Instant,
+    ) -> Result<LinkAnswer, Fault> {
+        let place = Place::ConsumerNode;
+        let peer = Arc::clone(&opened.peer);
+        let incoming = match frame {
+            Frame::Message(message) => Incoming::read(message, self.clock.now(), place),
+            Frame::Refusal(fault) => return refused(&peer.id, exchange, &fault),
+            Frame::Head(head) => {
+                let lost = |why: &str| unknown(&peer.id, exchange, why);
+                let preview = Entry::decode(head.entry).map_err(|error| lost(&error.to_string()))?;
+                match self.take_large(&mut opened.receiver, &peer.budget, place).await {
+                    Ok(Taken::Message(message, file)) => {
+                        self.read_taken(&preview, message, Some(file), place)
+                    }
+                    Ok(Taken::Fault(message)) => self.read_taken(&preview, message, None, place),
+                    // The service was asked already.
+                    Ok(Taken::Refused(fault)) => return Err(lost(&fault.message)),
+                    Err(TakeError::Stream(error)) => return Err(lost(&error.to_string())),
+                    Err(TakeError::Stalled) => {
+                        opened.receiver.stop(Code::Stalled);
+                        return Err(lost("nothing more of its answer came"));
+                    }
+                    Err(TakeError::Refused(fault)) => {
+                        opened.receiver.stop(Code::Abandoned);
+                        return Err(Fault::new(fault.code, place, fault.message).with_exchange(exchange));
+                    }
+                }
+            }
+            _ => return Err(unknown(&peer.id, exchange, "it answered with another frame")),
+        };
+        self.answered(&peer, incoming, exchange, until).await
     }
 
     /// The peer accepted the message. Whatever is wrong with its answer, the outcome is not known.
     async fn answered(
         &self,
         peer: &Peer,
-        message: SealedMessage,
+        incoming: Result<Incoming, Fault>,
         exchange: ExchangeId,
         until: Instant,
     ) -> Result<LinkAnswer, Fault> {
         let mismatch = |fault: Fault| {
             Fault::new(FaultCode::AnswerMismatch, Place::ConsumerNode, fault.message).with_exchange(exchange)
         };
-        let incoming = Incoming::read(message, self.clock.now(), Place::ConsumerNode).map_err(mismatch)?;
+        let incoming = incoming.map_err(mismatch)?;
+        let until = until.max(Instant::now() + self.waits.checkpoint);
         let arrived = self.arrive(peer, incoming, until, Place::ConsumerNode).await;
         match arrived {
             Ok(arrived) => Ok(LinkAnswer::Arrived(Box::new(arrived))),
@@ -80,22 +149,51 @@ impl Inner {
         self: &Arc<Self>,
         from: &NodeId,
         wanted: Wanted,
+        bodies: LargeBodies,
         until: Instant,
-    ) -> Result<Vec<HeldEntry>, Fault> {
+    ) -> Result<Vec<Fetched>, Fault> {
         let mut opened = self.open(from, MAX_FETCH_FRAME_BYTES, until).await?;
         let request = FetchRequest {
             request_leaf_hash: Bytes::copy_from_slice(wanted.request_leaf.as_bytes()),
             exchange_id: Bytes::copy_from_slice(wanted.exchange.as_bytes()),
         };
         self.put(&mut opened.sender, vec![frame::encode(Frame::Fetch(request))], until).await?;
-        let (frame, _reserved) = self.get(&mut opened, until).await.map_err(unreachable)?;
-        match frame {
-            Frame::Fetched(fetched) => Ok(fetched.entries),
+        let first = timeout_at(until, opened.receiver.frame(&opened.peer.budget)).await;
+        let first = first.map_err(|_| unreachable("nothing came in time"))?;
+        let frame = first.map_err(|error| unreachable(error.to_string()))?;
+        match frame.map(|(frame, _)| frame).ok_or_else(|| unreachable("nothing came"))? {
+            Frame::Fetched(fetched) => self.take_files(&mut opened, fetched.entries, bodies).await,
             Frame::Refusal(fault) => {
                 Err(Fault::from_proto(&fault).unwrap_or_else(|error| unreachable(error.to_string())))
             }
             _ => Err(unreachable(format!("{from} answered a fetch with another frame"))),
         }
+    }
+
+    async fn take_files(
+        &self,
+        opened: &mut Opened,
+        entries: Vec<HeldEntry>,
+        bodies: LargeBodies,
+    ) -> Result<Vec<Fetched>, Fault> {
+        let mut fetched = Vec::with_capacity(entries.len());
+        for held in entries {
+            let bytes = held.payload.as_ref().map_or(0, |payload| payload.file_bytes);
+            let file = if bytes > 0 && bodies == LargeBodies::Wanted {
+                let budget = &opened.peer.budget;
+                let taken = self.take_file(&mut opened.receiver, budget, bytes, Place::ConsumerNode).await;
+                Some(taken.map_err(|error| match error {
+                    TakeError::Stream(error) => unreachable(error.to_string()),
+                    TakeError::Stalled => unreachable("nothing more of a large body came"),
+                    TakeError::Refused(fault) => fault,
+                })?)
+            } else {
+                None
+            };
+            fetched.push(Fetched { held, file });
+        }
+        opened.receiver.stop(Code::Abandoned);
+        Ok(fetched)
     }
 
     /// Opens a stream. A connection that turns out to be lost is dialled again, once: nothing was sent.
@@ -153,7 +251,7 @@ impl Inner {
     /// Waits for the only frame of the answer; says why there is none.
     async fn get(&self, opened: &mut Opened, until: Instant) -> Result<(Frame, Reserved), String> {
         let Opened { peer, receiver, .. } = opened;
-        match timeout_at(until, receiver.only_frame(&peer.budget)).await {
+        match timeout_at(until, receiver.first_frame(&peer.budget)).await {
             Ok(Ok((frame, reserved))) => {
                 self.counters.bytes_received.increment(reserved.bytes());
                 Ok((frame, reserved))
@@ -173,6 +271,13 @@ impl Inner {
     }
 }
 
+fn refused(peer: &NodeId, exchange: ExchangeId, fault: &wire::Fault) -> Result<LinkAnswer, Fault> {
+    match Fault::from_proto(fault) {
+        Ok(fault) => Ok(LinkAnswer::Refused(fault.with_exchange(exchange))),
+        Err(error) => Err(unknown(peer, exchange, &error.to_string())),
+    }
+}
+
 fn unknown(peer: &NodeId, exchange: ExchangeId, why: &str) -> Fault {
     let what = format!("the message was sent to {peer}, then: {why}");
     Fault::new(FaultCode::ExchangeOutcomeUnknown, Place::ConsumerNode, what).with_exchange(exchange)
@@ -182,3 +287,5 @@ fn unknown(peer: &NodeId, exchange: ExchangeId, why: &str) -> Fault {
 const OPEN_ATTEMPTS: usize = 2;
 /// A message beyond this length lets smaller ones go before it.
 const BULK_BYTES_MIN: usize = 16 * 1024;
+/// For the refusal of a peer that reads no further.
+const REFUSAL_WAIT: Duration = Duration::from_secs(2);

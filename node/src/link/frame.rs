@@ -141,6 +141,15 @@ pub fn encode(frame: Frame) -> Bytes {
     LinkFrame { frame: Some(frame) }.encode_length_delimited_to_vec().into()
 }
 
+/// Encodes a chunk of a large body, which goes out as it lies.
+#[must_use]
+pub fn encode_chunk(chunk: Bytes) -> Vec<Bytes> {
+    let mut prefix = BytesMut::with_capacity(4 * PREFIX_BYTES_MAX);
+    encode_varint(field_len(CHUNK, chunk.len()) as u64, &mut prefix);
+    put_length(&mut prefix, CHUNK, chunk.len());
+    vec![prefix.freeze(), chunk]
+}
+
 /// Encodes a sealed message: one piece if it is small, else its payload's chunks as they lie, with what stands
 /// between them.
 #[must_use]
@@ -283,6 +292,7 @@ fn malformed(what: &str) -> FrameError {
 }
 
 const MESSAGE: u32 = 3;
+const CHUNK: u32 = 17;
 const END: u32 = 18;
 const HASH_BYTES: usize = 32;
 /// Bytes of the longest length prefix: 28 bits.

@@ -1,19 +1,21 @@
 //! A sealed message as it arrives: decoded strictly, then held until the checkpoint that seals it is verified.
 
 use peabiru_ledger::checkpoint::SignedCheckpoint;
+use peabiru_ledger::large::LargeFile;
 use peabiru_ledger::payload::{PayloadSecrets, SealedPayload};
 use peabiru_ledger::position::{LogPosition, TreeSize};
 use peabiru_ledger::proof::InclusionProof;
 use peabiru_proto::entry::Entry;
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::time::Timestamp;
-use peabiru_proto::wire::{HeldEntry, SealedMessage};
+use peabiru_proto::wire::SealedMessage;
 use tokio::time::{Instant, timeout_at};
 
-use super::Inner;
 use super::heads::Known;
 use super::peer::Peer;
+use super::{Fetched, Inner};
 use crate::exchange::Arrived;
+use crate::spool;
 
 /// A message whose parts are well formed. Nothing is known of its seal.
 #[derive(Debug)]
@@ -52,12 +54,32 @@ impl Incoming {
         })
     }
 
+    /// Reads the frame of a message whose large body came before it.
+    ///
+    /// # Errors
+    /// `message.malformed`.
+    pub fn read_large(
+        message: SealedMessage,
+        file: LargeFile,
+        received_at: Timestamp,
+        place: Place,
+    ) -> Result<Self, Fault> {
+        let incoming = Self::read(message, received_at, place)?;
+        let [context] = incoming.payload.chunks() else {
+            let what = "a message with a large body has chunk 0 alone";
+            return Err(Fault::new(FaultCode::MessageMalformed, place, what));
+        };
+        let payload = SealedPayload::large(incoming.payload.secrets().clone(), context.clone(), file);
+        Ok(Self { payload, ..incoming })
+    }
+
     /// Reads an entry that was fetched, with the payload that was fetched beside it.
     ///
     /// # Errors
     /// `message.malformed`.
-    pub fn fetched(held: HeldEntry, received_at: Timestamp, place: Place) -> Result<Self, Fault> {
+    pub fn fetched(fetched: Fetched, received_at: Timestamp, place: Place) -> Result<Self, Fault> {
         let malformed = |what: String| Fault::new(FaultCode::MessageMalformed, place, what);
+        let Fetched { held, file } = fetched;
         let checkpoint =
             SignedCheckpoint::parse(&held.checkpoint).map_err(|error| malformed(error.to_string()))?;
         let payload = held.payload.ok_or_else(|| malformed("an entry without its payload".to_owned()))?;
@@ -70,12 +92,22 @@ impl Incoming {
             payload_salt: payload.salt,
             chunks: payload.chunks,
         };
-        Self::read(message, received_at, place)
+        match file {
+            Some(file) => Self::read_large(message, file, received_at, place),
+            None => Self::read(message, received_at, place),
+        }
     }
 
-    fn sealed_by(self, checkpoint: SignedCheckpoint, peer: &Peer) -> Arrived {
+    /// Its entry, as it came.
+    #[must_use]
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    async fn sealed_by(self, checkpoint: SignedCheckpoint, peer: &Peer) -> Arrived {
         Arrived {
             peer: peer.id.clone(),
+            opened: spool::open(&self.entry, &self.payload).await,
             entry: self.entry,
             position: self.position,
             proof: self.proof,
@@ -109,7 +141,7 @@ impl Inner {
             let mut arrived = std::pin::pin!(peer.arrived.notified());
             arrived.as_mut().enable();
             match self.heads.verified(origin, message.tree_size, &key) {
-                Known::Verified(checkpoint) => return Ok(message.sealed_by(checkpoint, peer)),
+                Known::Verified(checkpoint) => return Ok(message.sealed_by(checkpoint, peer).await),
                 Known::Refused => {
                     return Err(refuse(FaultCode::LedgerForked, format!("{origin} contradicted itself")));
                 }

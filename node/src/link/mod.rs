@@ -21,6 +21,7 @@ pub mod frame;
 pub mod heads;
 pub mod hello;
 mod keys;
+mod large;
 pub mod message;
 mod peer;
 mod pool;
@@ -38,6 +39,7 @@ use std::time::Duration;
 
 use peabiru_certs::CertsError;
 use peabiru_certs::peer::{TlsIdentity, link_server};
+use peabiru_ledger::large::LargeFile;
 use peabiru_ledger::ledger::Ledger;
 use peabiru_ledger::payload::Payload;
 use peabiru_ledger::seal::SealedEntry;
@@ -51,7 +53,8 @@ use peabiru_proto::wire::HeldEntry;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::exchange::{Arrived, Inbound, LinkAnswer, Wanted};
+use crate::exchange::{Arrived, Inbound, LinkAnswer, Outflow, Wanted};
+use crate::spool::Spool;
 use budget::{Budget, DEFAULT_MEMORY_BUDGET};
 use counters::Counters;
 use directory::ConfDirectory;
@@ -105,10 +108,30 @@ pub struct LinkParts {
     pub conf: ConfSource,
     /// This node's own ledgers.
     pub ledgers: Vec<Ledger>,
+    /// For large bodies.
+    pub spool: Spool,
     /// What is known of others'.
     pub heads: Arc<Heads>,
     /// Who answers peers.
     pub inbound: Arc<dyn Inbound>,
+}
+
+/// An entry that was fetched.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The entry, with its payload but for a large body.
+    pub held: HeldEntry,
+    /// The large body, if it has one and it was wanted.
+    pub file: Option<LargeFile>,
+}
+
+/// Whether large bodies are fetched with their entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LargeBodies {
+    /// Yes.
+    Wanted,
+    /// The entries are enough.
+    Left,
 }
 
 /// Gives the global configuration of the moment, if there is one.
@@ -161,6 +184,7 @@ impl Link {
             clock: parts.clock,
             conf: parts.conf,
             ledgers,
+            spool: parts.spool,
             heads: parts.heads,
             keys: SealingKeys::default(),
             inbound: parts.inbound,
@@ -200,6 +224,19 @@ impl Link {
         self.0.exchange(peer, &message, &payload, Instant::now() + deadline).await
     }
 
+    /// Sends a message with a large body while it comes, and waits for its answer `wait` long after its end.
+    ///
+    /// # Errors
+    /// As `exchange`.
+    pub async fn exchange_large(
+        &self,
+        peer: &NodeId,
+        outflow: Outflow,
+        wait: Duration,
+    ) -> Result<LinkAnswer, Fault> {
+        self.0.exchange_large(peer, outflow, wait).await
+    }
+
     /// Asks a counterparty for the evidence that it holds about an exchange. What it gives is not checked yet.
     ///
     /// # Errors
@@ -208,9 +245,10 @@ impl Link {
         &self,
         peer: &NodeId,
         wanted: Wanted,
+        bodies: LargeBodies,
         deadline: Duration,
-    ) -> Result<Vec<HeldEntry>, Fault> {
-        self.0.fetch(peer, wanted, Instant::now() + deadline).await
+    ) -> Result<Vec<Fetched>, Fault> {
+        self.0.fetch(peer, wanted, bodies, Instant::now() + deadline).await
     }
 
     /// Takes an answer that was fetched as if it had just arrived: once its checkpoint is known to be on the peer's
@@ -218,9 +256,9 @@ impl Link {
     ///
     /// # Errors
     /// `message.malformed`, `seal.unknown_ledger`, `seal.checkpoint_missing`, `ledger.forked`.
-    pub async fn arrived(&self, peer: &NodeId, held: HeldEntry) -> Result<Arrived, Fault> {
+    pub async fn arrived(&self, peer: &NodeId, fetched: Fetched) -> Result<Arrived, Fault> {
         let inner = &self.0;
-        let incoming = message::Incoming::fetched(held, inner.clock.now(), Place::ConsumerNode)?;
+        let incoming = message::Incoming::fetched(fetched, inner.clock.now(), Place::ConsumerNode)?;
         let until = Instant::now() + inner.waits.checkpoint;
         let peer = inner.connected(peer, until).await?;
         inner.arrive(&peer, incoming, until, Place::ConsumerNode).await
@@ -292,6 +330,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     conf: ConfSource,
     ledgers: HashMap<Origin, Ledger>,
+    spool: Spool,
     heads: Arc<Heads>,
     keys: SealingKeys,
     inbound: Arc<dyn Inbound>,

@@ -356,10 +356,31 @@ impl Receiver {
     /// `Lost`, `Frame`.
     pub async fn only_frame(&mut self, budget: &Budget) -> Result<(Frame, Reserved), StreamError> {
         let frame = self.frame(budget).await?.ok_or(FrameError::Truncated)?;
+        self.ended().await?;
+        Ok(frame)
+    }
+
+    /// The first frame of a stream: its only one, unless it is the head of a large message.
+    ///
+    /// # Errors
+    /// `Lost`, `Frame`.
+    pub async fn first_frame(&mut self, budget: &Budget) -> Result<(Frame, Reserved), StreamError> {
+        let frame = self.frame(budget).await?.ok_or(FrameError::Truncated)?;
+        if !matches!(frame.0, Frame::Head(_)) {
+            self.ended().await?;
+        }
+        Ok(frame)
+    }
+
+    /// Nothing more comes.
+    ///
+    /// # Errors
+    /// `Lost`, `Frame` if something does.
+    pub async fn ended(&mut self) -> Result<(), StreamError> {
         if self.decoder.is_within_frame() || self.read().await? {
             return Err(FrameError::Unexpected("the last of its stream").into());
         }
-        Ok(frame)
+        Ok(())
     }
 
     /// Reads no further.

@@ -22,6 +22,7 @@ use peabiru_ledger::seal::{Seal, SealedEntry};
 use peabiru_node::exchange::{Arrived, BoxFuture, Held, Inbound, LinkAnswer, Reply, Wanted};
 use peabiru_node::link::heads::Heads;
 use peabiru_node::link::{Link, LinkConfig, LinkParts, Waits};
+use peabiru_node::spool::Spool;
 use peabiru_proto::entry::{Body, Common, Content, Entry, ExchangeId, Request, Response, SideEffects};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::globalconf::GlobalConfiguration;
@@ -153,6 +154,11 @@ impl Road {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             conf: self.conf(),
             ledgers: vec![ledger.clone()],
+            spool: Spool {
+                files: ledger.large_files().clone(),
+                random: Arc::new(SystemRandom::default()),
+                body_bytes_max: 1024 * 1024,
+            },
             heads,
             inbound: Arc::clone(&echo) as Arc<dyn Inbound>,
         };
@@ -360,6 +366,10 @@ impl Echo {
 
 /// The Inbound of the tests; its methods need shared ownership of what they use.
 impl Inbound for Echo {
+    fn admit(&self, _peer: &NodeId, _preview: &Entry) -> Result<(), Fault> {
+        Ok(())
+    }
+
     fn message(&self, arrived: Arrived) -> BoxFuture<Reply> {
         let (site, ledger) = (Arc::clone(&self.site), self.ledger.clone());
         let echo = Self { site, ledger, gate: Arc::clone(&self.gate), seen: Arc::clone(&self.seen) };

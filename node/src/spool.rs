@@ -1,0 +1,169 @@
+//! Large bodies on their way into the ledger: encrypted into the spool as they come, each chunk's ciphertext handed on at
+//! once. Whatever blocks on the disk runs off the runtime's threads, and holds none of them while nothing comes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use peabiru_ledger::LedgerError;
+use peabiru_ledger::large::body::{LargeSealed, LargeSealer};
+use peabiru_ledger::large::{LargeFile, LargeFiles};
+use peabiru_ledger::payload::{Direction, OpenPayload, Payload, PayloadError, SealedPayload};
+use peabiru_proto::entry::{Entry, ExchangeId};
+use peabiru_proto::fault::{Fault, FaultCode, Place};
+use peabiru_proto::hash::ContentRoot;
+use peabiru_proto::random::Random;
+use peabiru_proto::wire::Context;
+use prost::Message as _;
+use tokio::sync::mpsc;
+
+use crate::core::{internal, ledger_fault};
+use crate::exchange::{Piece, Pieces};
+
+/// A large payload, ready for its entry, with what the end of its body told.
+pub(crate) struct Spooled<E> {
+    pub(crate) payload: Arc<Payload>,
+    pub(crate) root: ContentRoot,
+    pub(crate) body_bytes: u64,
+    pub(crate) end: E,
+}
+
+/// Where large bodies go, and how large they may be.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    /// The folders.
+    pub files: LargeFiles,
+    /// For keys and salts.
+    pub random: Arc<dyn Random>,
+    /// Longest body, in bytes.
+    pub body_bytes_max: u64,
+}
+
+impl Spool {
+    /// Takes a body to its end. `context` is asked for then.
+    ///
+    /// # Errors
+    /// `payload.too_large`, what the ledger says, the body's own fault, or `node.unreachable` if nobody takes the
+    /// chunks any more.
+    pub(crate) async fn take<E>(
+        &self,
+        exchange: &ExchangeId,
+        direction: Direction,
+        place: Place,
+        mut pieces: Pieces<E>,
+        chunks: mpsc::Sender<Bytes>,
+        context: impl FnOnce(&mut E) -> Context,
+    ) -> Result<Spooled<E>, Fault> {
+        let (files, random, exchange) = (self.files.clone(), Arc::clone(&self.random), *exchange);
+        let made =
+            blocking(place, move || Ok(LargeSealer::new(&*random, &exchange, direction, files.spool()?)));
+        let mut sealer = made.await?;
+        loop {
+            let (data, end) = gather(&mut pieces, place).await?;
+            if sealer.body_bytes() + data.len() as u64 > self.body_bytes_max {
+                return Err(self.too_large(place));
+            }
+            let push = move || {
+                let mut sealed = Vec::new();
+                for piece in &data {
+                    sealer.push(piece, &mut |chunk| sealed.push(chunk))?;
+                }
+                Ok((sealer, sealed))
+            };
+            let (pushed, sealed) = blocking(place, push).await?;
+            sealer = pushed;
+            hand_on(&chunks, sealed).await?;
+            let Some(mut end) = end else { continue };
+            let context = context(&mut end).encode_to_vec();
+            let finish = move || {
+                let mut last = Vec::new();
+                sealer.finish(&context, &mut |chunk| last.push(chunk)).map(|sealed| (sealed, last))
+            };
+            let (sealed, last) = blocking(place, finish).await?;
+            hand_on(&chunks, last).await?;
+            let LargeSealed { payload, root, body_bytes } = sealed;
+            return Ok(Spooled { payload: Arc::new(Payload::Sealed(payload)), root, body_bytes, end });
+        }
+    }
+
+    fn too_large(&self, place: Place) -> Fault {
+        let message = format!("the body has more than {} bytes", self.body_bytes_max);
+        Fault::new(FaultCode::PayloadTooLarge, place, message)
+    }
+}
+
+/// What came meanwhile, up to a few chunks, and the end if it was among it.
+async fn gather<E>(pieces: &mut Pieces<E>, place: Place) -> Result<(Vec<Bytes>, Option<E>), Fault> {
+    let (mut data, mut bytes) = (Vec::new(), 0);
+    let mut next = pieces.recv().await;
+    loop {
+        match next {
+            Some(Ok(Piece::Data(piece))) => {
+                bytes += piece.len();
+                data.push(piece);
+            }
+            Some(Ok(Piece::End(end))) => return Ok((data, Some(end))),
+            Some(Err(fault)) => return Err(fault),
+            None => {
+                return Err(Fault::new(FaultCode::PayloadInvalid, place, "the body broke off"));
+            }
+        }
+        if bytes >= GATHERED_BYTES {
+            return Ok((data, None));
+        }
+        next = match pieces.try_recv() {
+            Ok(piece) => Some(piece),
+            Err(mpsc::error::TryRecvError::Empty) => return Ok((data, None)),
+            Err(mpsc::error::TryRecvError::Disconnected) => None,
+        };
+    }
+}
+
+async fn hand_on(chunks: &mpsc::Sender<Bytes>, sealed: Vec<Bytes>) -> Result<(), Fault> {
+    for chunk in sealed {
+        if chunks.send(chunk).await.is_err() {
+            let what = "nobody takes the rest of the message any more";
+            return Err(Fault::new(FaultCode::NodeUnreachable, Place::ConsumerNode, what));
+        }
+    }
+    Ok(())
+}
+
+/// Reads a large payload whole and checks it; none if its body is in memory.
+pub async fn open(entry: &Entry, payload: &SealedPayload) -> Option<Result<OpenPayload, PayloadError>> {
+    payload.file()?;
+    let Some((root, body_bytes)) = entry.body().content() else { return Some(Err(PayloadError::Root)) };
+    let direction = match entry.body() {
+        peabiru_proto::entry::Body::Request(_) => Direction::Request,
+        _ => Direction::Answer,
+    };
+    let (exchange, payload) = (entry.exchange(), payload.clone());
+    let opened =
+        tokio::task::spawn_blocking(move || payload.open(&exchange, direction, &root, body_bytes)).await;
+    Some(opened.unwrap_or(Err(PayloadError::Unreadable)))
+}
+
+/// The same payload for another entry of this node: no two share a file.
+pub(crate) async fn duplicate(payload: &SealedPayload, place: Place) -> Result<SealedPayload, Fault> {
+    let (Some(file), [context]) = (payload.file().cloned(), payload.chunks()) else {
+        return Ok(payload.clone());
+    };
+    let (secrets, context) = (payload.secrets().clone(), context.clone());
+    let copy: LargeFile = blocking(place, move || file.duplicate()).await?;
+    Ok(SealedPayload::large(secrets, context, copy))
+}
+
+/// Work that waits for the disk.
+pub(crate) async fn blocking<T: Send + 'static>(
+    place: Place,
+    work: impl FnOnce() -> Result<T, LedgerError> + Send + 'static,
+) -> Result<T, Fault> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| ledger_fault(&error, place)),
+        Err(_) => Err(internal("work on a large body stopped")),
+    }
+}
+
+/// Pieces, or chunks, of a large body that wait for the next step.
+pub(crate) const PIECES_QUEUED: usize = 8;
+/// Bytes that are encrypted at once: a few chunks.
+const GATHERED_BYTES: usize = 256 * 1024;
