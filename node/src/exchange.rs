@@ -23,6 +23,8 @@ use peabiru_proto::policy::Purpose;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{self, Context, HeldEntry};
 
+use crate::rest::target::Target;
+
 /// A future that a part of the node hands out behind a trait.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 
@@ -33,13 +35,15 @@ pub struct Call {
     pub caller: SubsystemId,
     /// Service that is asked.
     pub service: ServiceId,
-    /// Bare method name.
+    /// Bare method name, or verb and path template of a REST call.
     pub method: String,
+    /// The provider's node that the caller wants to be asked.
+    pub addressee: Option<NodeId>,
     /// Why, if the caller or the route said so.
     pub purpose: Option<Purpose>,
     /// Verb, path, metadata: chunk 0 of the payload.
     pub context: Context,
-    /// gRPC frames as received, at most `MAX_BODY_BYTES`.
+    /// gRPC frames or a REST body as received, at most `MAX_BODY_BYTES`.
     pub body: Bytes,
     /// How long the caller waits.
     pub deadline: Option<Duration>,
@@ -48,11 +52,11 @@ pub struct Call {
 /// What a caller gets, or what a service gave.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// gRPC status code, 0 to 16.
+    /// gRPC status code, 0 to 16; for REST what the HTTP status maps to.
     pub outcome: u32,
-    /// Metadata, trailers and status text.
+    /// Metadata, trailers and status text, or HTTP status.
     pub context: Context,
-    /// gRPC frames.
+    /// gRPC frames, or a REST body.
     pub body: Bytes,
 }
 
@@ -80,15 +84,17 @@ pub struct Invocation {
     pub exchange: ExchangeId,
     /// Service of this node to invoke.
     pub service: ServiceId,
-    /// Bare method name, one of the contract's.
+    /// Method, one of the contract's.
     pub method: String,
+    /// Verb and path of a REST call, judged by the guard: they are what the method's template means.
+    pub target: Option<Target>,
     /// Subsystem that asks.
     pub consumer: SubsystemId,
     /// Purpose that the grant allows.
     pub purpose: Purpose,
     /// Verb, path and metadata.
     pub context: Context,
-    /// gRPC frames.
+    /// gRPC frames, or a REST body.
     pub body: Bytes,
     /// How long the service may take.
     pub deadline: Duration,

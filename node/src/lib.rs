@@ -29,6 +29,7 @@ pub mod metrics;
 pub mod node;
 pub mod provider;
 mod refresh;
+pub mod rest;
 pub mod router;
 pub mod serve;
 pub mod stage;

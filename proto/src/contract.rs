@@ -121,7 +121,9 @@ pub enum ContractError {
     #[error("the document describes no service")]
     NoService,
     /// Nobody could ever ask.
-    #[error("{method} names no purpose: set (peabiru.v1.service).purposes or (peabiru.v1.method).purposes, in OpenAPI x-peabiru-purposes")]
+    #[error(
+        "{method} names no purpose: set (peabiru.v1.service).purposes or (peabiru.v1.method).purposes, in OpenAPI x-peabiru-purposes"
+    )]
     NoPurpose {
         /// Its name.
         method: String,
@@ -272,8 +274,12 @@ pub fn compatible(old: &ContractDocument, new: &ContractDocument) -> Result<(), 
         (Described::Rest(old_facts), Described::Rest(new_facts)) => {
             openapi::broken((old_facts, &old.bytes), (new_facts, &new.bytes))
         }
-        (Described::Grpc { .. }, Described::Rest(_)) => vec!["a gRPC service became a REST service".to_owned()],
-        (Described::Rest(_), Described::Grpc { .. }) => vec!["a REST service became a gRPC service".to_owned()],
+        (Described::Grpc { .. }, Described::Rest(_)) => {
+            vec!["a gRPC service became a REST service".to_owned()]
+        }
+        (Described::Rest(_), Described::Grpc { .. }) => {
+            vec!["a REST service became a gRPC service".to_owned()]
+        }
     };
     if broken.is_empty() { Ok(()) } else { Err(broken) }
 }
@@ -288,7 +294,11 @@ fn purposes<'a>(
         text.parse().map_err(refuse)
     };
     let purposes: BTreeSet<_> = named.map(purpose).collect::<Result<_, _>>()?;
-    if purposes.is_empty() { Err(ContractError::NoPurpose { method: method.to_owned() }) } else { Ok(purposes) }
+    if purposes.is_empty() {
+        Err(ContractError::NoPurpose { method: method.to_owned() })
+    } else {
+        Ok(purposes)
+    }
 }
 
 fn shortened(text: &str) -> String {

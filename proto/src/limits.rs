@@ -50,6 +50,8 @@ pub const MAX_METHOD_BYTES: usize = 512;
 pub const MAX_PATH_BYTES: usize = 4096;
 /// Most segments of such a path.
 pub const MAX_PATH_SEGMENTS: usize = 64;
+/// Longest request target of a REST call, query included, in bytes.
+pub const MAX_TARGET_BYTES: usize = 8192;
 /// Most operations of an OpenAPI document.
 pub const MAX_OPERATIONS: usize = 1000;
 /// Longest purpose, notice code, notice subject or grant id, in bytes.

@@ -109,7 +109,8 @@ fn allowed_raw(byte: u8) -> bool {
 }
 
 fn separates(letter: char) -> bool {
-    matches!(letter, '/' | '\\' | ';' | '\u{2044}' | '\u{2215}' | '\u{29f8}' | '\u{2216}') || letter.is_control()
+    matches!(letter, '/' | '\\' | ';' | '\u{2044}' | '\u{2215}' | '\u{29f8}' | '\u{2216}')
+        || letter.is_control()
 }
 
 fn has_escape(text: &str) -> bool {
@@ -147,7 +148,10 @@ pub struct Template {
 enum Piece {
     Literal(String),
     /// `{name}` between two texts, which may be empty.
-    Variable { prefix: String, suffix: String },
+    Variable {
+        prefix: String,
+        suffix: String,
+    },
 }
 
 /// Why a text is no template or no pattern.
@@ -211,6 +215,19 @@ impl Template {
     #[must_use]
     pub fn path(&self) -> &str {
         &self.text[self.verb.len() + 1..]
+    }
+
+    /// Its path with a star for each variable, as X-Road lists it.
+    #[must_use]
+    pub fn glob(&self) -> String {
+        let mut glob = String::new();
+        for piece in self.path().split('{') {
+            match piece.split_once('}') {
+                Some((_, rest)) => glob.extend(["*", rest]),
+                None => glob.push_str(piece),
+            }
+        }
+        glob
     }
 
     /// How many segments a path has that it matches.
@@ -322,7 +339,8 @@ impl Pattern {
         if segments.len() <= before.len() + after.len() {
             return false;
         }
-        matched(before, &segments[..before.len()]) && matched(after, &segments[segments.len() - after.len()..])
+        matched(before, &segments[..before.len()])
+            && matched(after, &segments[segments.len() - after.len()..])
     }
 }
 
@@ -337,7 +355,8 @@ fn matched(wild: &[Wild], segments: &[String]) -> bool {
 fn matched_segment(texts: &[String], segment: &str) -> bool {
     let (Some((first, rest)), false) = (texts.split_first(), texts.is_empty()) else { return false };
     let Some((last, between)) = rest.split_last() else { return first == segment };
-    let Some(mut left) = segment.strip_prefix(first.as_str()).and_then(|left| left.strip_suffix(last.as_str()))
+    let Some(mut left) =
+        segment.strip_prefix(first.as_str()).and_then(|left| left.strip_suffix(last.as_str()))
     else {
         return false;
     };

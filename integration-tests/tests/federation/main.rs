@@ -13,3 +13,4 @@ mod exchange;
 mod full_disk;
 mod mistakes;
 mod refusals;
+mod rest;

@@ -1,6 +1,7 @@
-//! The dispatcher: invokes the agency's own gRPC services, which know nothing of the road.
+//! The dispatcher: invokes the agency's own services, gRPC and REST, which know nothing of the road.
 
 mod connection;
+mod rest;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use peabiru_proto::id::ServiceId;
 use peabiru_proto::limits::MAX_BODY_BYTES;
 use peabiru_proto::wire::Context;
 
-pub use connection::Endpoint;
+pub use connection::{Endpoint, Location};
 
 use crate::exchange::{Answer, BoxFuture, Invocation, Services};
 use crate::grpc::body::{self, ReadError, WholeBody};
@@ -28,8 +29,8 @@ pub struct Dispatcher(Arc<HashMap<ServiceId, Connection>>);
 impl Dispatcher {
     /// Services by where they listen. Connections are made when they are first needed.
     #[must_use]
-    pub fn new(services: impl IntoIterator<Item = (ServiceId, Endpoint)>) -> Self {
-        Self(Arc::new(services.into_iter().map(|(id, endpoint)| (id, Connection::new(endpoint))).collect()))
+    pub fn new(services: impl IntoIterator<Item = (ServiceId, Location)>) -> Self {
+        Self(Arc::new(services.into_iter().map(|(id, location)| (id, Connection::new(location))).collect()))
     }
 }
 
@@ -54,8 +55,11 @@ impl Services for Dispatcher {
     }
 }
 
-async fn invoke(connection: &Connection, invocation: Invocation) -> Result<Answer, Fault> {
-    let request = request(connection.endpoint(), invocation)?;
+async fn invoke(connection: &Connection, mut invocation: Invocation) -> Result<Answer, Fault> {
+    if let Some(target) = invocation.target.take() {
+        return rest::invoke(connection, &target, invocation).await;
+    }
+    let request = request(connection.location(), invocation)?;
     let response = connection.send(request).await?;
     let status = response.status();
     if !status.is_success() {
@@ -64,9 +68,10 @@ async fn invoke(connection: &Connection, invocation: Invocation) -> Result<Answe
     read_answer(response).await
 }
 
-fn request(endpoint: &Endpoint, invocation: Invocation) -> Result<Request<WholeBody>, Fault> {
-    let Invocation { exchange, service, method, consumer, purpose, context, body, deadline } = invocation;
-    let path = format!("/{}/{method}", service.code());
+fn request(location: &Location, invocation: Invocation) -> Result<Request<WholeBody>, Fault> {
+    let Location { endpoint, base } = location;
+    let Invocation { exchange, service, method, consumer, purpose, context, body, deadline, .. } = invocation;
+    let path = format!("{base}/{}/{method}", service.code());
     let uri =
         Uri::builder().scheme(endpoint.scheme()).authority(endpoint.authority()).path_and_query(path).build();
     let uri = uri.map_err(|error| protocol(format!("the method is no path: {error}")))?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use peabiru_ledger::payload::{Direction, OpenPayload};
 use peabiru_ledger::seal::Seal;
-use peabiru_proto::contract::{MethodFacts, Streaming};
+use peabiru_proto::contract::{MethodFacts, ServiceFacts, Streaming};
 use peabiru_proto::entry::{
     Body, Content, Entry, GrantRef, Received as ReceivedHead, Request, SideEffects, Verdict,
 };
@@ -22,6 +22,7 @@ use super::grant::{Asked, Grants};
 use super::refusal::Refusal;
 use super::replay::{ReplayWindow, Seen};
 use crate::exchange::{Arrived, Invocation};
+use crate::rest::target::Target;
 
 /// A message of which only the checkpoint is known to hold.
 #[derive(Debug)]
@@ -41,7 +42,14 @@ pub struct Verified {
 pub struct Authorised {
     verified: Verified,
     grant: GrantRef,
+    allowed: Allowed,
+}
+
+/// What the contract says of the call.
+#[derive(Debug)]
+struct Allowed {
     facts: MethodFacts,
+    target: Option<Target>,
 }
 
 /// A refusal after a valid seal, with what must be sealed about it.
@@ -120,14 +128,16 @@ impl Verified {
         grants: &Grants,
         now: Timestamp,
     ) -> Result<Authorised, Box<Refused>> {
-        let allowed = check_contract(&self.request, conf).and_then(|facts| {
+        let allowed = check_contract(&self.request, &self.context, conf).and_then(|allowed| {
             let asked = Asked {
                 consumer: &self.request.consumer,
                 service: &self.request.service,
                 method: &self.request.method,
+                target: allowed.target.as_ref(),
                 purpose: &self.request.purpose,
             };
-            Ok((facts, grants.allow(asked, now)?))
+            let grant = grants.allow(asked, now)?;
+            Ok((allowed, grant))
         });
         // Refused messages are remembered too: a copy of one must not grow the ledger again.
         let outcome = match (self.note(&mut guard.replay(), now), allowed) {
@@ -135,7 +145,7 @@ impl Verified {
             (Ok(()), allowed) => allowed,
         };
         match outcome {
-            Ok((facts, grant)) => Ok(Authorised { verified: self, grant, facts }),
+            Ok((allowed, grant)) => Ok(Authorised { verified: self, grant, allowed }),
             Err(refusal) => Err(Box::new(Refused { verified: self, refusal })),
         }
     }
@@ -198,20 +208,21 @@ impl Authorised {
     /// Whether RECEIVED must be durable before the service is invoked.
     #[must_use]
     pub fn side_effects(&self) -> SideEffects {
-        self.facts.side_effects
+        self.allowed.facts.side_effects
     }
 
     /// What the dispatcher gets: the context and body leave the message, which is kept as it came.
     #[must_use]
     pub fn invocation(&mut self, now: Timestamp, service_timeout: Duration) -> Invocation {
         let request = &self.verified.request;
-        let timeout = self.facts.timeout.unwrap_or(service_timeout);
+        let timeout = self.allowed.facts.timeout.unwrap_or(service_timeout);
         let deadline = self.verified.allowed().min(timeout);
         let waited = now.since(self.verified.arrived.received_at);
         Invocation {
             exchange: self.verified.arrived.entry.exchange(),
             service: request.service.clone(),
             method: request.method.clone(),
+            target: self.allowed.target.take(),
             consumer: request.consumer.clone(),
             purpose: request.purpose.clone(),
             context: std::mem::take(&mut self.verified.context),
@@ -263,7 +274,11 @@ pub(super) fn check_seal(arrived: &Arrived) -> Result<(), Refusal> {
         .map_err(|_| Refusal::Seal)
 }
 
-fn check_contract(request: &Request, conf: &GlobalConfiguration) -> Result<MethodFacts, Refusal> {
+fn check_contract(
+    request: &Request,
+    context: &Context,
+    conf: &GlobalConfiguration,
+) -> Result<Allowed, Refusal> {
     let mismatch = || Refusal::Contract { service: request.service.clone(), cited: request.contract_version };
     let contract = conf.contract_version(&request.service, request.contract_version).ok_or_else(mismatch)?;
     let newest = conf.contract(&request.service).map_or(0, |contract| contract.version);
@@ -271,9 +286,12 @@ fn check_contract(request: &Request, conf: &GlobalConfiguration) -> Result<Metho
     if contract.digest != request.contract_digest || contract.version + 1 < newest {
         return Err(mismatch());
     }
-    let method = contract.facts().and_then(|facts| facts.method(&request.method)).ok_or_else(|| {
-        Refusal::MethodUnknown { service: request.service.clone(), method: request.method.clone() }
+    let facts = contract.facts().ok_or_else(mismatch)?;
+    let method = facts.method(&request.method).ok_or_else(|| Refusal::MethodUnknown {
+        service: request.service.clone(),
+        method: request.method.clone(),
     })?;
+    let target = if facts.is_rest() { Some(check_target(request, context, facts)?) } else { None };
     if method.streaming != Streaming::Unary {
         return Err(Refusal::Streaming { method: request.method.clone() });
     }
@@ -286,7 +304,21 @@ fn check_contract(request: &Request, conf: &GlobalConfiguration) -> Result<Metho
             method: request.method.clone(),
         });
     }
-    Ok(method.clone())
+    Ok(Allowed { facts: method.clone(), target })
+}
+
+/// The consumer's node is not trusted: verb and path of the context are judged anew, must be of the service that the
+/// head names, and must mean the template that it names.
+fn check_target(request: &Request, context: &Context, facts: &ServiceFacts) -> Result<Target, Refusal> {
+    let target =
+        Target::parse(&context.verb, &context.path).map_err(|error| Refusal::Target(error.to_string()))?;
+    if target.service != request.service {
+        return Err(Refusal::Target("the path is of another service".to_owned()));
+    }
+    match facts.operation(target.verb, &target.path) {
+        Some(operation) if operation.name == request.method => Ok(target),
+        Some(_) | None => Err(Refusal::Target("the path means another operation".to_owned())),
+    }
 }
 
 pub(super) fn decode_payload(opened: OpenPayload) -> Result<(Context, Bytes), Refusal> {

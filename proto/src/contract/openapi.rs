@@ -25,7 +25,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<ServiceFacts, ContractError> {
     if !version.starts_with("3.") {
         return Err(unparsable("its key `openapi` does not say version 3"));
     }
-    let paths = document.get("paths").and_then(Value::as_object).ok_or_else(|| unparsable("it has no `paths`"))?;
+    let paths =
+        document.get("paths").and_then(Value::as_object).ok_or_else(|| unparsable("it has no `paths`"))?;
     let mut operations = Vec::new();
     for (path, item) in paths.iter().filter(|(path, _)| !path.starts_with("x-")) {
         let item = item.as_object().ok_or_else(|| unparsable("a path's item is no object"))?;
@@ -93,7 +94,8 @@ pub(super) fn broken(old: (&ServiceFacts, &[u8]), new: (&ServiceFacts, &[u8])) -
     let documents = [old.1, new.1].map(|bytes| json::parse(bytes).unwrap_or_default());
     for template in old.0.templates() {
         let name = template.as_str();
-        let alike = new.0.templates.iter().flat_map(|all| all.get(&(template.verb().to_owned(), template.len())));
+        let alike =
+            new.0.templates.iter().flat_map(|all| all.get(&(template.verb().to_owned(), template.len())));
         let Some(kept) = alike.flatten().find(|other| other.same_shape(template)) else {
             broken.push(format!("operation {name} is gone"));
             continue;
@@ -107,7 +109,10 @@ pub(super) fn broken(old: (&ServiceFacts, &[u8]), new: (&ServiceFacts, &[u8])) -
         let before = demanded(&documents[0], template);
         let demands = demanded(&documents[1], kept);
         broken.extend(
-            demands.into_iter().filter(|what| !before.contains(what)).map(|what| format!("{name} now needs {what}")),
+            demands
+                .into_iter()
+                .filter(|what| !before.contains(what))
+                .map(|what| format!("{name} now needs {what}")),
         );
     }
     broken
@@ -117,7 +122,8 @@ pub(super) fn broken(old: (&ServiceFacts, &[u8]), new: (&ServiceFacts, &[u8])) -
 fn demanded(document: &Value, template: &Template) -> Vec<String> {
     let item = &document["paths"][template.path()];
     let operation = &item[template.verb().to_ascii_lowercase()];
-    let parameters = [item, operation].into_iter().filter_map(|level| level["parameters"].as_array()).flatten();
+    let parameters =
+        [item, operation].into_iter().filter_map(|level| level["parameters"].as_array()).flatten();
     let required = |value: &Value| value["required"].as_bool().unwrap_or_default();
     let mut demanded: Vec<_> = parameters
         .map(|parameter| resolved(document, parameter))
@@ -169,7 +175,10 @@ mod tests {
         assert_eq!((read.side_effects, read.timeout), (SideEffects::None, None));
         assert!(read.purposes.contains(&"planning".parse().unwrap()));
         let delete = facts.method("DELETE /schools/{id}").unwrap();
-        assert_eq!((delete.side_effects, delete.timeout), (SideEffects::Present, Some(Duration::from_millis(500))));
+        assert_eq!(
+            (delete.side_effects, delete.timeout),
+            (SideEffects::Present, Some(Duration::from_millis(500)))
+        );
         assert!(!delete.purposes.contains(&"planning".parse().unwrap()));
         let means = |verb: &str, path: &str| {
             facts.operation(verb, &RestPath::parse(path).unwrap()).map(|facts| facts.name.as_str())
@@ -192,11 +201,14 @@ mod tests {
         assert!(refused(r#""/a/../b":{"get":{}}"#).contains("dots"));
         assert!(refused(r#""/a":{"get":{"x-peabiru-purposes":"planning"}}"#).contains("x-peabiru-purposes"));
         assert!(refused(r#""/a":{"get":{"x-peabiru-purposes":[]}}"#).contains("no purpose"));
-        assert!(refused(r#""/a":{"post":{"x-peabiru-side-effects":"none"}}"#).contains("x-peabiru-side-effects"));
+        assert!(
+            refused(r#""/a":{"post":{"x-peabiru-side-effects":"none"}}"#).contains("x-peabiru-side-effects")
+        );
         let deep = format!("{{\"openapi\":{}", "[".repeat(100_000));
         assert!(ContractDocument::parse(deep.into()).is_err());
         assert!(ContractDocument::parse(r#"{"swagger":"2.0","paths":{}}"#.into()).is_err());
-        let many: Vec<_> = (0..=MAX_OPERATIONS).map(|number| format!(r#""/{number}":{{"get":{{}}}}"#)).collect();
+        let many: Vec<_> =
+            (0..=MAX_OPERATIONS).map(|number| format!(r#""/{number}":{{"get":{{}}}}"#)).collect();
         assert_eq!(document(&many.join(",")).unwrap_err(), ContractError::TooManyOperations);
     }
 
