@@ -25,6 +25,7 @@ mod keys;
 pub mod link;
 mod logging;
 mod memory;
+mod metadata;
 pub mod metrics;
 pub mod node;
 pub mod provider;

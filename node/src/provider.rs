@@ -21,6 +21,7 @@ use prost::Message as _;
 use crate::core::{Core, done_and_unsealed, internal, ledger_fault, not_hosted, received_append};
 use crate::exchange::{Answer, Arrived, Reply, Services};
 use crate::guard::request::{Authorised, Received, Refused, Verified};
+use crate::metadata;
 use crate::stage::{Stage, count_answered, count_refusal};
 
 /// Answers for the members of this node.
@@ -94,7 +95,11 @@ impl Provider {
         };
         let invocation = authorised.invocation(self.core.clock.now(), self.service_timeout);
         let invoked = Stage::Service.start();
-        let answer = self.services.invoke(invocation);
+        let answer =
+            match metadata::answer(&invocation, conf, &self.core.grants.load(), self.core.clock.now()) {
+                Some(answer) => Box::pin(std::future::ready(answer)),
+                None => self.services.invoke(invocation),
+            };
         tokio::pin!(answer);
         let answer = match tokio::time::timeout(HELD_RECEIPT_WAIT, &mut answer).await {
             Ok(answer) => answer,
@@ -119,7 +124,7 @@ impl Provider {
         conf: &GlobalConfiguration,
     ) -> Result<Receipt, Fault> {
         let verified = authorised.verified();
-        let head = verified.received_head(Verdict::Accepted, Some(authorised.grant().clone()));
+        let head = verified.received_head(Verdict::Accepted, authorised.grant().cloned());
         self.held(ledger, verified, &Body::Received(head), conf)
     }
 

@@ -182,9 +182,23 @@ impl ContractDocument {
     #[must_use]
     pub fn service(&self, code: &str) -> Option<&ServiceFacts> {
         match &self.described {
+            _ if METADATA.contains(&code) && !self.is_metadata() => None,
             Described::Grpc { services, .. } => services.get(code),
             Described::Rest(facts) => Some(facts),
         }
+    }
+
+    /// The contract of the services that every subsystem has: [`METADATA`].
+    ///
+    /// # Panics
+    /// Never: a test parses it.
+    #[must_use]
+    pub fn metadata() -> Self {
+        Self::parse(Bytes::from_static(METADATA_DOCUMENT)).expect("our own document is a contract")
+    }
+
+    fn is_metadata(&self) -> bool {
+        self.bytes == METADATA_DOCUMENT
     }
 
     /// The descriptors of gRPC services, to translate messages.
@@ -305,5 +319,26 @@ fn shortened(text: &str) -> String {
     text.chars().take(TEXT_CHARS_MAX).collect()
 }
 
+/// Codes of services that the provider's own node answers: X-Road's metadata services. No other service may have one.
+pub const METADATA: &[&str] = &["listMethods", "allowedMethods", "getOpenAPI"];
+const METADATA_DOCUMENT: &[u8] = include_bytes!("contract/metadata.json");
 /// How much of a text of the document is repeated in an error, in characters.
 const TEXT_CHARS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_metadata_services_have_a_contract_and_their_codes_are_taken() {
+        let metadata = ContractDocument::metadata();
+        let path = RestPath::parse("").unwrap();
+        for code in METADATA {
+            let operation = metadata.service(code).unwrap().operation("GET", &path).unwrap();
+            assert_eq!(operation.side_effects, SideEffects::None);
+        }
+        let other = br#"{"openapi":"3.1.0","x-peabiru-purposes":["a"],"paths":{"/":{"get":{}}}}"#;
+        let other = ContractDocument::parse(other.as_slice().into()).unwrap();
+        assert!(other.service("schools").is_some() && other.service("listMethods").is_none());
+    }
+}

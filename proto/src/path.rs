@@ -344,6 +344,19 @@ impl Pattern {
     }
 }
 
+impl Pattern {
+    /// Whether it covers some path that a template means: for lists, not for decisions. A variable is taken for one
+    /// value, so a pattern that names values is not found to meet it unless it ends in a star.
+    #[must_use]
+    pub fn meets(&self, template: &Template) -> bool {
+        let values = template.segments.iter().map(|piece| match piece {
+            Piece::Literal(text) => text.clone(),
+            Piece::Variable { prefix, suffix } => format!("{prefix}x{suffix}"),
+        });
+        self.covers(template.verb(), &RestPath { text: String::new(), segments: values.collect() })
+    }
+}
+
 fn matched(wild: &[Wild], segments: &[String]) -> bool {
     wild.iter().zip(segments).all(|(wild, segment)| match wild {
         Wild::Any => true,
@@ -508,6 +521,11 @@ mod tests {
         assert!(covers("GET /a/**/z", "GET", "/a/b/c/z") && !covers("GET /a/**/z", "GET", "/a/z"));
         assert!(covers("GET /v*.json", "GET", "/v1.json") && !covers("GET /v*.json", "GET", "/v1.xml"));
         assert!(covers("GET /pets/{id}", "GET", "/pets/1"));
+        let meets = |pattern: &str| {
+            pattern.parse::<Pattern>().unwrap().meets(&Template::new("GET", "/pets/{id}").unwrap())
+        };
+        assert!(meets("* /pets/*") && meets("GET /**") && !meets("POST /pets/*") && !meets("GET /pets"));
+        assert_eq!(Template::new("GET", "/pets/{id}/a{b}.c").unwrap().glob(), "/pets/*/a*.c");
         for text in ["GET", "GET pets", "get /pets", "GET /a**", "GET /**/**", "GET /../x", "FETCH /x"] {
             assert!(text.parse::<Pattern>().is_err(), "{text}");
         }

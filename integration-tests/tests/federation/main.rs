@@ -14,3 +14,4 @@ mod full_disk;
 mod mistakes;
 mod refusals;
 mod rest;
+mod rest_attacks;

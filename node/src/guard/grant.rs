@@ -110,6 +110,19 @@ impl Grants {
         Err(reason)
     }
 
+    /// The grants that are in force between two parties.
+    pub fn in_force<'a>(
+        &'a self,
+        consumer: &SubsystemId,
+        service: &ServiceId,
+        now: Timestamp,
+    ) -> impl Iterator<Item = &'a Grant> {
+        let valid = move |grant: &&Grant| {
+            grant.state == GrantState::Active && grant.valid_from <= now && now < grant.expires_at
+        };
+        self.between(consumer, service).map(|held| &held.grant).filter(valid)
+    }
+
     /// The newest revision of a grant.
     #[must_use]
     pub fn find(&self, member: &MemberId, id: &str) -> Option<&Grant> {
