@@ -165,6 +165,9 @@ impl Follower {
         if !target.starts_with(b"/") {
             return Err(Violation("the request target is not in origin form"));
         }
+        if !target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#') {
+            return Err(Violation("the request target has a fragment or a letter that must be percent-encoded"));
+        }
         self.head = Head::default();
         match version {
             b"HTTP/1.1" => {}
@@ -287,6 +290,8 @@ mod tests {
             "GET /a",
             "CONNECT evil:80 HTTP/1.1",
             "GET * HTTP/1.1",
+            "GET /a#b HTTP/1.1",
+            "GET /\u{f1} HTTP/1.1",
             "GET /a HTTP/0.9",
             "GET /a HTTP/2.0",
         ] {
