@@ -166,7 +166,9 @@ impl Follower {
             return Err(Violation("the request target is not in origin form"));
         }
         if !target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#') {
-            return Err(Violation("the request target has a fragment or a letter that must be percent-encoded"));
+            return Err(Violation(
+                "the request target has a fragment or a letter that must be percent-encoded",
+            ));
         }
         self.head = Head::default();
         match version {

@@ -347,3 +347,55 @@ fn fields_of(message: &Bytes) -> usize {
     }
     fields
 }
+
+#[cfg(test)]
+mod tests {
+    use peabiru_proto::contract::ContractDocument;
+    use peabiru_proto::hash::{ContentRoot, ContractDigest};
+
+    use super::*;
+
+    const CONTRACT: &str = r#"{"openapi":"3.0.3","x-peabiru-purposes":["planning"],"paths":{
+        "/schools/{id}":{"get":{},"put":{}},"/schools/all":{"get":{}},"/admin/{what}":{"get":{}}}}"#;
+
+    fn judged(method: &str, verb: &str, path: &str) -> Result<Target, Refusal> {
+        let request = Request {
+            expires_at: Timestamp::from_ms(2),
+            consumer: "PY/GOV/MITIC/app".parse().unwrap(),
+            service: "PY/GOV/MEC/app/schools".parse().unwrap(),
+            method: method.to_owned(),
+            addressee: "PY/GOV/MEC/n1".parse().unwrap(),
+            contract_version: 1,
+            contract_digest: ContractDigest::of(CONTRACT.as_bytes()),
+            side_effects: SideEffects::None,
+            purpose: "planning".parse().unwrap(),
+            consent_commitment: None,
+            content: Content::Whole { root: ContentRoot::from_slice(&[1; 32]).unwrap(), body_bytes: 0 },
+            retry_of: None,
+        };
+        let context = Context { verb: verb.to_owned(), path: path.to_owned(), ..Context::default() };
+        let document = ContractDocument::parse(CONTRACT.into()).unwrap();
+        check_target(&request, &context, document.service("schools").unwrap())
+    }
+
+    #[test]
+    fn a_consumers_node_cannot_seal_one_operation_and_send_another_path() {
+        let road = "/r1/PY/GOV/MEC/app/schools";
+        let template = "GET /schools/{id}";
+        assert!(judged(template, "GET", &format!("{road}/schools/7?x=1")).is_ok());
+        for (verb, path) in [
+            ("GET", format!("{road}/admin/7")),
+            ("GET", format!("{road}/schools/all")),
+            ("PUT", format!("{road}/schools/7")),
+            ("get", format!("{road}/schools/7")),
+            ("GET", format!("{road}/schools/7/8")),
+            ("GET", format!("{road}/schools/%2e%2e/admin/7")),
+            ("GET", "/r1/PY/GOV/MEC/app/others/schools/7".to_owned()),
+            ("GET", "/schools/7".to_owned()),
+            ("GET", String::new()),
+        ] {
+            let refused = judged(template, verb, &path);
+            assert!(matches!(refused, Err(Refusal::Target(_))), "{verb} {path}: {refused:?}");
+        }
+    }
+}
