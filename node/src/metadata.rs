@@ -1,7 +1,7 @@
 //! X-Road's metadata services (x-road.md §3.8): exchanges like any other, answered by the provider's node itself.
 
 use bytes::Bytes;
-use peabiru_proto::contract::METADATA;
+use peabiru_proto::contract::{METADATA, ServiceFacts};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::globalconf::{Contract, GlobalConfiguration};
 use peabiru_proto::id::{ServiceId, SubsystemId};
@@ -57,7 +57,7 @@ fn list(
             services.push(listing::service(&contract.service, operations.into_iter()));
         }
     }
-    listing::services(services)
+    listing::services(&services)
 }
 
 /// Whether some call that the template means is granted.
@@ -85,7 +85,7 @@ fn open_api(invocation: &Invocation, conf: &GlobalConfiguration, of: &SubsystemI
     })?;
     let service = ServiceId::new(of, &wanted).ok();
     let contract = service.as_ref().and_then(|service| conf.contract(service));
-    let described = contract.filter(|contract| contract.facts().is_some_and(|facts| facts.is_rest()));
+    let described = contract.filter(|contract| contract.facts().is_some_and(ServiceFacts::is_rest));
     described.map(document).ok_or_else(|| {
         let message = format!("{of} has no REST service with this code");
         Fault::new(FaultCode::ServiceUnknown, Place::ProviderNode, message)

@@ -49,6 +49,6 @@ pub fn service<'a>(service: &ServiceId, operations: impl Iterator<Item = &'a Tem
 
 /// A list of services.
 #[must_use]
-pub fn services(services: Vec<Value>) -> String {
+pub fn services(services: &[Value]) -> String {
     json!({ "service": services }).to_string()
 }
