@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use clap::Subcommand;
-use peabiru_proto::contract::ContractDocument;
+use peabiru_proto::contract::{ContractDocument, ServiceFacts};
+use peabiru_proto::entry::SideEffects as Effects;
 use peabiru_proto::id::ServiceId;
 use peabiru_proto::wire::{
     AddContractRequest, GetContractRequest, ListServicesRequest, OPTIONS_PROTO, ServiceSummary, SideEffects,
@@ -20,12 +21,12 @@ use crate::output::{self, Table};
 pub(crate) enum Verb {
     /// Registers the next version of a contract.
     #[command(
-        after_help = "Example:\n  peabiru contract add PY/GOV/MEC/education/py.mec.v1.SchoolService school.proto --include proto"
+        after_help = "Examples:\n  peabiru contract add PY/GOV/MEC/education/py.mec.v1.SchoolService school.proto --include proto\n  peabiru contract add PY/GOV/MEC/education/schools openapi.json"
     )]
     Add {
-        /// MEMBER/SUBSYSTEM/SERVICE, where SERVICE is the full gRPC name.
+        /// MEMBER/SUBSYSTEM/SERVICE, where SERVICE is the full gRPC name; for REST any code.
         service: ServiceId,
-        /// The .proto file, or a descriptor set with its imports.
+        /// The .proto file, a descriptor set with its imports, or an OpenAPI 3 document in JSON.
         file: PathBuf,
         /// Folder of the .proto files that it imports.
         #[arg(long = "include", value_name = "FOLDER")]
@@ -77,6 +78,9 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
         Verb::Show { service } => {
             let contract =
                 connect.node().await?.get_contract(GetContractRequest { service }).await?.into_inner();
+            if contract.document.starts_with(b"{") {
+                return show_operations(contract.document, connect);
+            }
             let pool = DescriptorPool::decode(contract.document)
                 .map_err(|error| CliError::Usage(format!("the contract does not parse: {error}")))?;
             let mut table = Table::new(&["type", "field", "number", "kind"]);
@@ -107,7 +111,24 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
     Ok(())
 }
 
-/// A descriptor set as it is, or compiled from a .proto file. Checked here already: a mistake is named before anything
+fn show_operations(document: Bytes, connect: &Connect) -> Result<(), CliError> {
+    let document = ContractDocument::parse(document)
+        .map_err(|error| CliError::Usage(format!("the contract does not parse: {error}")))?;
+    let mut table = Table::new(&["operation", "side_effects", "purposes", "timeout_ms"]);
+    // Whatever its code is, an OpenAPI document describes one service.
+    for method in document.service("").into_iter().flat_map(ServiceFacts::methods) {
+        table.row([
+            method.name.clone(),
+            if method.side_effects == Effects::None { "no" } else { "yes" }.to_owned(),
+            method.purposes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            method.timeout.map(|timeout| timeout.as_millis().to_string()).unwrap_or_default(),
+        ]);
+    }
+    table.print(connect.output);
+    Ok(())
+}
+
+/// A descriptor set or an OpenAPI document as it is, or a descriptor set compiled from a .proto file. Checked here already: a mistake is named before anything
 /// is sent.
 fn document(file: &Path, includes: &[PathBuf]) -> Result<Bytes, CliError> {
     let bytes = if file.extension().is_some_and(|extension| extension == "proto") {

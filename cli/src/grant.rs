@@ -27,7 +27,7 @@ pub(crate) enum Verb {
         /// What may be asked.
         #[arg(long)]
         service: ServiceId,
-        /// Only these methods; all of the contract's if none is named.
+        /// Only these methods, of a REST service verbs and paths ("GET /schools/*"); all if none is named.
         #[arg(long = "method", value_name = "METHOD")]
         methods: Vec<String>,
         /// For what, one of the contract's.

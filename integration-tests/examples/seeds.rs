@@ -19,6 +19,7 @@ use peabiru_integration_tests::echo::wire::SayRequest;
 use peabiru_integration_tests::evidence::{exchange_of, export};
 use peabiru_integration_tests::federation::Federation;
 use peabiru_integration_tests::parsers::join;
+use peabiru_integration_tests::web;
 use peabiru_ledger::evidence::Evidence;
 use peabiru_ledger::tlog_proof;
 use peabiru_node::link::frame::encode;
@@ -110,6 +111,7 @@ impl Seeds {
         let addresses = addresses.flat_map(|node| node.addresses).map(|address| address.encode_to_vec());
         write("grant", addresses.chain([grant.encode_to_vec()]));
         write("contract", [CONTRACT]);
+        write("openapi", [web::CONTRACT.as_bytes()]);
         let field = |name: &str, value: &'static [u8]| wire::ContextField {
             name: name.to_owned(),
             value: Bytes::from_static(value),
@@ -270,6 +272,22 @@ impl Seeds {
         let streams = frames.iter().map(|frame| [&[11], &frame[..]].concat());
         write("frame", streams.chain([[&[200], &frames.concat()[..]].concat()]));
         write("authority", authorities());
+        let target = "/r1/PY/GOV/MEC/educaci%C3%B3n/schools";
+        write(
+            "r1",
+            [
+                format!("GET {target}/a/%C3%B1o/7?x=1"),
+                format!("* {target}/**"),
+                format!("PUT {target}/{{id}}"),
+            ],
+        );
+        write(
+            "http1",
+            [
+                &b"\x07POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabcGET /b HTTP/1.1\r\n\r\n"[..],
+                b"\x03PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx: y\r\n\r\n",
+            ],
+        );
         write("door", [&b"\0\0\0\0\x04body"[..], b"1500m", b"99999999H", b"no grant for g%CC%83 50%"]);
     }
 }

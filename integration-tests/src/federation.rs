@@ -32,6 +32,7 @@ use zeroize::Zeroizing;
 
 use crate::echo::wire::echo_service_client::EchoServiceClient;
 use crate::echo::{CONTRACT, Echo, MESSAGE_BYTES_MAX, NAME};
+use crate::web;
 
 /// Registry, authority and folder; nodes are started one by one.
 pub struct Federation {
@@ -131,6 +132,11 @@ impl Federation {
 
     /// Registers a member with subsystem, service, node and ledger, and makes the node's folder.
     pub async fn enrol(&mut self, name: &str) -> Agency {
+        self.enrol_with(name, "").await
+    }
+
+    /// The same with more sections in its `node.toml`.
+    pub async fn enrol_with(&mut self, name: &str, more: &str) -> Agency {
         let echo = Echo::default();
         let service = echo.start().await;
         let token = format!("token of {name}");
@@ -162,11 +168,23 @@ spool_mebibytes = 32
 
 [log]
 filter = "warn"
+
+{more}
 "#,
             Digest::of(token.as_bytes())
         );
         let site = self.register(name, sections).await;
         Agency { name: name.to_owned(), site, echo, token }
+    }
+
+    /// A member that also offers a REST service, `schools`, described by `web::CONTRACT`.
+    pub async fn enrol_web(&mut self, name: &str, url: &str) -> Agency {
+        let service = format!("PY/GOV/{name}/app/schools");
+        let more = format!("[[services]]\nservice = \"{service}\"\nurl = \"{url}\"\n");
+        let agency = self.enrol_with(name, &more).await;
+        let request = AddContractRequest { service, document: web::CONTRACT.into() };
+        self.registry.add_contract(request).await.unwrap();
+        agency
     }
 
     /// Makes a node's folder with these sections in its `node.toml`, and registers everything of the member.
@@ -293,12 +311,23 @@ pub async fn grant_at(
     purposes: &[&str],
     methods: &[&str],
 ) {
+    grant_of(admin, &service(provider), consumer, purposes, methods).await;
+}
+
+/// The same for any service.
+pub async fn grant_of(
+    admin: &mut NodeClient,
+    service: &ServiceId,
+    consumer: &str,
+    purposes: &[&str],
+    methods: &[&str],
+) {
     let now = SystemClock.now();
     let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     let grant = Grant {
-        id: format!("{consumer}-{}", purposes.join("-")),
+        id: format!("{consumer}-{}-{}", service.code(), purposes.join("-")),
         consumer: subsystem(consumer).to_string(),
-        service: service(provider).to_string(),
+        service: service.to_string(),
         methods: strings(methods),
         purposes: strings(purposes),
         valid_from_ms: now.minus(Duration::from_secs(60)).as_ms(),

@@ -9,3 +9,4 @@ pub mod federation;
 pub mod metrics;
 pub mod parsers;
 pub mod process;
+pub mod web;

@@ -20,6 +20,8 @@ const DECIDING: &[&str] = &[
     "node/src/guard",
     "node/src/exchange.rs",
     "node/src/door/authority.rs",
+    "node/src/door/http1.rs",
+    "node/src/rest",
     "node/src/link/frame.rs",
 ];
 /// The two places that ask the machine.

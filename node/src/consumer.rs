@@ -98,9 +98,12 @@ impl Consumer {
         let purpose = choose_purpose(call, facts)?;
         let member = call.service.member();
         let nodes = conf.nodes_of(&member).map(|node| &node.id);
+        let wanted = |node: &&NodeId| call.addressee.as_ref().is_none_or(|wanted| wanted == *node);
         let addressee =
-            self.router().choose(nodes, self.core.clock.now()).cloned().ok_or_else(|| {
-                refuse(FaultCode::NodeUnknown, format!("no node of {member} is registered"))
+            self.router().choose(nodes.filter(wanted), self.core.clock.now()).cloned().ok_or_else(|| {
+                let which =
+                    call.addressee.as_ref().map_or("no node".to_owned(), |node| format!("{node} is no node"));
+                refuse(FaultCode::NodeUnknown, format!("{which} of {member} that is registered"))
             })?;
         let expires_in =
             [call.deadline, facts.timeout].into_iter().flatten().fold(DEFAULT_EXPIRY, Duration::min);

@@ -14,6 +14,7 @@ use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::hash::{ContentRoot, Digest};
 use peabiru_proto::id::{MemberId, NodeId};
 use peabiru_proto::origin::Origin;
+use peabiru_proto::path::is_rest;
 use peabiru_proto::policy::{Grant, GrantState};
 use peabiru_proto::random::Random;
 use peabiru_proto::time::{Clock, Timestamp};
@@ -292,7 +293,9 @@ fn check_grant(grant: &Grant, conf: &GlobalConfiguration, now: Timestamp) -> Res
             format!("the contract of {} does not describe it", grant.service),
         );
     };
-    if let Some(unknown) = grant.methods.iter().find(|method| facts.method(method).is_none()) {
+    // Patterns of verbs and paths may be wider or narrower than the contract's templates.
+    let named = |method: &&String| facts.is_rest() && is_rest(method) || facts.method(method).is_some();
+    if let Some(unknown) = grant.methods.iter().find(|method| !named(method)) {
         return refuse(FaultCode::MethodUnknown, format!("the contract has no method {unknown}"));
     }
     let known = |purpose| facts.methods().any(|method| method.purposes.contains(purpose));

@@ -26,6 +26,8 @@ use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{self, Context, HeldEntry};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::rest::target::Target;
+
 /// A future that a part of the node hands out behind a trait.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 
@@ -36,13 +38,15 @@ pub struct Call {
     pub caller: SubsystemId,
     /// Service that is asked.
     pub service: ServiceId,
-    /// Bare method name.
+    /// Bare method name, or verb and path template of a REST call.
     pub method: String,
+    /// The provider's node that the caller wants to be asked.
+    pub addressee: Option<NodeId>,
     /// Why, if the caller or the route said so.
     pub purpose: Option<Purpose>,
     /// Verb, path, metadata: chunk 0 of the payload.
     pub context: Context,
-    /// gRPC frames as received.
+    /// gRPC frames or a REST body as received.
     pub body: CallBody,
     /// How long the caller waits.
     pub deadline: Option<Duration>,
@@ -72,11 +76,11 @@ pub enum Piece<E> {
 /// What a caller gets.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// gRPC status code, 0 to 16.
+    /// gRPC status code, 0 to 16; for REST what the HTTP status maps to.
     pub outcome: u32,
-    /// Metadata, trailers and status text.
+    /// Metadata, trailers and status text, or HTTP status.
     pub context: Context,
-    /// gRPC frames.
+    /// gRPC frames, or a REST body.
     pub body: OpenBody,
 }
 
@@ -93,9 +97,9 @@ pub enum Served {
 /// What is known of a service's answer when its body has ended.
 #[derive(Debug)]
 pub struct AnswerEnd {
-    /// gRPC status code, 0 to 16.
+    /// gRPC status code, 0 to 16; for REST what the HTTP status maps to.
     pub outcome: u32,
-    /// Metadata, trailers and status text.
+    /// Metadata, trailers and status text, or HTTP status.
     pub context: Context,
 }
 
@@ -123,8 +127,10 @@ pub struct Invocation {
     pub exchange: ExchangeId,
     /// Service of this node to invoke.
     pub service: ServiceId,
-    /// Bare method name, one of the contract's.
+    /// Method, one of the contract's.
     pub method: String,
+    /// Verb and path of a REST call, judged by the guard: they are what the method's template means.
+    pub target: Option<Target>,
     /// Subsystem that asks.
     pub consumer: SubsystemId,
     /// Purpose that the grant allows.
@@ -133,7 +139,7 @@ pub struct Invocation {
     pub context: Context,
     /// Which kind of gRPC call it is.
     pub streaming: Streaming,
-    /// gRPC frames.
+    /// gRPC frames, or a REST body.
     pub body: OpenBody,
     /// How long the service may take to answer, or to begin a large answer.
     pub deadline: Duration,

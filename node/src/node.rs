@@ -29,10 +29,9 @@ use crate::catch_up::CatchUp;
 use crate::config::{self, Config, ServiceSection, ServiceUrl};
 use crate::consumer::Consumer;
 use crate::core::Core;
-use crate::dispatcher::{Dispatcher, Endpoint};
-use crate::door::grpc::{GrpcDoor, Route};
+use crate::dispatcher::{Dispatcher, Endpoint, Location};
 use crate::door::identify::{Clients, Credential};
-use crate::door::{self, Limits, Listener};
+use crate::door::{self, Door, Limits, Listener, Route};
 use crate::globalconf::Globalconf;
 use crate::guard::Guard;
 use crate::inbound::Answering;
@@ -236,7 +235,7 @@ impl Opened {
         if let Some(conf) = core.globalconf.newest() {
             compare(&core, &conf, &authentication, &certificates);
         }
-        let services = config.services.iter().map(endpoint).collect::<Result<Vec<_>, _>>()?;
+        let services = config.services.iter().map(location).collect::<Result<Vec<_>, _>>()?;
         let provider =
             Arc::new(Provider::new(Arc::clone(&core), Arc::new(Dispatcher::new(services)), SERVICE_TIMEOUT));
         let link = Arc::new(start_link(config, &core, &store, &heads, authentication.clone(), &provider)?);
@@ -246,7 +245,7 @@ impl Opened {
             source,
         })?;
         let consumer = Arc::new(Consumer::new(Arc::clone(&core), Arc::clone(&link), provider));
-        let doors = Doors::open(make_door(config, consumer), listeners, door)?;
+        let doors = Doors::open(make_door(config, &core, consumer), listeners, door)?;
         let (stop_rest, rest) = (CancellationToken::new(), TaskTracker::new());
         let page = Page { core: Arc::clone(&core), store: Arc::clone(&store) };
         let metrics = match config.metrics.listen {
@@ -319,7 +318,7 @@ fn make_private(folder: &Path) -> Result<(), NodeError> {
     made.map_err(|source| NodeError::File { path: folder.to_owned(), source })
 }
 
-fn make_door(config: &Config, consumer: Arc<Consumer>) -> GrpcDoor {
+fn make_door(config: &Config, core: &Core, consumer: Arc<Consumer>) -> Door {
     let mut clients = Clients::default();
     for client in &config.clients {
         let credential = match client.credential {
@@ -338,11 +337,12 @@ fn make_door(config: &Config, consumer: Arc<Consumer>) -> GrpcDoor {
         calls: config.door.max_calls,
     };
     let routes: HashMap<_, _> = config.routes.iter().map(route).collect();
-    GrpcDoor::new(Arc::new(consumer), clients, routes, limits)
+    Door::new(Arc::new(consumer), clients, routes, limits, Arc::clone(&core.random))
+        .with_spelling(config.door.xroad_faults.into())
 }
 
 impl Doors {
-    fn open(door: GrpcDoor, listeners: Listeners, tls: Option<TlsIdentity>) -> Result<Self, NodeError> {
+    fn open(door: Door, listeners: Listeners, tls: Option<TlsIdentity>) -> Result<Self, NodeError> {
         let (door, stop, tasks) = (Arc::new(door), CancellationToken::new(), TaskTracker::new());
         let mut address = None;
         if let Some(listener) = listeners.tcp {
@@ -364,7 +364,9 @@ fn door_tls(identity: &TlsIdentity, clients: &Clients) -> Result<rustls::ServerC
     let certificates = clients.certificates();
     // Without a certificate a caller must show a token.
     let without_certificate = WithoutCertificate::Allowed;
-    pinning_server(identity, peer::Clients::Pinned { certificates, without_certificate })
+    let mut config = pinning_server(identity, peer::Clients::Pinned { certificates, without_certificate })?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 fn start_link(
@@ -393,12 +395,10 @@ fn start_link(
     Ok(Link::start(&link_config, parts)?)
 }
 
-fn endpoint(section: &ServiceSection) -> Result<(peabiru_proto::id::ServiceId, Endpoint), NodeError> {
+fn location(section: &ServiceSection) -> Result<(peabiru_proto::id::ServiceId, Location), NodeError> {
     let service = section.service.get_ref().clone();
     let endpoint = match &section.url {
-        ServiceUrl::Http { .. } => {
-            Endpoint::Tcp { authority: section.url.to_string().trim_start_matches("http://").to_owned() }
-        }
+        ServiceUrl::Http { .. } => Endpoint::Tcp { authority: section.url.authority() },
         ServiceUrl::Unix(path) => Endpoint::Unix { path: path.clone() },
         ServiceUrl::Https { host, .. } => {
             let authorities =
@@ -406,13 +406,13 @@ fn endpoint(section: &ServiceSection) -> Result<(peabiru_proto::id::ServiceId, E
             let name = ServerName::try_from(host.clone())
                 .map_err(|_| NodeError::ServiceHost { service: service.to_string(), host: host.clone() })?;
             Endpoint::Tls {
-                authority: section.url.to_string().trim_start_matches("https://").to_owned(),
+                authority: section.url.authority(),
                 name,
                 config: Arc::new(service_client(&authorities)?),
             }
         }
     };
-    Ok((service, endpoint))
+    Ok((service, Location { endpoint, base: section.url.base().to_owned() }))
 }
 
 fn report(recovery: &Recovery) {

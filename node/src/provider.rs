@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::core::{Core, done_and_unsealed, internal, ledger_fault, not_hosted, received_append};
 use crate::exchange::{AnswerEnd, Arrived, Outflow, Pieces, Reply, Served, Services};
 use crate::guard::request::{Authorised, Received, Refused, Verified, check_preview};
+use crate::metadata;
 use crate::spool::{PIECES_QUEUED, Spooled};
 use crate::stage::{Stage, count_answered, count_refusal};
 
@@ -124,7 +125,11 @@ impl Provider {
         };
         let invocation = authorised.invocation(self.core.clock.now(), self.service_timeout);
         let invoked = Stage::Service.start();
-        let answer = self.services.invoke(invocation);
+        let answer =
+            match metadata::answer(&invocation, conf, &self.core.grants.load(), self.core.clock.now()) {
+                Some(answer) => Box::pin(std::future::ready(answer)),
+                None => self.services.invoke(invocation),
+            };
         tokio::pin!(answer);
         let answer = match tokio::time::timeout(HELD_RECEIPT_WAIT, &mut answer).await {
             Ok(answer) => answer,
@@ -212,7 +217,7 @@ impl Provider {
         conf: &GlobalConfiguration,
     ) -> Result<Receipt, Fault> {
         let verified = authorised.verified();
-        let head = verified.received_head(Verdict::Accepted, Some(authorised.grant().clone()));
+        let head = verified.received_head(Verdict::Accepted, authorised.grant().cloned());
         self.held(ledger, verified, &Body::Received(head), conf)
     }
 

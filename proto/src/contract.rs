@@ -1,44 +1,53 @@
-//! Contracts: a registered `FileDescriptorSet`, and what it says of each method.
+//! Contracts: a registered document, and what it says of each method.
 //!
-//! A method has no side effects only if it carries the standard option `idempotency_level = NO_SIDE_EFFECTS`.
-//! Purposes come from the options of `peabiru/v1/options.proto`.
+//! A document is a protobuf `FileDescriptorSet` or an OpenAPI 3 description in JSON. Its first byte tells: JSON begins
+//! with a brace, a descriptor set never does. The digest is over the bytes as registered.
+
+mod json;
+mod openapi;
+mod protobuf;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message as _;
-use prost_reflect::{
-    DescriptorPool, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor,
-    ServiceDescriptor,
-};
+use prost_reflect::DescriptorPool;
 
 use crate::entry::SideEffects;
 use crate::hash::ContractDigest;
-use crate::limits::MAX_CLEAR_BYTES;
+use crate::limits::{MAX_CLEAR_BYTES, MAX_OPERATIONS};
+use crate::path::{InvalidTemplate, RestPath, Template};
 use crate::policy::Purpose;
-use crate::wire;
 
 /// A parsed document, kept byte for byte.
 #[derive(Clone)]
 pub struct ContractDocument {
     bytes: Bytes,
     digest: ContractDigest,
-    pool: DescriptorPool,
-    services: BTreeMap<String, ServiceFacts>,
+    described: Described,
 }
 
-/// What a contract says of one gRPC service.
+#[derive(Clone)]
+enum Described {
+    /// gRPC services by their full names.
+    Grpc { pool: DescriptorPool, services: BTreeMap<String, ServiceFacts> },
+    /// One REST service, whatever its code is.
+    Rest(ServiceFacts),
+}
+
+/// What a contract says of one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceFacts {
     methods: BTreeMap<String, MethodFacts>,
+    /// Of a REST service, by verb and number of segments, the most telling first.
+    templates: Option<BTreeMap<(String, usize), Vec<Template>>>,
 }
 
 /// What a contract says of one method.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MethodFacts {
-    /// Bare name.
+    /// Bare name, or verb and path template.
     pub name: String,
     /// Whether invoking it may change something.
     pub side_effects: SideEffects,
@@ -75,19 +84,54 @@ pub enum ContractError {
     /// No descriptor set, or one that does not resolve.
     #[error("the document is no complete FileDescriptorSet (make it with --include_imports): {0}")]
     Unparsable(String),
+    /// No OpenAPI 3 document.
+    #[error("the document is no OpenAPI 3 description in JSON: {0}")]
+    UnparsableOpenApi(String),
+    /// More than a node keeps.
+    #[error("the document has more than {MAX_OPERATIONS} operations")]
+    TooManyOperations,
+    /// A verb and path that no call could have.
+    #[error("{method}: {source}")]
+    Template {
+        /// Verb and path.
+        method: String,
+        /// What is wrong.
+        source: InvalidTemplate,
+    },
+    /// Two that mean the same calls.
+    #[error("{first} and {second} differ only by the names of their variables")]
+    Ambiguous {
+        /// One.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// An extension of ours with a value that it does not have.
+    #[error(
+        "{method}: {key} is not what it may be (x-peabiru-purposes: a list of texts, x-peabiru-timeout-ms: a number, \
+         x-peabiru-side-effects: \"present\")"
+    )]
+    Extension {
+        /// Verb and path.
+        method: String,
+        /// Its key.
+        key: &'static str,
+    },
     /// Nothing to call.
     #[error("the document describes no service")]
     NoService,
     /// Nobody could ever ask.
-    #[error("{method} names no purpose: set (peabiru.v1.service).purposes or (peabiru.v1.method).purposes")]
+    #[error(
+        "{method} names no purpose: set (peabiru.v1.service).purposes or (peabiru.v1.method).purposes, in OpenAPI x-peabiru-purposes"
+    )]
     NoPurpose {
-        /// Full name.
+        /// Its name.
         method: String,
     },
     /// Not a term.
     #[error("{method}: `{purpose}` is no purpose")]
     Purpose {
-        /// Full name.
+        /// Its name.
         method: String,
         /// What stands there.
         purpose: String,
@@ -95,7 +139,7 @@ pub enum ContractError {
 }
 
 impl ContractDocument {
-    /// Parses a serialised `FileDescriptorSet` with all its imports.
+    /// Parses a serialised `FileDescriptorSet` with all its imports, or an OpenAPI 3 document in JSON.
     ///
     /// # Errors
     /// `ContractError` says what is missing.
@@ -103,15 +147,13 @@ impl ContractDocument {
         if bytes.len() > MAX_CLEAR_BYTES {
             return Err(ContractError::TooLarge { bytes: bytes.len() });
         }
-        let pool = decode_pool(&bytes)?;
-        let services: BTreeMap<_, _> = pool
-            .services()
-            .map(|service| Ok((service.full_name().to_owned(), ServiceFacts::of(&service)?)))
-            .collect::<Result<_, ContractError>>()?;
-        if services.is_empty() {
-            return Err(ContractError::NoService);
-        }
-        Ok(Self { digest: ContractDigest::of(&bytes), bytes, pool, services })
+        let described = if bytes.starts_with(b"{") {
+            Described::Rest(openapi::parse(&bytes)?)
+        } else {
+            let (pool, services) = protobuf::parse(&bytes)?;
+            Described::Grpc { pool, services }
+        };
+        Ok(Self { digest: ContractDigest::of(&bytes), bytes, described })
     }
 
     /// As registered.
@@ -126,44 +168,86 @@ impl ContractDocument {
         self.digest
     }
 
-    /// Full names of the services.
+    /// Full names of the gRPC services. An OpenAPI document names none: it describes whatever service it is
+    /// registered for.
     pub fn services(&self) -> impl Iterator<Item = &str> {
-        self.services.keys().map(String::as_str)
+        let services = match &self.described {
+            Described::Grpc { services, .. } => Some(services),
+            Described::Rest(_) => None,
+        };
+        services.into_iter().flat_map(BTreeMap::keys).map(String::as_str)
     }
 
-    /// One service by its full name.
+    /// What it says of the service with this code.
     #[must_use]
-    pub fn service(&self, full_name: &str) -> Option<&ServiceFacts> {
-        self.services.get(full_name)
+    pub fn service(&self, code: &str) -> Option<&ServiceFacts> {
+        match &self.described {
+            _ if METADATA.contains(&code) && !self.is_metadata() => None,
+            Described::Grpc { services, .. } => services.get(code),
+            Described::Rest(facts) => Some(facts),
+        }
     }
 
-    /// The descriptors, to translate messages.
+    /// The contract of the services that every subsystem has: [`METADATA`].
+    ///
+    /// # Panics
+    /// Never: a test parses it.
     #[must_use]
-    pub fn pool(&self) -> &DescriptorPool {
-        &self.pool
+    pub fn metadata() -> Self {
+        Self::parse(Bytes::from_static(METADATA_DOCUMENT)).expect("our own document is a contract")
+    }
+
+    fn is_metadata(&self) -> bool {
+        self.bytes == METADATA_DOCUMENT
+    }
+
+    /// The descriptors of gRPC services, to translate messages.
+    #[must_use]
+    pub fn pool(&self) -> Option<&DescriptorPool> {
+        match &self.described {
+            Described::Grpc { pool, .. } => Some(pool),
+            Described::Rest(_) => None,
+        }
     }
 }
 
 impl fmt::Debug for ContractDocument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ContractDocument")
-            .field("digest", &self.digest)
-            .field("services", &self.services)
-            .finish()
+        let mut shown = f.debug_struct("ContractDocument");
+        shown.field("digest", &self.digest);
+        match &self.described {
+            Described::Grpc { services, .. } => shown.field("services", services),
+            Described::Rest(facts) => shown.field("rest", facts),
+        };
+        shown.finish()
     }
 }
 
 impl ServiceFacts {
-    fn of(service: &ServiceDescriptor) -> Result<Self, ContractError> {
-        let options = wire::ServiceFacts::from_options(&service.options(), service.parent_pool());
-        let methods = service.methods().map(|method| {
-            let facts = MethodFacts::of(&method, &options.purposes)?;
-            Ok((facts.name.clone(), facts))
-        });
-        Ok(Self { methods: methods.collect::<Result<_, ContractError>>()? })
+    fn of_grpc(methods: Vec<MethodFacts>) -> Self {
+        let methods = methods.into_iter().map(|facts| (facts.name.clone(), facts)).collect();
+        Self { methods, templates: None }
     }
 
-    /// A method by its bare name.
+    /// Two templates that differ by the names of their variables alone leave open which one is meant.
+    fn of_rest(operations: Vec<(Template, MethodFacts)>) -> Result<Self, ContractError> {
+        let mut methods = BTreeMap::new();
+        let mut templates: BTreeMap<(String, usize), Vec<Template>> = BTreeMap::new();
+        for (template, facts) in operations {
+            methods.insert(facts.name.clone(), facts);
+            templates.entry((template.verb().to_owned(), template.len())).or_default().push(template);
+        }
+        for alike in templates.values_mut() {
+            alike.sort();
+            if let Some(pair) = alike.windows(2).find(|pair| pair[0].same_shape(&pair[1])) {
+                let [first, second] = [&pair[0], &pair[1]].map(|template| template.as_str().to_owned());
+                return Err(ContractError::Ambiguous { first, second });
+            }
+        }
+        Ok(Self { methods, templates: Some(templates) })
+    }
+
+    /// A method by its name.
     #[must_use]
     pub fn method(&self, name: &str) -> Option<&MethodFacts> {
         self.methods.get(name)
@@ -173,160 +257,88 @@ impl ServiceFacts {
     pub fn methods(&self) -> impl Iterator<Item = &MethodFacts> {
         self.methods.values()
     }
-}
 
-impl MethodFacts {
-    fn of(method: &MethodDescriptor, of_service: &[String]) -> Result<Self, ContractError> {
-        let options = wire::MethodFacts::from_options(&method.options(), method.parent_pool());
-        let named = if options.purposes.is_empty() { of_service } else { &options.purposes };
-        let purpose = |text: &String| {
-            let refuse =
-                |_| ContractError::Purpose { method: method.full_name().to_owned(), purpose: text.clone() };
-            text.parse().map_err(refuse)
-        };
-        let purposes: BTreeSet<_> = named.iter().map(purpose).collect::<Result<_, _>>()?;
-        if purposes.is_empty() {
-            return Err(ContractError::NoPurpose { method: method.full_name().to_owned() });
-        }
-        Ok(Self {
-            name: method.name().to_owned(),
-            side_effects: side_effects(method),
-            purposes,
-            timeout: (options.timeout_ms > 0).then(|| Duration::from_millis(options.timeout_ms.into())),
-            streaming: match (method.is_client_streaming(), method.is_server_streaming()) {
-                (false, false) => Streaming::Unary,
-                (true, false) => Streaming::Client,
-                (false, true) => Streaming::Server,
-                (true, true) => Streaming::Both,
-            },
-        })
+    /// Whether it is called by verb and path.
+    #[must_use]
+    pub fn is_rest(&self) -> bool {
+        self.templates.is_some()
+    }
+
+    /// The operation that a verb and a path mean: of several that match, the one that says more, from left to right.
+    #[must_use]
+    pub fn operation(&self, verb: &str, path: &RestPath) -> Option<&MethodFacts> {
+        let key = (verb.to_owned(), path.segments().len());
+        let found = self.templates.as_ref()?.get(&key)?.iter().find(|template| template.matches(path))?;
+        self.methods.get(found.as_str())
+    }
+
+    /// The operations of a REST service.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.templates.iter().flat_map(BTreeMap::values).flatten()
     }
 }
 
-/// A syntax that the library does not know makes it panic, so the syntax is looked at before.
-fn decode_pool(bytes: &[u8]) -> Result<DescriptorPool, ContractError> {
-    let unparsable = |error: &dyn fmt::Display| ContractError::Unparsable(error.to_string());
-    let set = prost_types::FileDescriptorSet::decode(bytes).map_err(|error| unparsable(&error))?;
-    for file in &set.file {
-        if !matches!(file.syntax.as_deref(), None | Some("proto2" | "proto3")) {
-            let [name, syntax] = [file.name(), file.syntax()].map(shortened);
-            return Err(unparsable(&format_args!("{name} has the syntax `{syntax}`, not proto2 or proto3")));
+/// Whether a new version of a contract keeps every promise of the old one. Adding is always allowed.
+///
+/// # Errors
+/// Every broken promise, in words.
+pub fn compatible(old: &ContractDocument, new: &ContractDocument) -> Result<(), Vec<String>> {
+    let broken = match (&old.described, &new.described) {
+        (Described::Grpc { pool: old, .. }, Described::Grpc { pool: new, .. }) => protobuf::broken(old, new),
+        (Described::Rest(old_facts), Described::Rest(new_facts)) => {
+            openapi::broken((old_facts, &old.bytes), (new_facts, &new.bytes))
         }
+        (Described::Grpc { .. }, Described::Rest(_)) => {
+            vec!["a gRPC service became a REST service".to_owned()]
+        }
+        (Described::Rest(_), Described::Grpc { .. }) => {
+            vec!["a REST service became a gRPC service".to_owned()]
+        }
+    };
+    if broken.is_empty() { Ok(()) } else { Err(broken) }
+}
+
+/// Reads the purposes of a method: at least one.
+fn purposes<'a>(
+    method: &str,
+    named: impl Iterator<Item = &'a str>,
+) -> Result<BTreeSet<Purpose>, ContractError> {
+    let purpose = |text: &str| {
+        let refuse = |_| ContractError::Purpose { method: method.to_owned(), purpose: shortened(text) };
+        text.parse().map_err(refuse)
+    };
+    let purposes: BTreeSet<_> = named.map(purpose).collect::<Result<_, _>>()?;
+    if purposes.is_empty() {
+        Err(ContractError::NoPurpose { method: method.to_owned() })
+    } else {
+        Ok(purposes)
     }
-    DescriptorPool::decode(bytes).map_err(|error| unparsable(&error))
 }
 
 fn shortened(text: &str) -> String {
     text.chars().take(TEXT_CHARS_MAX).collect()
 }
 
-/// Whether a new version of a contract keeps every promise of the old one: no service or method removed, no type of
-/// a method changed, no field of such a type removed or changed. Adding is always allowed.
-///
-/// # Errors
-/// Every broken promise, in words.
-pub fn compatible(old: &ContractDocument, new: &ContractDocument) -> Result<(), Vec<String>> {
-    let mut broken = Vec::new();
-    let mut seen = BTreeSet::new();
-    for service in old.pool.services() {
-        for method in service.methods() {
-            compare_method(&method, new, &mut seen, &mut broken);
-        }
-    }
-    if broken.is_empty() { Ok(()) } else { Err(broken) }
-}
-
-fn compare_method(
-    old: &MethodDescriptor,
-    new: &ContractDocument,
-    seen: &mut BTreeSet<String>,
-    broken: &mut Vec<String>,
-) {
-    let service = new.pool.get_service_by_name(old.parent_service().full_name());
-    let Some(method) =
-        service.and_then(|service| service.methods().find(|method| method.name() == old.name()))
-    else {
-        broken.push(format!("method {} is gone", old.full_name()));
-        return;
-    };
-    if (old.is_client_streaming(), old.is_server_streaming())
-        != (method.is_client_streaming(), method.is_server_streaming())
-    {
-        broken.push(format!("method {} streams differently", old.full_name()));
-    }
-    if side_effects(old) == SideEffects::None && side_effects(&method) == SideEffects::Present {
-        broken.push(format!("method {} was a read and now has side effects", old.full_name()));
-    }
-    for (old, new) in [(old.input(), method.input()), (old.output(), method.output())] {
-        compare_message(old, new, seen, broken);
-    }
-}
-
-/// Compares two types and all that they lead to. A peer decides how long the chain is, so it is walked without recursion.
-fn compare_message(
-    old: MessageDescriptor,
-    new: MessageDescriptor,
-    seen: &mut BTreeSet<String>,
-    broken: &mut Vec<String>,
-) {
-    let mut pairs = vec![(old, new)];
-    while let Some((old, new)) = pairs.pop() {
-        if old.full_name() != new.full_name() {
-            broken.push(format!("type {} became {}", old.full_name(), new.full_name()));
-            continue;
-        }
-        if !seen.insert(old.full_name().to_owned()) {
-            continue;
-        }
-        for field in old.fields() {
-            let Some(now) = new.get_field(field.number()) else {
-                broken.push(format!("field {} is gone", field.full_name()));
-                continue;
-            };
-            if shape(&field) != shape(&now) {
-                broken.push(format!("field {} changed its name or type", field.full_name()));
-            }
-            if let (Kind::Message(old), Kind::Message(new)) = (field.kind(), now.kind()) {
-                pairs.push((old, new));
-            }
-        }
-    }
-}
-
-fn shape(field: &FieldDescriptor) -> (String, String, String) {
-    (field.name().to_owned(), format!("{:?}", field.kind()), format!("{:?}", field.cardinality()))
-}
-
-fn side_effects(method: &MethodDescriptor) -> SideEffects {
-    use prost_types::method_options::IdempotencyLevel;
-    let options = method.method_descriptor_proto().options.as_ref();
-    match options.map(prost_types::MethodOptions::idempotency_level) {
-        Some(IdempotencyLevel::NoSideEffects) => SideEffects::None,
-        Some(IdempotencyLevel::Idempotent | IdempotencyLevel::IdempotencyUnknown) | None => {
-            SideEffects::Present
-        }
-    }
-}
-
-/// Reads our extension from options. A document that does not import `peabiru/v1/options.proto` has none.
-trait FromOptions: prost::Message + Default {
-    const EXTENSION: &'static str;
-
-    fn from_options(options: &prost_reflect::DynamicMessage, pool: &DescriptorPool) -> Self {
-        let extension: Option<ExtensionDescriptor> = pool.get_extension_by_name(Self::EXTENSION);
-        let value = extension.map(|extension| options.get_extension(&extension).into_owned());
-        let message = value.as_ref().and_then(prost_reflect::Value::as_message);
-        message.and_then(|message| Self::decode(message.encode_to_vec().as_slice()).ok()).unwrap_or_default()
-    }
-}
-
-impl FromOptions for wire::ServiceFacts {
-    const EXTENSION: &'static str = "peabiru.v1.service";
-}
-
-impl FromOptions for wire::MethodFacts {
-    const EXTENSION: &'static str = "peabiru.v1.method";
-}
-
+/// Codes of services that the provider's own node answers: X-Road's metadata services. No other service may have one.
+pub const METADATA: &[&str] = &["listMethods", "allowedMethods", "getOpenAPI"];
+const METADATA_DOCUMENT: &[u8] = include_bytes!("contract/metadata.json");
 /// How much of a text of the document is repeated in an error, in characters.
 const TEXT_CHARS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_metadata_services_have_a_contract_and_their_codes_are_taken() {
+        let metadata = ContractDocument::metadata();
+        let path = RestPath::parse("").unwrap();
+        for code in METADATA {
+            let operation = metadata.service(code).unwrap().operation("GET", &path).unwrap();
+            assert_eq!(operation.side_effects, SideEffects::None);
+        }
+        let other = br#"{"openapi":"3.1.0","x-peabiru-purposes":["a"],"paths":{"/":{"get":{}}}}"#;
+        let other = ContractDocument::parse(other.as_slice().into()).unwrap();
+        assert!(other.service("schools").is_some() && other.service("listMethods").is_none());
+    }
+}

@@ -2,11 +2,15 @@
 //!
 //! A code is stable for ever. Who can mend it, what to do and which gRPC status it becomes stand in one table.
 
+mod xroad;
+
 use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
 use prost::Message as _;
+
+pub use xroad::{Spelling, XroadFault};
 
 use crate::entry::ExchangeId;
 use crate::wire;
@@ -133,6 +137,8 @@ faults! {
         "List the services with `peabiru contract list` and name one in x-road-service.";
     ServiceAmbiguous "service.ambiguous" Caller INVALID_ARGUMENT
         "Several members offer this service: name one in x-road-service.";
+    ServiceType "service.type" Caller INVALID_ARGUMENT
+        "Call a REST service at /r1/ of the door, and a gRPC service with gRPC.";
     MethodUnknown "method.unknown" Caller UNIMPLEMENTED
         "Call a method that the registered contract describes.";
     MethodStreamingUnsupported "method.streaming_unsupported" Caller UNIMPLEMENTED
@@ -148,7 +154,7 @@ faults! {
     PayloadTooLarge "payload.too_large" Caller OUT_OF_RANGE
         "Send at most 64 KiB, for example in pages.";
     PayloadInvalid "payload.invalid" Caller INVALID_ARGUMENT
-        "Send one gRPC message: five bytes of prefix, then as many as it says.";
+        "Send what the protocol allows: one gRPC message after five bytes of prefix, or a REST call that can be read one way only.";
     PayloadCompressed "payload.compressed" Caller UNIMPLEMENTED
         "Send messages uncompressed (grpc-encoding: identity).";
     MessageMalformed "message.malformed" Consumer INVALID_ARGUMENT
@@ -196,7 +202,7 @@ faults! {
     ServiceUnreachable "service.unreachable" Provider UNAVAILABLE
         "Start the agency's service, or correct its url in the node's [[services]].";
     ServiceProtocol "service.protocol" Provider INTERNAL
-        "The agency's service does not answer as gRPC over HTTP/2.";
+        "The agency's service does not answer as its contract says: gRPC over HTTP/2, or HTTP/1.1.";
     EvidenceUnknown "evidence.unknown" Caller NOT_FOUND
         "No entry of this exchange is in the ledger: check the id and the member.";
     RequestInvalid "request.invalid" Caller INVALID_ARGUMENT

@@ -12,9 +12,9 @@ use prost::Message as _;
 
 pub use anchor::{ConfigurationAnchor, InvalidAnchor, RegistryAddress};
 
-use crate::contract::{ContractDocument, ContractError, ServiceFacts};
+use crate::contract::{ContractDocument, ContractError, METADATA, ServiceFacts};
 use crate::hash::{ContractDigest, Digest, SnapshotDigest};
-use crate::id::{InstanceId, MemberId, NodeId, ServiceId, SubsystemId};
+use crate::id::{InstanceId, InvalidId, MemberId, NodeId, ServiceId, SubsystemId};
 use crate::limits::{MAX_PART_BYTES, MAX_SNAPSHOT_PARTS};
 use crate::origin::{Domain, Epoch, Origin};
 use crate::time::Timestamp;
@@ -35,6 +35,8 @@ pub struct GlobalConfiguration {
     certificates: HashMap<Digest, NodeId>,
     ledgers: HashMap<Origin, Ledger>,
     contracts: BTreeMap<(ServiceId, u32), Contract>,
+    /// Of the services that every subsystem has.
+    metadata: HashMap<ServiceId, Contract>,
     authorities: Vec<(KeyPurpose, Bytes)>,
 }
 
@@ -175,6 +177,7 @@ impl GlobalConfiguration {
             certificates: HashMap::new(),
             ledgers: HashMap::new(),
             contracts: BTreeMap::new(),
+            metadata: HashMap::new(),
             authorities: Vec::new(),
         };
         // Contracts first: a member's part refers to their documents.
@@ -290,15 +293,17 @@ impl GlobalConfiguration {
             .range((service.clone(), 0)..=(service.clone(), u32::MAX))
             .next_back()
             .map(|(_, contract)| contract)
+            .or_else(|| self.metadata.get(service))
     }
 
     /// One version of it.
     #[must_use]
     pub fn contract_version(&self, service: &ServiceId, version: u32) -> Option<&Contract> {
-        self.contracts.get(&(service.clone(), version))
+        let metadata = || self.metadata.get(service).filter(|contract| contract.version == version);
+        self.contracts.get(&(service.clone(), version)).or_else(metadata)
     }
 
-    /// The newest contract of every service.
+    /// The newest contract of every service that somebody registered.
     pub fn services(&self) -> impl Iterator<Item = &Contract> {
         let newest = |contract: &&Contract| {
             self.contract(&contract.service).is_some_and(|newest| newest.version == contract.version)
@@ -331,13 +336,14 @@ impl GlobalConfiguration {
         part: &dyn Fn(&Digest) -> Option<Bytes>,
     ) -> Result<Documents, GlobalconfError> {
         let listed = snapshot.parts.iter().filter(|listed| listed.kind() == PartKind::Contract);
-        listed
+        let registered = listed
             .map(|listed| {
                 let refuse = |source| GlobalconfError::Contract { name: listed.name.clone(), source };
                 let document = ContractDocument::parse(fetch(listed, part)?).map_err(refuse)?;
                 Ok((document.digest(), Arc::new(document)))
             })
-            .collect()
+            .collect::<Result<_, GlobalconfError>>()?;
+        Ok(Documents { registered, metadata: Arc::new(ContractDocument::metadata()) })
     }
 
     fn add_member(
@@ -368,6 +374,9 @@ impl GlobalConfiguration {
         }
         for record in part.contracts {
             self.add_contract(&subsystems, &record, documents).map_err(|reason| refuse(&reason))?;
+        }
+        for subsystem in subsystems.keys() {
+            self.add_metadata(subsystem, documents).map_err(|error| refuse(&error))?;
         }
         let digest = Digest::of(bytes);
         let member = Member { id: id.clone(), name: part.name, subsystems, part: digest };
@@ -423,6 +432,7 @@ impl GlobalConfiguration {
         }
         let digest = ContractDigest::from_slice(&record.digest).map_err(|error| error.to_string())?;
         let document = documents
+            .registered
             .get(&digest)
             .ok_or_else(|| format!("the document {digest} of {service} is not listed"))?;
         let contract = Contract {
@@ -438,6 +448,17 @@ impl GlobalConfiguration {
             None if record.version > 0 => Ok(()),
             _ => Err("a contract's version is 0 or listed twice".to_owned()),
         }
+    }
+
+    fn add_metadata(&mut self, subsystem: &SubsystemId, documents: &Documents) -> Result<(), InvalidId> {
+        for code in METADATA {
+            let service = ServiceId::new(subsystem, code)?;
+            let document = Arc::clone(&documents.metadata);
+            let contract =
+                Contract { service: service.clone(), version: 1, digest: document.digest(), document };
+            self.metadata.insert(service, contract);
+        }
+        Ok(())
     }
 
     fn add_trust(&mut self, listed: &wire::PartDigest, bytes: &Bytes) -> Result<(), GlobalconfError> {
@@ -495,7 +516,11 @@ impl Address {
     }
 }
 
-type Documents = HashMap<ContractDigest, Arc<ContractDocument>>;
+/// The contracts' documents.
+struct Documents {
+    registered: HashMap<ContractDigest, Arc<ContractDocument>>,
+    metadata: Arc<ContractDocument>,
+}
 
 fn fetch(
     listed: &wire::PartDigest,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::is_nfc;
 
 use crate::limits::{MAX_ID_BYTES, MAX_ID_PART_CHARS};
+use crate::path::decode;
 
 /// Why a text is no identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +68,16 @@ macro_rules! identifier {
             fn prefix(&self, count: usize) -> Arc<str> {
                 let end = self.0.match_indices('/').nth(count - 1).map_or(self.0.len(), |(at, _)| at);
                 Arc::from(&self.0[..end])
+            }
+        }
+
+        impl $name {
+            /// From codes as people write them, one for each part; percent-encodes where needed.
+            ///
+            /// # Errors
+            /// `InvalidId` names the part that is not allowed, or says how many are needed.
+            pub fn from_codes<C: AsRef<str>>(codes: &[C]) -> Result<Self, InvalidId> {
+                codes.iter().map(|code| encode(code.as_ref())).collect::<Vec<_>>().join("/").parse()
             }
         }
 
@@ -281,20 +292,6 @@ fn encode(text: &str) -> String {
         }
         out
     })
-}
-
-fn decode(part: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || char::from(rest.next()?).to_digit(16);
-        bytes.push(u8::try_from(digit()? * 16 + digit()?).ok()?);
-    }
-    String::from_utf8(bytes).ok()
 }
 
 fn decoded(part: &str) -> String {

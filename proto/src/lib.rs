@@ -15,6 +15,7 @@ pub mod id;
 pub mod limits;
 pub mod merkle;
 pub mod origin;
+pub mod path;
 pub mod policy;
 pub mod random;
 pub mod time;

@@ -46,6 +46,14 @@ pub const MAX_ID_PART_CHARS: usize = 100;
 pub const MAX_ID_BYTES: usize = 1024;
 /// Longest method name or path template, in bytes.
 pub const MAX_METHOD_BYTES: usize = 512;
+/// Longest path of a REST call below its service, in bytes.
+pub const MAX_PATH_BYTES: usize = 4096;
+/// Most segments of such a path.
+pub const MAX_PATH_SEGMENTS: usize = 64;
+/// Longest request target of a REST call, query included, in bytes.
+pub const MAX_TARGET_BYTES: usize = 8192;
+/// Most operations of an OpenAPI document.
+pub const MAX_OPERATIONS: usize = 1000;
 /// Longest purpose, notice code, notice subject or grant id, in bytes.
 pub const MAX_CODE_BYTES: usize = 256;
 /// Longest part of a global configuration, in bytes.

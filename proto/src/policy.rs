@@ -10,6 +10,7 @@ use unicode_normalization::is_nfc;
 
 use crate::id::{InvalidId, ServiceId, SubsystemId};
 use crate::limits::{MAX_CODE_BYTES, MAX_METHOD_BYTES};
+use crate::path::{InvalidTemplate, Pattern, RestPath, is_rest};
 use crate::time::Timestamp;
 use crate::wire;
 
@@ -90,7 +91,7 @@ pub struct Grant {
     pub consumer: SubsystemId,
     /// Whom.
     pub service: ServiceId,
-    /// Which methods; none named means all of the contract's.
+    /// Which methods; none named means all of the contract's. Of a REST service: verbs and path patterns.
     pub methods: BTreeSet<String>,
     /// For what.
     pub purposes: BTreeSet<Purpose>,
@@ -113,6 +114,14 @@ pub enum InvalidGrant {
     /// A purpose.
     #[error(transparent)]
     Purpose(#[from] InvalidPurpose),
+    /// A verb and a path pattern.
+    #[error("`{text}`: {source}")]
+    Pattern {
+        /// What stands there.
+        text: String,
+        /// What is wrong.
+        source: InvalidTemplate,
+    },
     /// Anything else.
     #[error("{0}")]
     Other(&'static str),
@@ -123,6 +132,13 @@ impl Grant {
     #[must_use]
     pub fn covers_method(&self, method: &str) -> bool {
         self.methods.is_empty() || self.methods.contains(method)
+    }
+
+    /// Whether a verb and a path are among those that its patterns cover, or it names none.
+    #[must_use]
+    pub fn covers_path(&self, verb: &str, path: &RestPath) -> bool {
+        let covers = |text: &String| text.parse::<Pattern>().is_ok_and(|pattern| pattern.covers(verb, path));
+        self.methods.is_empty() || self.methods.iter().any(covers)
     }
 
     /// The message; its bytes are what is sealed.
@@ -157,6 +173,14 @@ impl Grant {
         if grant.methods.iter().any(|method| method.is_empty() || method.len() > MAX_METHOD_BYTES) {
             return Err(InvalidGrant::Other("a method's name is empty or too long"));
         }
+        for text in grant.methods.iter().filter(|text| is_rest(text)) {
+            if let Err(source) = text.parse::<Pattern>() {
+                return Err(InvalidGrant::Pattern { text: text.clone(), source });
+            }
+        }
+        if grant.methods.len() > METHODS_MAX {
+            return Err(InvalidGrant::Other("a grant names at most 256 methods"));
+        }
         if grant.expires_at_ms <= grant.valid_from_ms {
             return Err(InvalidGrant::Other("a grant needs an end date after its start"));
         }
@@ -178,3 +202,6 @@ impl Grant {
         })
     }
 }
+
+/// Most methods or patterns that one grant names: each call is compared with them.
+const METHODS_MAX: usize = 256;

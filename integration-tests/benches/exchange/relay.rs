@@ -13,9 +13,8 @@ use peabiru_certs::pem::read_certificate;
 use peabiru_integration_tests::federation::{service, subsystem};
 use peabiru_ledger::payload::OpenBody;
 use peabiru_node::dispatcher::{Dispatcher, Endpoint};
-use peabiru_node::door::grpc::GrpcDoor;
 use peabiru_node::door::identify::{Clients, Credential};
-use peabiru_node::door::{self, Limits, Listener};
+use peabiru_node::door::{self, Door, Limits, Listener};
 use peabiru_node::exchange::{
     Answer, Answered, BoxFuture, Call, CallBody, Exchange, Invocation, Served, Services as _,
 };
@@ -64,7 +63,7 @@ impl Side {
 /// The relay at the service.
 pub async fn provide(own: &Path, peer: &Path, authority: &Path, at: &str) {
     let Side { endpoint, .. } = Side::open(own, peer, authority);
-    let services = Dispatcher::new([(service(PROVIDER), Endpoint::Tcp { authority: at.to_owned() })]);
+    let services = Dispatcher::new([(service(PROVIDER), Endpoint::Tcp { authority: at.to_owned() }.into())]);
     let (services, budget) = (Arc::new(services), Budget::new(BUDGET_BYTES));
     let (random, service, consumer) = (SystemRandom::default(), service(PROVIDER), subsystem(CONSUMER));
     let purpose: Purpose = PURPOSE.parse().unwrap();
@@ -79,6 +78,7 @@ pub async fn provide(own: &Path, peer: &Path, authority: &Path, at: &str) {
             let invocation = Invocation {
                 exchange,
                 service,
+                target: None,
                 method: context.path.rsplit('/').next().unwrap_or_default().to_owned(),
                 consumer,
                 purpose,
@@ -107,7 +107,13 @@ pub async fn consume(own: &Path, peer: &Path, authority: &Path, at: SocketAddr) 
     // The defaults of `[door]`.
     let limits = Limits { connections: 1024, calls_per_connection: 256, calls: 1024 };
     let relay = Relay { connection, budget: Budget::new(BUDGET_BYTES) };
-    let door = Arc::new(GrpcDoor::new(Arc::new(relay), clients, HashMap::new(), limits));
+    let door = Arc::new(Door::new(
+        Arc::new(relay),
+        clients,
+        HashMap::new(),
+        limits,
+        Arc::new(SystemRandom::default()),
+    ));
     let listener = door::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     say_ready(&[listener.local_addr().unwrap().to_string()]);
     door::serve(Listener::plain(listener).unwrap(), door, CancellationToken::new()).await;

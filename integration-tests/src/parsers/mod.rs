@@ -9,8 +9,8 @@ mod said;
 mod sealed;
 mod trusted;
 
-pub use road::{authority, door, frame, hello, message};
-pub use said::{context, contract, entry, fault, grant, identifier};
+pub use road::{authority, door, frame, hello, http1, message, r1};
+pub use said::{context, contract, entry, fault, grant, identifier, openapi};
 pub use sealed::{checkpoint, payload, proof, record, tlog_proof};
 pub use trusted::{anchor, certificate, configuration, evidence, held, request, snapshot};
 
@@ -34,10 +34,13 @@ pub const PARSERS: &[Parser] = &[
     ("grant", grant),
     ("held", held),
     ("hello", hello),
+    ("http1", http1),
     ("identifier", identifier),
     ("message", message),
+    ("openapi", openapi),
     ("payload", payload),
     ("proof", proof),
+    ("r1", r1),
     ("record", record),
     ("request", request),
     ("snapshot", snapshot),

@@ -3,16 +3,19 @@
 use bytes::Bytes;
 use peabiru_ledger::checkpoint::SignedCheckpoint;
 use peabiru_node::door::authority::AuthorityMender;
+use peabiru_node::door::http1::Follower;
 use peabiru_node::grpc::framing::{count_messages, decode_status_text, encode_status_text, timeout};
 use peabiru_node::link::Fetched;
 use peabiru_node::link::frame::{Decoder, FrameError, encode};
 use peabiru_node::link::heads::Update;
 use peabiru_node::link::hello::{Hello, VERSION, VERSION_MIN};
 use peabiru_node::link::message::Incoming;
+use peabiru_node::rest::target::{self, Target};
 use peabiru_proto::entry::Entry;
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::id::NodeId;
 use peabiru_proto::limits::{MAX_FRAME_BYTES, MAX_HELLO_CHECKPOINTS};
+use peabiru_proto::path::{Pattern, Template};
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{self, SealedMessage, link_frame::Frame};
 use prost::Message as _;
@@ -77,6 +80,46 @@ pub fn door(bytes: &[u8]) {
     assert_eq!(decode_status_text(encoded.as_bytes()), text);
     let Some(wait) = std::str::from_utf8(bytes).ok().and_then(timeout) else { return };
     assert!(bytes.len() <= 9 && wait.as_secs() < 100_000_000 * 3600);
+}
+
+/// A REST call's verb and target that are taken mean one service and one path, and say the same when read again.
+///
+/// The input: the verb, a space, the target.
+pub fn r1(bytes: &[u8]) {
+    let Some((verb, written)) = std::str::from_utf8(bytes).ok().and_then(|text| text.split_once(' ')) else {
+        return;
+    };
+    let _ = target::client(written);
+    let _ = target::security_server(written);
+    let _ = Template::new(verb, written);
+    let _ = written.parse::<Pattern>();
+    let Ok(read) = Target::parse(verb, written) else { return };
+    let again = format!("/r1/{}{}", read.service, read.below(""));
+    assert_eq!(Target::parse(read.verb, &again), Ok(read.clone()), "one call has one reading");
+    let segments = read.path.segments();
+    for segment in segments {
+        assert!(segment != "." && segment != ".." && !segment.contains(['/', '\\', ';', '\0', '\r', '\n']));
+    }
+    assert!(segments[..segments.len() - 1].iter().all(|segment| !segment.is_empty()));
+    assert!("* /**".parse::<Pattern>().expect("a pattern").covers(read.verb, &read.path));
+}
+
+/// An HTTP/1.1 connection is followed alike in whatever pieces it comes.
+///
+/// The input: the length of a piece (1 byte), then the stream.
+pub fn http1(bytes: &[u8]) {
+    let Some((&piece, stream)) = bytes.split_first() else { return };
+    let follow = |piece: usize| {
+        let mut follower = Follower::default();
+        stream.chunks(piece.max(1)).try_for_each(|piece| follower.follow(piece))
+    };
+    let whole = follow(stream.len());
+    assert_eq!(follow(piece.into()), whole, "pieces of {piece} bytes");
+    let first = stream.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    assert!(
+        whole.is_err() || first.len() == stream.len() || first.ends_with(b"\r"),
+        "a line without its end"
+    );
 }
 
 /// What a caller at a Unix socket writes is mended alike in whatever pieces it comes, moves nothing, and once.

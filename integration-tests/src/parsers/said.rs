@@ -6,6 +6,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 use http::HeaderMap;
 use peabiru_node::grpc::metadata::{put_fields, to_fields};
+use peabiru_node::rest::headers::{self, Way};
 use peabiru_proto::context::stays_at_door;
 use peabiru_proto::contract::{ContractDocument, compatible};
 use peabiru_proto::entry::{Entry, ExchangeId};
@@ -16,6 +17,7 @@ use peabiru_proto::id::{InstanceId, MemberId, NodeId, ServiceId, SubsystemId};
 use peabiru_proto::limits::MAX_CONTEXT_BYTES;
 use peabiru_proto::merkle;
 use peabiru_proto::origin::{Domain, Origin};
+use peabiru_proto::path::RestPath;
 use peabiru_proto::policy::{Grant, Purpose};
 use peabiru_proto::wire;
 use prost::Message as _;
@@ -90,6 +92,8 @@ pub fn grant(bytes: &[u8]) {
     assert!(grant.valid_from < grant.expires_at);
     let named = &message.methods;
     assert!(named.iter().all(|method| grant.covers_method(method)));
+    let root = RestPath::parse("/").expect("the root is a path");
+    assert!(!named.is_empty() || grant.covers_path("GET", &root));
     assert_eq!(grant.covers_method("a method that nobody named"), named.is_empty());
 }
 
@@ -102,7 +106,7 @@ pub fn contract(bytes: &[u8]) {
     let Ok(document) = ContractDocument::parse(Bytes::copy_from_slice(bytes)) else { return };
     assert_eq!(document.bytes(), bytes, "the bytes are kept");
     assert_eq!(document.digest(), ContractDigest::of(bytes));
-    assert_ne!(document.services().count(), 0);
+    assert!(document.pool().is_none() || document.services().count() != 0);
     for name in document.services() {
         let facts = document.service(name).expect("it was just listed");
         for method in facts.methods() {
@@ -113,12 +117,38 @@ pub fn contract(bytes: &[u8]) {
     assert_eq!(compatible(&document, &document), Ok(()));
 }
 
+/// The same of an OpenAPI document: an operation is found by a path that its template means.
+pub fn openapi(bytes: &[u8]) {
+    contract(bytes);
+    let Ok(document) = ContractDocument::parse(Bytes::copy_from_slice(bytes)) else { return };
+    if document.pool().is_some() {
+        return;
+    }
+    let facts = document.service("any").expect("it describes whatever service it is registered for");
+    assert_eq!(facts.templates().count(), facts.methods().count());
+    for template in facts.templates() {
+        let method = facts.method(template.as_str()).expect("each template is a method");
+        assert!(!method.purposes.is_empty(), "an operation that nobody may ask");
+        let Ok(path) = RestPath::parse(&template.glob()) else { continue };
+        let found =
+            facts.operation(template.verb(), &path).expect("its own path means it, or one that says more");
+        assert!(found.name.starts_with(template.verb()));
+    }
+}
+
 /// What a peer sealed becomes headers of HTTP, never one that is the door's, and the same fields again.
 pub fn context(bytes: &[u8]) {
     if bytes.len() > MAX_CONTEXT_BYTES {
         return;
     }
     let Ok(context) = wire::Context::decode(bytes) else { return };
+    for way in [Way::Request, Way::Answer] {
+        let mut headers = HeaderMap::new();
+        headers::put_fields(&context.metadata, way, &mut headers);
+        let again = headers::to_fields(&headers, way);
+        assert!(again.len() == headers.len() && headers.len() <= context.metadata.len());
+        assert!(headers.keys().all(|name| !name.as_str().starts_with("x-peabiru-") && name != "host"));
+    }
     for fields in [&context.metadata, &context.trailers] {
         let mut headers = HeaderMap::new();
         put_fields(fields, &mut headers);

@@ -14,3 +14,5 @@ mod full_disk;
 mod large;
 mod mistakes;
 mod refusals;
+mod rest;
+mod rest_attacks;

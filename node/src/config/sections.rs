@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use peabiru_proto::fault::Spelling;
 use peabiru_proto::hash::Digest;
 use peabiru_proto::id::{MemberId, NodeId, ServiceId, SubsystemId};
 use peabiru_proto::policy::Purpose;
@@ -76,9 +77,9 @@ pub struct LinkSection {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DoorSection {
-    /// TCP address for gRPC; none: no TCP door.
+    /// TCP address for gRPC and REST; none: no TCP door.
     pub listen: Option<Spanned<SocketAddr>>,
-    /// Unix socket for gRPC; none: no such door.
+    /// Unix socket for gRPC and REST; none: no such door.
     pub unix_socket: Option<PathBuf>,
     /// Server certificate (PEM) of the TCP door.
     pub tls_certificate: Option<PathBuf>,
@@ -90,6 +91,28 @@ pub struct DoorSection {
     pub max_calls_per_connection: u32,
     /// Calls of all connections at once; more are refused with `node.overloaded`.
     pub max_calls: usize,
+    /// How the fault codes of X-Road are written for REST callers.
+    pub xroad_faults: XroadFaults,
+}
+
+/// How X-Road's fault codes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum XroadFaults {
+    /// As up to 7.7: `Server.ServerProxy.AccessDenied`.
+    #[serde(rename = "7.7")]
+    UpTo77,
+    /// As from 7.8 on: `server.serverproxy.access_denied`.
+    #[serde(rename = "7.8")]
+    From78,
+}
+
+impl From<XroadFaults> for Spelling {
+    fn from(written: XroadFaults) -> Self {
+        match written {
+            XroadFaults::UpTo77 => Self::Pascal,
+            XroadFaults::From78 => Self::Snake,
+        }
+    }
 }
 
 /// Files of a door with TLS.
@@ -283,6 +306,7 @@ impl Default for DoorSection {
             max_connections: 1024,
             max_calls_per_connection: 256,
             max_calls: 1024,
+            xroad_faults: XroadFaults::From78,
         }
     }
 }

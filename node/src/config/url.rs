@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use peabiru_proto::path::RestPath;
 use serde::Deserialize;
 
-/// Address of a gRPC server.
+/// Address of a gRPC or HTTP server, with the path below which it serves.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum ServiceUrl {
@@ -17,6 +18,8 @@ pub enum ServiceUrl {
         host: String,
         /// TCP.
         port: u16,
+        /// Empty, or `/api/v1` without a slash at its end.
+        base: String,
     },
     /// `https://host:port`.
     Https {
@@ -24,6 +27,8 @@ pub enum ServiceUrl {
         host: String,
         /// TCP.
         port: u16,
+        /// Empty, or `/api/v1` without a slash at its end.
+        base: String,
     },
     /// `unix:/run/agency/service.sock`.
     Unix(PathBuf),
@@ -55,14 +60,17 @@ impl FromStr for ServiceUrl {
             (None, Some(rest)) => (Some(()), rest),
             _ => return Err(invalid("write http://127.0.0.1:PORT, unix:PATH or https://HOST:PORT")),
         };
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let (authority, base) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let base = base.strip_suffix('/').unwrap_or(base).to_owned();
+        RestPath::parse(&base)
+            .map_err(|_| invalid("after HOST:PORT stands a path without a query, or nothing"))?;
         let authority: http::uri::Authority =
-            rest.parse().map_err(|_| invalid("after the scheme stands HOST:PORT and nothing else"))?;
+            authority.parse().map_err(|_| invalid("after the scheme stands HOST:PORT and perhaps a path"))?;
         let port = authority.port_u16().ok_or_else(|| invalid("the port is missing"))?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         match tls {
-            Some(()) => Ok(Self::Https { host, port }),
-            None if is_loopback(&host) => Ok(Self::Http { host, port }),
+            Some(()) => Ok(Self::Https { host, port, base }),
+            None if is_loopback(&host) => Ok(Self::Http { host, port, base }),
             None => Err(invalid(
                 "without TLS only this machine is allowed: use https:// with ca_file, or loopback",
             )),
@@ -81,9 +89,31 @@ impl TryFrom<String> for ServiceUrl {
 impl fmt::Display for ServiceUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http { host, port } => write!(f, "http://{}:{port}", bracketed(host)),
-            Self::Https { host, port } => write!(f, "https://{}:{port}", bracketed(host)),
+            Self::Http { host, port, base } => write!(f, "http://{}:{port}{base}", bracketed(host)),
+            Self::Https { host, port, base } => write!(f, "https://{}:{port}{base}", bracketed(host)),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl ServiceUrl {
+    /// Host and port as a connection needs them.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        match self {
+            Self::Http { host, port, .. } | Self::Https { host, port, .. } => {
+                format!("{}:{port}", bracketed(host))
+            }
+            Self::Unix(_) => "localhost".to_owned(),
+        }
+    }
+
+    /// The path below which it serves.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        match self {
+            Self::Http { base, .. } | Self::Https { base, .. } => base,
+            Self::Unix(_) => "",
         }
     }
 }
@@ -102,7 +132,9 @@ mod tests {
 
     #[test]
     fn services_on_this_machine_need_no_tls() {
-        for text in ["http://127.0.0.1:50051", "http://[::1]:9", "http://localhost:1", "unix:/run/a.sock"] {
+        for text in
+            ["http://127.0.0.1:50051", "http://[::1]:9", "http://localhost:1/api/v1", "unix:/run/a.sock"]
+        {
             assert_eq!(text.parse::<ServiceUrl>().unwrap().to_string(), text);
         }
         assert_eq!("unix:///a.sock".parse(), Ok(ServiceUrl::Unix("/a.sock".into())));
@@ -115,7 +147,8 @@ mod tests {
         assert!(reason("http://10.0.0.1:50051").contains("https://"));
         assert!(reason("127.0.0.1:50051").starts_with("write http://"));
         assert_eq!(reason("https://mec.gov.py"), "the port is missing");
-        assert!(reason("http://127.0.0.1:1/path").contains("nothing else"));
+        assert!(reason("http://127.0.0.1:1/a/../b").contains("a path without"));
+        assert!(reason("http://127.0.0.1:1/a?b").contains("a path without"));
         assert_eq!(reason("unix:"), "a path is missing");
     }
 }

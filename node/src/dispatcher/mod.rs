@@ -1,6 +1,7 @@
-//! The dispatcher: invokes the agency's own gRPC services, which know nothing of the road.
+//! The dispatcher: invokes the agency's own services, gRPC and REST, which know nothing of the road.
 
 mod connection;
+mod rest;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,11 +16,11 @@ use peabiru_proto::limits::MAX_BODY_BYTES;
 use peabiru_proto::wire::Context;
 use tokio::sync::mpsc;
 
-pub use connection::Endpoint;
+pub use connection::{Endpoint, Location};
 
 use crate::exchange::{AnswerEnd, BoxFuture, Invocation, Served, Services};
-use crate::grpc::body::{self, Read, RoadBody};
-use crate::grpc::framing::{check_count, count_messages, decode_status_text};
+use crate::grpc::body::{self, Read, RoadBody, Watcher};
+use crate::grpc::framing::{Messages, check_count, count_messages, decode_status_text};
 use crate::grpc::metadata::{put_fields, text, to_fields};
 use connection::Connection;
 
@@ -29,8 +30,8 @@ pub struct Dispatcher(Arc<HashMap<ServiceId, Connection>>);
 impl Dispatcher {
     /// Services by where they listen. Connections are made when they are first needed.
     #[must_use]
-    pub fn new(services: impl IntoIterator<Item = (ServiceId, Endpoint)>) -> Self {
-        Self(Arc::new(services.into_iter().map(|(id, endpoint)| (id, Connection::new(endpoint))).collect()))
+    pub fn new(services: impl IntoIterator<Item = (ServiceId, Location)>) -> Self {
+        Self(Arc::new(services.into_iter().map(|(id, location)| (id, Connection::new(location))).collect()))
     }
 }
 
@@ -55,9 +56,12 @@ impl Services for Dispatcher {
     }
 }
 
-async fn invoke(connection: &Connection, invocation: Invocation) -> Result<Served, Fault> {
+async fn invoke(connection: &Connection, mut invocation: Invocation) -> Result<Served, Fault> {
+    if let Some(target) = invocation.target.take() {
+        return rest::invoke(connection, &target, invocation).await;
+    }
     let streaming = invocation.streaming;
-    let request = request(connection.endpoint(), invocation)?;
+    let request = request(connection.location(), invocation)?;
     let response = connection.send(request).await?;
     let status = response.status();
     if !status.is_success() {
@@ -66,9 +70,10 @@ async fn invoke(connection: &Connection, invocation: Invocation) -> Result<Serve
     read_answer(response, streaming).await
 }
 
-fn request(endpoint: &Endpoint, invocation: Invocation) -> Result<Request<RoadBody>, Fault> {
+fn request(location: &Location, invocation: Invocation) -> Result<Request<RoadBody>, Fault> {
+    let Location { endpoint, base } = location;
     let Invocation { exchange, service, method, consumer, purpose, context, body, deadline, .. } = invocation;
-    let path = format!("/{}/{method}", service.code());
+    let path = format!("{base}/{}/{method}", service.code());
     let uri =
         Uri::builder().scheme(endpoint.scheme()).authority(endpoint.authority()).path_and_query(path).build();
     let uri = uri.map_err(|error| protocol(format!("the method is no path: {error}")))?;
@@ -113,13 +118,31 @@ async fn read_answer(response: Response<Incoming>, streaming: Streaming) -> Resu
         }
         Ok(Read::More(first, rest)) => {
             let (pieces, receiver) = mpsc::channel(PIECES_QUEUED);
-            let end = move |trailers: Option<HeaderMap>, messages| {
-                answer_end(&head.headers, trailers.as_ref(), messages, streaming)
-            };
-            tokio::spawn(body::hand_on(first, rest, Place::Service, pieces, end));
+            let watcher = Answering { messages: Messages::default(), headers: head.headers, streaming };
+            tokio::spawn(body::hand_on(first, rest, Place::Service, pieces, watcher));
             Ok(Served::Large(receiver))
         }
         Err(error) => Err(protocol(format!("its answer broke off: {error}"))),
+    }
+}
+
+/// Counts a service's messages, and reads its trailers.
+struct Answering {
+    messages: Messages,
+    headers: HeaderMap,
+    streaming: Streaming,
+}
+
+impl Watcher for Answering {
+    type End = AnswerEnd;
+
+    fn piece(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.messages.push(bytes, Place::Service)
+    }
+
+    fn end(self, trailers: Option<HeaderMap>) -> Result<AnswerEnd, Fault> {
+        let messages = self.messages.finish(Place::Service)?;
+        answer_end(&self.headers, trailers.as_ref(), messages, self.streaming)
     }
 }
 

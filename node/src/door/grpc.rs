@@ -1,87 +1,47 @@
 //! The transparent gRPC door: unknown services, raw HTTP/2 frames, no codec (design §5).
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Body;
 use peabiru_proto::context;
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::globalconf::NameError;
-use peabiru_proto::hash::Digest;
 use peabiru_proto::id::ServiceId;
 use peabiru_proto::limits::MAX_BODY_BYTES;
-use peabiru_proto::policy::Purpose;
 use peabiru_proto::wire::Context;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
-use super::Limits;
-use super::identify::{Clients, Credential};
-use crate::exchange::{Answered, Call, CallBody, Exchange};
-use crate::grpc::body::{self, Read, RoadBody};
-use crate::grpc::framing::{count_messages, encode_status_text, timeout};
+use super::identify::Credential;
+use super::{MESSAGE_WAIT, Route, Shared, host, parse_purpose, refused, shown};
+use crate::exchange::{Answered, Call, CallBody};
+use crate::grpc::body::{self, Read, RoadBody, Watcher};
+use crate::grpc::framing::{Messages, count_messages, encode_status_text, timeout};
 use crate::grpc::metadata::{put_fields, text, to_fields};
-use crate::stage::{Stage, count_refusal};
+use crate::stage::Stage;
 
-/// One door of the node: every listener hands its requests to it.
-pub struct GrpcDoor {
-    exchange: Arc<dyn Exchange>,
-    clients: Clients,
-    routes: HashMap<String, Route>,
-    limits: Limits,
-    calls: Semaphore,
-}
-
-/// What an authority stands for.
-#[derive(Debug, Clone)]
-pub struct Route {
-    /// The service.
-    pub service: ServiceId,
-    /// Why, if the caller does not say.
-    pub purpose: Option<Purpose>,
-}
+/// Carries gRPC calls.
+pub(super) struct GrpcDoor(pub(super) Arc<Shared>);
 
 impl GrpcDoor {
-    /// A door onto the road.
-    #[must_use]
-    pub fn new(
-        exchange: Arc<dyn Exchange>,
-        clients: Clients,
-        routes: HashMap<String, Route>,
-        limits: Limits,
-    ) -> Self {
-        Self { exchange, clients, routes, limits, calls: Semaphore::new(limits.calls) }
-    }
-
-    /// What it carries at once.
-    #[must_use]
-    pub fn limits(&self) -> Limits {
-        self.limits
-    }
-
-    /// Who may call.
-    #[must_use]
-    pub fn clients(&self) -> &Clients {
-        &self.clients
+    /// Whether a call is one of gRPC.
+    pub(super) fn takes(head: &HeaderMap) -> bool {
+        text(head, "content-type").is_some_and(|value| value.starts_with(CONTENT_TYPE))
     }
 
     /// Carries one request. `connection` is what the connection itself shows.
-    pub async fn serve<B>(&self, connection: Option<Credential>, request: Request<B>) -> Response<RoadBody>
+    pub(super) async fn serve<B>(
+        &self,
+        connection: Option<Credential>,
+        request: Request<B>,
+    ) -> Response<RoadBody>
     where
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: std::fmt::Display,
     {
-        let grpc =
-            text(request.headers(), "content-type").is_some_and(|value| value.starts_with(CONTENT_TYPE));
-        if request.method() != Method::POST || !grpc {
-            let mut response = Response::new(RoadBody::default());
-            *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            return response;
-        }
         let timer = Stage::Door.start();
-        let answered = match self.calls.try_acquire() {
+        let answered = match self.0.calls.try_acquire() {
             Ok(_permit) => self.carry(connection, request).await,
             Err(_) => refused(Fault::new(FaultCode::NodeOverloaded, Place::ConsumerNode, "the door is full")),
         };
@@ -101,7 +61,7 @@ impl GrpcDoor {
         };
         let wait = call.deadline.unwrap_or(MESSAGE_WAIT).min(MESSAGE_WAIT);
         match tokio::time::timeout(wait, read_body(body)).await {
-            Ok(Ok(body)) => self.exchange.call(Call { body, ..call }).await,
+            Ok(Ok(body)) => self.0.exchange.call(Call { body, ..call }).await,
             Ok(Err(fault)) => refused(fault),
             Err(_) => {
                 let message = format!("the message did not come within {} ms", wait.as_millis());
@@ -112,11 +72,9 @@ impl GrpcDoor {
 
     fn prepare(&self, connection: Option<Credential>, head: &http::request::Parts) -> Result<Call, Fault> {
         let headers = &head.headers;
-        let token = headers.get(context::TOKEN).map(|token| Credential::Token(Digest::of(token.as_bytes())));
-        let shown: Vec<_> = connection.into_iter().chain(token).collect();
-        let caller = self.clients.identify(&shown, text(headers, context::CLIENT))?;
+        let caller = self.0.clients.identify(&shown(connection, headers), text(headers, context::CLIENT))?;
         let (grpc_service, method) = split_path(head.uri.path())?;
-        let route = authority(head).and_then(|host| self.routes.get(&host));
+        let route = host(head).and_then(|host| self.0.routes.get(&host));
         let service = self.find_service(text(headers, context::SERVICE), route, grpc_service)?;
         let purpose = match text(headers, context::PURPOSE) {
             Some(purpose) => Some(parse_purpose(purpose)?),
@@ -142,6 +100,7 @@ impl GrpcDoor {
             caller,
             service,
             method: method.to_owned(),
+            addressee: None,
             purpose,
             context,
             body: CallBody::Whole(Bytes::new(), 0),
@@ -163,7 +122,7 @@ impl GrpcDoor {
             }
             (None, Some(route)) => route.service.clone(),
             (None, None) => {
-                let conf = self.exchange.globalconf();
+                let conf = self.0.exchange.globalconf();
                 let Some(conf) = conf else {
                     return refuse(FaultCode::NodeNoGlobalconf, "services are not known yet".to_owned());
                 };
@@ -189,12 +148,6 @@ impl GrpcDoor {
     }
 }
 
-/// The host name under which the application calls, without its port.
-fn authority(head: &http::request::Parts) -> Option<String> {
-    let host = text(&head.headers, "host").and_then(|host| host.parse::<http::uri::Authority>().ok());
-    head.uri.authority().or(host.as_ref()).map(|authority| authority.host().to_ascii_lowercase())
-}
-
 /// A small body to its end; of a large one the beginning, and a task that hands on the rest.
 async fn read_body<B>(body: B) -> Result<CallBody, Fault>
 where
@@ -209,10 +162,25 @@ where
         }
         Ok(Read::More(first, rest)) => {
             let (pieces, receiver) = mpsc::channel(PIECES_QUEUED);
-            tokio::spawn(body::hand_on(first, rest, place, pieces, |_, messages| Ok(messages)));
+            tokio::spawn(body::hand_on(first, rest, place, pieces, Counting(Messages::default())));
             Ok(CallBody::Large(receiver))
         }
         Err(error) => Err(invalid(&format!("the body broke off: {error}"))),
+    }
+}
+
+/// Counts a caller's messages.
+struct Counting(Messages);
+
+impl Watcher for Counting {
+    type End = u64;
+
+    fn piece(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.0.push(bytes, Place::ConsumerNode)
+    }
+
+    fn end(self, _: Option<HeaderMap>) -> Result<u64, Fault> {
+        self.0.finish(Place::ConsumerNode)
     }
 }
 
@@ -225,11 +193,6 @@ fn split_path(path: &str) -> Result<(&str, &str), Fault> {
         })
 }
 
-fn parse_purpose(text: &str) -> Result<Purpose, Fault> {
-    text.parse()
-        .map_err(|error| Fault::new(FaultCode::PurposeNotAllowed, Place::ConsumerNode, format!("{error}")))
-}
-
 fn invalid(message: &str) -> Fault {
     Fault::new(FaultCode::PayloadInvalid, Place::ConsumerNode, message)
 }
@@ -237,11 +200,6 @@ fn invalid(message: &str) -> Fault {
 /// A caller's text in a fault, bounded.
 fn bounded(text: &str) -> String {
     text.chars().take(100).collect()
-}
-
-fn refused(fault: Fault) -> Answered {
-    count_refusal(&fault);
-    Answered { exchange: None, result: Err(fault) }
 }
 
 fn respond(answered: Answered) -> Response<RoadBody> {
@@ -292,5 +250,3 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
 const CONTENT_TYPE: &str = "application/grpc";
 /// Pieces of a large body that wait for the ledger's spool.
 const PIECES_QUEUED: usize = 8;
-/// For a caller's message to come once its headers are there.
-const MESSAGE_WAIT: Duration = Duration::from_secs(30);

@@ -40,6 +40,17 @@ impl Clients {
         self.0.keys().filter_map(certificate).collect()
     }
 
+    /// Whether a caller shows anything that this node knows.
+    ///
+    /// # Errors
+    /// `client.unidentified`.
+    pub fn known(&self, shown: &[Credential]) -> Result<(), Fault> {
+        match self.identify(shown, None) {
+            Err(fault) if fault.code == FaultCode::ClientUnidentified => Err(fault),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// The subsystem that calls: the one named in `x-road-client`, or the only one that the credentials allow.
     ///
     /// # Errors

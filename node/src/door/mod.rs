@@ -1,11 +1,20 @@
 //! Doors: where an agency's own systems reach their node.
 //!
-//! TCP on loopback without TLS, TCP with TLS anywhere, a Unix socket. All lead to one [`grpc::GrpcDoor`].
+//! TCP on loopback without TLS, TCP with TLS anywhere, a Unix socket. All lead to one [`Door`], which speaks HTTP/2 and
+//! HTTP/1.1: gRPC calls, and REST calls as X-Road's clients write them.
 
 pub mod authority;
-pub mod grpc;
+mod connection;
+mod front;
+mod grpc;
+pub mod http1;
 pub mod identify;
-mod unix;
+mod refusal;
+mod rest;
+mod watched;
+
+pub use front::{Door, Route};
+use front::{MESSAGE_WAIT, Shared, host, parse_purpose, refused, shown};
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -13,19 +22,15 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use peabiru_proto::hash::Digest;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use grpc::GrpcDoor;
+use connection::{Socket, serve_connection};
 use identify::Credential;
 
 /// A listening socket of the door.
@@ -106,7 +111,7 @@ impl Listener {
 }
 
 /// Serves a listener until `stop`; then connections may end what they carry.
-pub async fn serve(listener: Listener, door: Arc<GrpcDoor>, stop: CancellationToken) {
+pub async fn serve(listener: Listener, door: Arc<Door>, stop: CancellationToken) {
     let connections = TaskTracker::new();
     let room = Arc::new(Semaphore::new(door.limits().connections));
     loop {
@@ -158,12 +163,12 @@ async fn accept(listener: &Listener) -> io::Result<Incoming> {
 }
 
 impl Incoming {
-    async fn serve(self, door: Arc<GrpcDoor>, stop: CancellationToken) {
+    async fn serve(self, door: Arc<Door>, stop: CancellationToken) {
         match self {
             Self::Plain(stream) => {
                 // Answers are one small write each: waiting for more only delays them.
                 let _ = stream.set_nodelay(true);
-                serve_connection(stream, None, door, stop).await;
+                serve_connection(stream, Socket::Tcp, None, door, stop).await;
             }
             Self::Tls(stream, acceptor) => {
                 let _ = stream.set_nodelay(true);
@@ -171,7 +176,7 @@ impl Incoming {
                     Ok(Ok(stream)) => {
                         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                         let credential = certificate.map(|der| Credential::Certificate(Digest::of(der)));
-                        serve_connection(stream, credential, door, stop).await;
+                        serve_connection(stream, Socket::Tcp, credential, door, stop).await;
                     }
                     Ok(Err(error)) => tracing::info!(%error, "a TLS handshake at the door failed"),
                     Err(_) => tracing::info!("a TLS handshake at the door took too long"),
@@ -180,90 +185,11 @@ impl Incoming {
             Self::Unix(stream) => match stream.peer_cred() {
                 Ok(user) => {
                     let credential = Some(Credential::UnixUser(user.uid()));
-                    serve_connection(unix::Caller::new(stream), credential, door, stop).await;
+                    serve_connection(stream, Socket::Unix, credential, door, stop).await;
                 }
                 Err(error) => tracing::warn!(%error, "the user at the Unix socket is unknown"),
             },
         }
-    }
-}
-
-async fn serve_connection<S>(
-    stream: S,
-    credential: Option<Credential>,
-    door: Arc<GrpcDoor>,
-    stop: CancellationToken,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let calls_max = door.limits().calls_per_connection;
-    let calls = Arc::new(Calls::default());
-    let counted = Arc::clone(&calls);
-    let service = service_fn(move |request| {
-        let (door, call) = (Arc::clone(&door), Calls::begin(&counted));
-        async move {
-            let answer = door.serve(credential, request).await;
-            drop(call);
-            Ok::<_, std::convert::Infallible>(answer)
-        }
-    });
-    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(calls_max)
-        .max_header_list_size(MAX_HEADER_BYTES)
-        .keep_alive_interval(Some(KEEP_ALIVE))
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = calls.idle() => {
-            tracing::debug!("a connection at the door was idle for too long");
-            return;
-        }
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection at the door ended");
-    }
-}
-
-/// Calls of one connection, to tell an idle one: it holds a place that another application may need.
-#[derive(Default)]
-struct Calls {
-    open: AtomicUsize,
-    begun: AtomicUsize,
-}
-
-/// One call, until it is dropped.
-struct OpenCall(Arc<Calls>);
-
-impl Calls {
-    fn begin(calls: &Arc<Self>) -> OpenCall {
-        calls.open.fetch_add(1, Ordering::Relaxed);
-        calls.begun.fetch_add(1, Ordering::Relaxed);
-        OpenCall(Arc::clone(calls))
-    }
-
-    /// Ends when for `IDLE_MAX` no call was open and none began.
-    async fn idle(&self) {
-        let mut seen = None;
-        loop {
-            let begun = self.begun.load(Ordering::Relaxed);
-            if self.open.load(Ordering::Relaxed) == 0 && seen == Some(begun) {
-                return;
-            }
-            seen = Some(begun);
-            tokio::time::sleep(IDLE_MAX).await;
-        }
-    }
-}
-
-impl Drop for OpenCall {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -286,12 +212,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Longest header list of a call, in bytes.
-const MAX_HEADER_BYTES: u32 = 32 * 1024;
-const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(60);
 /// Wait after the system refused a connection.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
-/// A connection without a call for this long is closed; clients make a new one when they need it.
-const IDLE_MAX: std::time::Duration = std::time::Duration::from_secs(300);
 /// For a TLS handshake at the door.
 const HANDSHAKE_WAIT: std::time::Duration = std::time::Duration::from_secs(10);

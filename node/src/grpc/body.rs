@@ -15,7 +15,6 @@ use peabiru_proto::fault::{Fault, FaultCode, Place};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::framing::Messages;
 use crate::exchange::Piece;
 
 /// Why a body could not be read.
@@ -63,24 +62,41 @@ where
     Ok(Read::Whole(if joined.is_empty() { first } else { joined.freeze() }, trailers))
 }
 
-/// Hands a large body on, piece by piece, until its end or until nobody takes it. `end` makes of the trailers, and of the
-/// messages that were counted, what the receiver is told last.
-pub async fn hand_on<B, E>(
+/// Sees a large body pass.
+pub trait Watcher: Send + 'static {
+    /// What the receiver is told last.
+    type End: Send;
+
+    /// The next bytes.
+    ///
+    /// # Errors
+    /// Why the body is not taken.
+    fn piece(&mut self, bytes: &[u8]) -> Result<(), Fault>;
+
+    /// The body has ended.
+    ///
+    /// # Errors
+    /// Why it is not taken.
+    fn end(self, trailers: Option<HeaderMap>) -> Result<Self::End, Fault>;
+}
+
+/// Hands a large body on, piece by piece, until its end or until nobody takes it.
+pub async fn hand_on<B, W>(
     first: Bytes,
     mut body: B,
     place: Place,
-    pieces: mpsc::Sender<Result<Piece<E>, Fault>>,
-    end: impl FnOnce(Option<HeaderMap>, u64) -> Result<E, Fault>,
+    pieces: mpsc::Sender<Result<Piece<W::End>, Fault>>,
+    mut watcher: W,
 ) where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
+    W: Watcher,
 {
     let broken = |what: String| Fault::new(FaultCode::PayloadInvalid, place, what);
-    let mut messages = Messages::default();
     let mut trailers = None;
     let mut data = first;
     let ended = loop {
-        if let Err(fault) = messages.push(&data, place) {
+        if let Err(fault) = watcher.piece(&data) {
             break Err(fault);
         }
         if !data.is_empty() && pieces.send(Ok(Piece::Data(std::mem::take(&mut data)))).await.is_err() {
@@ -92,7 +108,7 @@ pub async fn hand_on<B, E>(
                 Err(frame) => trailers = frame.into_trailers().ok(),
             },
             Ok(Some(Err(error))) => break Err(broken(format!("the body broke off: {error}"))),
-            Ok(None) => break messages.finish(place),
+            Ok(None) => break Ok(()),
             Err(_) => {
                 let message = format!("nothing more of the body came within {} s", PIECE_WAIT.as_secs());
                 break Err(Fault::new(FaultCode::ExchangeDeadline, place, message));
@@ -100,7 +116,7 @@ pub async fn hand_on<B, E>(
         }
     };
     // An error means that nobody waits for it any more.
-    let _ = pieces.send(ended.and_then(|count| end(trailers, count)).map(Piece::End)).await;
+    let _ = pieces.send(ended.and_then(|()| watcher.end(trailers)).map(Piece::End)).await;
 }
 
 /// A body on its way out: in memory, or read from disk as it is asked for; then trailers. Each part may be absent.

@@ -11,6 +11,7 @@ use peabiru_proto::policy::{Grant, GrantState, Purpose};
 use peabiru_proto::time::Timestamp;
 
 use super::refusal::Refusal;
+use crate::rest::target::Target;
 
 /// The newest revision of every grant, found by whom it is for.
 #[derive(Debug, Clone, Default)]
@@ -35,8 +36,19 @@ pub struct Asked<'a> {
     pub service: &'a ServiceId,
     /// Which method.
     pub method: &'a str,
+    /// Verb and path of a REST call: a grant covers these, not the template.
+    pub target: Option<&'a Target>,
     /// Why.
     pub purpose: &'a Purpose,
+}
+
+impl Asked<'_> {
+    fn is_covered_by(&self, grant: &Grant) -> bool {
+        match self.target {
+            Some(target) => grant.covers_path(target.verb, &target.path),
+            None => grant.covers_method(self.method),
+        }
+    }
 }
 
 impl Grants {
@@ -79,10 +91,7 @@ impl Grants {
         };
         for held in self.between(asked.consumer, asked.service) {
             let grant = &held.grant;
-            if grant.state != GrantState::Active
-                || !grant.covers_method(asked.method)
-                || now < grant.valid_from
-            {
+            if grant.state != GrantState::Active || !asked.is_covered_by(grant) || now < grant.valid_from {
                 continue;
             }
             if !grant.purposes.contains(asked.purpose) {
@@ -99,6 +108,19 @@ impl Grants {
             return Ok(GrantRef { id: grant.id.clone(), revision: grant.revision, digest: held.digest });
         }
         Err(reason)
+    }
+
+    /// The grants that are in force between two parties.
+    pub fn in_force<'a>(
+        &'a self,
+        consumer: &SubsystemId,
+        service: &ServiceId,
+        now: Timestamp,
+    ) -> impl Iterator<Item = &'a Grant> {
+        let valid = move |grant: &&Grant| {
+            grant.state == GrantState::Active && grant.valid_from <= now && now < grant.expires_at
+        };
+        self.between(consumer, service).map(|held| &held.grant).filter(valid)
     }
 
     /// The newest revision of a grant.

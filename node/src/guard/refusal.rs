@@ -92,6 +92,9 @@ pub enum Refusal {
         /// What was asked.
         method: String,
     },
+    /// Verb and path of a REST call can be read in two ways, or are of another service.
+    #[error("its verb and path are not what its head says ({0})")]
+    Target(String),
     /// The head says other facts than the contract.
     #[error("it says other side effects than the contract for {method}")]
     SideEffects {
@@ -142,7 +145,7 @@ impl Refusal {
     #[must_use]
     pub fn code(&self) -> FaultCode {
         match self {
-            Self::Shape(_) => FaultCode::MessageMalformed,
+            Self::Shape(_) | Self::Target(_) => FaultCode::MessageMalformed,
             Self::Addressee { .. } | Self::ServiceElsewhere { .. } => FaultCode::MessageAddressee,
             Self::NotItsLedger { .. } => FaultCode::SealUnknownLedger,
             Self::ConsumerUnknown { .. } => FaultCode::ClientUnknown,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use peabiru_ledger::payload::{Direction, OpenBody};
 use peabiru_ledger::seal::Seal;
-use peabiru_proto::contract::MethodFacts;
+use peabiru_proto::contract::{METADATA, MethodFacts, ServiceFacts};
 use peabiru_proto::entry::{
     Body, Content, Entry, GrantRef, Received as ReceivedHead, Request, SideEffects, Verdict,
 };
@@ -23,6 +23,7 @@ use super::grant::{Asked, Grants};
 use super::refusal::Refusal;
 use super::replay::{ReplayWindow, Seen};
 use crate::exchange::{Arrived, Invocation};
+use crate::rest::target::Target;
 
 /// A message of which only the checkpoint is known to hold.
 #[derive(Debug)]
@@ -41,8 +42,16 @@ pub struct Verified {
 #[derive(Debug)]
 pub struct Authorised {
     verified: Verified,
-    grant: GrantRef,
+    /// None for a metadata service: those who are registered may ask it.
+    grant: Option<GrantRef>,
+    allowed: Allowed,
+}
+
+/// What the contract says of the call.
+#[derive(Debug)]
+struct Allowed {
     facts: MethodFacts,
+    target: Option<Target>,
 }
 
 /// A refusal after a valid seal, with what must be sealed about it.
@@ -116,15 +125,22 @@ impl Verified {
         grants: &Grants,
         now: Timestamp,
     ) -> Result<Authorised, Box<Refused>> {
-        let allowed = check_contract(&self.request, conf)
-            .and_then(|facts| Ok((facts, grants.allow(asked(&self.request), now)?)));
+        let allowed = check_contract(&self.request, &self.context, conf).and_then(|allowed| {
+            // X-Road skips the access check for these, and so do we: what they say is no secret among members.
+            let target = allowed.target.as_ref();
+            let grant = match is_metadata(&self.request) {
+                true => None,
+                false => Some(grants.allow(asked(&self.request, target), now)?),
+            };
+            Ok((allowed, grant))
+        });
         // Refused messages are remembered too: a copy of one must not grow the ledger again.
         let outcome = match (self.note(&mut guard.replay(), now), allowed) {
             (Err(replayed), _) => Err(replayed),
             (Ok(()), allowed) => allowed,
         };
         match outcome {
-            Ok((facts, grant)) => Ok(Authorised { verified: self, grant, facts }),
+            Ok((allowed, grant)) => Ok(Authorised { verified: self, grant, allowed }),
             Err(refusal) => Err(Box::new(Refused { verified: self, refusal })),
         }
     }
@@ -178,33 +194,34 @@ impl Authorised {
         &self.verified
     }
 
-    /// The grant that allows it.
+    /// The grant that allows it, if it needs one.
     #[must_use]
-    pub fn grant(&self) -> &GrantRef {
-        &self.grant
+    pub fn grant(&self) -> Option<&GrantRef> {
+        self.grant.as_ref()
     }
 
     /// Whether RECEIVED must be durable before the service is invoked.
     #[must_use]
     pub fn side_effects(&self) -> SideEffects {
-        self.facts.side_effects
+        self.allowed.facts.side_effects
     }
 
     /// What the dispatcher gets: the context and body leave the message, which is kept as it came.
     #[must_use]
     pub fn invocation(&mut self, now: Timestamp, service_timeout: Duration) -> Invocation {
         let request = &self.verified.request;
-        let timeout = self.facts.timeout.unwrap_or(service_timeout);
+        let timeout = self.allowed.facts.timeout.unwrap_or(service_timeout);
         let deadline = self.verified.allowed().min(timeout);
         let waited = now.since(self.verified.arrived.received_at);
         Invocation {
             exchange: self.verified.arrived.entry.exchange(),
             service: request.service.clone(),
             method: request.method.clone(),
+            target: self.allowed.target.take(),
             consumer: request.consumer.clone(),
             purpose: request.purpose.clone(),
             context: std::mem::take(&mut self.verified.context),
-            streaming: self.facts.streaming,
+            streaming: self.allowed.facts.streaming,
             body: std::mem::replace(&mut self.verified.body, OpenBody::Whole(Bytes::new())),
             deadline: deadline.saturating_sub(waited),
         }
@@ -232,17 +249,37 @@ pub fn check_preview(
     if guard.replay().contains(preview.origin(), &exchange) {
         return Err(Refusal::Replayed { exchange });
     }
-    check_contract(request, conf)?;
-    grants.allow(asked(request), now).map(drop)
+    let (facts, _) = check_method(request, conf)?;
+    if is_metadata(request) {
+        return Ok(());
+    }
+    if !facts.is_rest() {
+        return grants.allow(asked(request, None), now).map(drop);
+    }
+    // The path comes with the context: that some grant is for this purpose is all that can be known.
+    let mut in_force = grants.in_force(&request.consumer, &request.service, now);
+    if in_force.any(|grant| grant.purposes.contains(&request.purpose)) {
+        return Ok(());
+    }
+    Err(Refusal::NoGrant {
+        consumer: request.consumer.clone(),
+        service: request.service.clone(),
+        method: request.method.clone(),
+    })
 }
 
-fn asked(request: &Request) -> Asked<'_> {
+fn asked<'a>(request: &'a Request, target: Option<&'a Target>) -> Asked<'a> {
     Asked {
         consumer: &request.consumer,
         service: &request.service,
         method: &request.method,
+        target,
         purpose: &request.purpose,
     }
+}
+
+fn is_metadata(request: &Request) -> bool {
+    METADATA.contains(&request.service.code().as_str())
 }
 
 fn check_parties(
@@ -287,7 +324,20 @@ pub(super) fn check_seal(arrived: &Arrived) -> Result<(), Refusal> {
         .map_err(|_| Refusal::Seal)
 }
 
-fn check_contract(request: &Request, conf: &GlobalConfiguration) -> Result<MethodFacts, Refusal> {
+fn check_contract(
+    request: &Request,
+    context: &Context,
+    conf: &GlobalConfiguration,
+) -> Result<Allowed, Refusal> {
+    let (facts, method) = check_method(request, conf)?;
+    let target = if facts.is_rest() { Some(check_target(request, context, facts)?) } else { None };
+    Ok(Allowed { facts: method.clone(), target })
+}
+
+fn check_method<'a>(
+    request: &Request,
+    conf: &'a GlobalConfiguration,
+) -> Result<(&'a ServiceFacts, &'a MethodFacts), Refusal> {
     let mismatch = || Refusal::Contract { service: request.service.clone(), cited: request.contract_version };
     let contract = conf.contract_version(&request.service, request.contract_version).ok_or_else(mismatch)?;
     let newest = conf.contract(&request.service).map_or(0, |contract| contract.version);
@@ -295,8 +345,10 @@ fn check_contract(request: &Request, conf: &GlobalConfiguration) -> Result<Metho
     if contract.digest != request.contract_digest || contract.version + 1 < newest {
         return Err(mismatch());
     }
-    let method = contract.facts().and_then(|facts| facts.method(&request.method)).ok_or_else(|| {
-        Refusal::MethodUnknown { service: request.service.clone(), method: request.method.clone() }
+    let facts = contract.facts().ok_or_else(mismatch)?;
+    let method = facts.method(&request.method).ok_or_else(|| Refusal::MethodUnknown {
+        service: request.service.clone(),
+        method: request.method.clone(),
     })?;
     if method.side_effects != request.side_effects {
         return Err(Refusal::SideEffects { method: request.method.clone() });
@@ -307,7 +359,21 @@ fn check_contract(request: &Request, conf: &GlobalConfiguration) -> Result<Metho
             method: request.method.clone(),
         });
     }
-    Ok(method.clone())
+    Ok((facts, method))
+}
+
+/// The consumer's node is not trusted: verb and path of the context are judged anew, must be of the service that the
+/// head names, and must mean the template that it names.
+fn check_target(request: &Request, context: &Context, facts: &ServiceFacts) -> Result<Target, Refusal> {
+    let target =
+        Target::parse(&context.verb, &context.path).map_err(|error| Refusal::Target(error.to_string()))?;
+    if target.service != request.service {
+        return Err(Refusal::Target("the path is of another service".to_owned()));
+    }
+    match facts.operation(target.verb, &target.path) {
+        Some(operation) if operation.name == request.method => Ok(target),
+        Some(_) | None => Err(Refusal::Target("the path means another operation".to_owned())),
+    }
 }
 
 /// Context and body of a payload, checked against the head. A large one was opened when it arrived.
@@ -343,4 +409,56 @@ fn fields_of(message: &Bytes) -> usize {
         fields += 1;
     }
     fields
+}
+
+#[cfg(test)]
+mod tests {
+    use peabiru_proto::contract::ContractDocument;
+    use peabiru_proto::hash::{ContentRoot, ContractDigest};
+
+    use super::*;
+
+    const CONTRACT: &str = r#"{"openapi":"3.0.3","x-peabiru-purposes":["planning"],"paths":{
+        "/schools/{id}":{"get":{},"put":{}},"/schools/all":{"get":{}},"/admin/{what}":{"get":{}}}}"#;
+
+    fn judged(method: &str, verb: &str, path: &str) -> Result<Target, Refusal> {
+        let request = Request {
+            expires_at: Timestamp::from_ms(2),
+            consumer: "PY/GOV/MITIC/app".parse().unwrap(),
+            service: "PY/GOV/MEC/app/schools".parse().unwrap(),
+            method: method.to_owned(),
+            addressee: "PY/GOV/MEC/n1".parse().unwrap(),
+            contract_version: 1,
+            contract_digest: ContractDigest::of(CONTRACT.as_bytes()),
+            side_effects: SideEffects::None,
+            purpose: "planning".parse().unwrap(),
+            consent_commitment: None,
+            content: Content::Whole { root: ContentRoot::from_slice(&[1; 32]).unwrap(), body_bytes: 0 },
+            retry_of: None,
+        };
+        let context = Context { verb: verb.to_owned(), path: path.to_owned(), ..Context::default() };
+        let document = ContractDocument::parse(CONTRACT.into()).unwrap();
+        check_target(&request, &context, document.service("schools").unwrap())
+    }
+
+    #[test]
+    fn a_consumers_node_cannot_seal_one_operation_and_send_another_path() {
+        let road = "/r1/PY/GOV/MEC/app/schools";
+        let template = "GET /schools/{id}";
+        assert!(judged(template, "GET", &format!("{road}/schools/7?x=1")).is_ok());
+        for (verb, path) in [
+            ("GET", format!("{road}/admin/7")),
+            ("GET", format!("{road}/schools/all")),
+            ("PUT", format!("{road}/schools/7")),
+            ("get", format!("{road}/schools/7")),
+            ("GET", format!("{road}/schools/7/8")),
+            ("GET", format!("{road}/schools/%2e%2e/admin/7")),
+            ("GET", "/r1/PY/GOV/MEC/app/others/schools/7".to_owned()),
+            ("GET", "/schools/7".to_owned()),
+            ("GET", String::new()),
+        ] {
+            let refused = judged(template, verb, &path);
+            assert!(matches!(refused, Err(Refusal::Target(_))), "{verb} {path}: {refused:?}");
+        }
+    }
 }

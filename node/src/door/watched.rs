@@ -1,40 +1,78 @@
-//! The stream of a caller at the Unix socket.
+//! The stream of a caller: what it wrote is followed on its way to hyper, and what was read ahead comes first.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::UnixStream;
 
 use super::authority::AuthorityMender;
+use super::http1::{Follower, Violation};
 
-/// Reads what the caller wrote, with its authority mended.
-pub(super) struct Caller {
-    stream: UnixStream,
-    mender: AuthorityMender,
+/// A caller's stream.
+pub(super) struct Watched<S> {
+    stream: S,
+    /// Read before it was known what the caller speaks.
+    ahead: Vec<u8>,
+    watch: Watch,
 }
 
-impl Caller {
-    pub(super) fn new(stream: UnixStream) -> Self {
-        Self { stream, mender: AuthorityMender::default() }
+/// How a stream is followed.
+pub(super) enum Watch {
+    /// Not at all.
+    Nothing,
+    /// HTTP/2 at a Unix socket: its authority is mended.
+    Authority(AuthorityMender),
+    /// HTTP/1.1: what can be read in two ways is noted before hyper reads it.
+    Http1(Follower, Noted),
+}
+
+/// What was noted of a connection, for all its calls.
+pub(super) type Noted = Arc<OnceLock<Violation>>;
+
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S, ahead: Vec<u8>, watch: Watch) -> Self {
+        Self { stream, ahead, watch }
     }
 }
 
-impl AsyncRead for Caller {
+impl Watch {
+    fn see(&mut self, bytes: &mut [u8]) {
+        match self {
+            Self::Nothing => {}
+            Self::Authority(mender) => mender.mend(bytes),
+            Self::Http1(follower, noted) => {
+                if let Err(violation) = follower.follow(bytes) {
+                    let _ = noted.set(violation);
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        self.mender.mend(&mut buffer.filled_mut()[before..]);
+        if this.ahead.is_empty() {
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+        } else {
+            let taken = this.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&this.ahead[..taken]);
+            this.ahead.drain(..taken);
+        }
+        this.watch.see(&mut buffer.filled_mut()[before..]);
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Caller {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -67,6 +105,7 @@ mod tests {
     use hyper::service::service_fn;
     use hyper_util::rt::{TokioExecutor, TokioIo};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixStream;
 
     use super::*;
     use crate::grpc::body::RoadBody;
@@ -76,6 +115,10 @@ mod tests {
         \x00\x00\x00\x04\x00\x00\x00\x00\x00\
         \x00\x00\x1f\x01\x05\x00\x00\x00\x01\x82\x86\x84@\n:authority\x0frun%2Fdoor.sock";
 
+    fn caller_of(stream: UnixStream) -> Watched<UnixStream> {
+        Watched::new(stream, Vec::new(), Watch::Authority(AuthorityMender::default()))
+    }
+
     #[tokio::test]
     async fn a_caller_that_names_the_sockets_path_is_served() {
         let (mut caller, door) = UnixStream::pair().unwrap();
@@ -84,7 +127,7 @@ mod tests {
             Ok::<_, std::convert::Infallible>(Response::new(RoadBody::default()))
         });
         let serving = http2::Builder::new(TokioExecutor::new())
-            .serve_connection(TokioIo::new(Caller::new(door)), service);
+            .serve_connection(TokioIo::new(caller_of(door)), service);
         tokio::spawn(serving);
         caller.write_all(REQUEST).await.unwrap();
         let answered = loop {

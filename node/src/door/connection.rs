@@ -1,0 +1,215 @@
+//! One connection of a caller: HTTP/2 if it begins so, else HTTP/1.1.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+
+use super::authority::AuthorityMender;
+use super::front::Door;
+use super::http1::{Follower, MAX_HEAD_BYTES};
+use super::identify::Credential;
+use super::watched::{Noted, Watch, Watched};
+
+/// What kind of socket a caller came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Socket {
+    /// With TLS or without.
+    Tcp,
+    /// Some libraries name its path as authority.
+    Unix,
+}
+
+/// Serves a caller until it goes away, is idle for too long, or the node stops.
+pub(super) async fn serve_connection<S>(
+    mut stream: S,
+    socket: Socket,
+    credential: Option<Credential>,
+    door: Arc<Door>,
+    stop: CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let begun = tokio::select! {
+        begun = tokio::time::timeout(BEGIN_WAIT, begin(&mut stream)) => begun,
+        () = stop.cancelled() => return,
+    };
+    let Ok(Ok((speaks, ahead))) = begun else {
+        tracing::debug!("a connection at the door ended before it said anything");
+        return;
+    };
+    match speaks {
+        Speaks::Http2 => {
+            let watch = match socket {
+                Socket::Tcp => Watch::Nothing,
+                Socket::Unix => Watch::Authority(AuthorityMender::default()),
+            };
+            serve_http2(Watched::new(stream, ahead, watch), credential, door, stop).await;
+        }
+        Speaks::Http1 => {
+            let noted = Noted::default();
+            let watch = Watch::Http1(Follower::default(), Arc::clone(&noted));
+            serve_http1(Watched::new(stream, ahead, watch), noted, credential, door, stop).await;
+        }
+    }
+}
+
+enum Speaks {
+    Http1,
+    Http2,
+}
+
+/// Reads as far as the caller writes the preface of HTTP/2; the first other byte means HTTP/1.1.
+async fn begin<S: AsyncRead + Unpin>(stream: &mut S) -> std::io::Result<(Speaks, Vec<u8>)> {
+    let mut ahead = Vec::with_capacity(PREFACE.len());
+    while ahead.len() < PREFACE.len() {
+        let mut piece = [0; PREFACE.len()];
+        let wanted = PREFACE.len() - ahead.len();
+        let read = stream.read(&mut piece[..wanted]).await?;
+        if read == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        ahead.extend_from_slice(&piece[..read]);
+        if !PREFACE.starts_with(&ahead) {
+            return Ok((Speaks::Http1, ahead));
+        }
+    }
+    Ok((Speaks::Http2, ahead))
+}
+
+async fn serve_http2<S>(
+    stream: Watched<S>,
+    credential: Option<Credential>,
+    door: Arc<Door>,
+    stop: CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let calls_max = door.limits().calls_per_connection;
+    let calls = Arc::new(Calls::default());
+    let counted = Arc::clone(&calls);
+    let service = service_fn(move |request| {
+        let (door, call) = (Arc::clone(&door), Calls::begin(&counted));
+        async move {
+            let answer = door.serve(credential, request).await;
+            drop(call);
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(calls_max)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = calls.idle() => return,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    note_end(ended);
+}
+
+async fn serve_http1<S>(
+    stream: Watched<S>,
+    noted: Noted,
+    credential: Option<Credential>,
+    door: Arc<Door>,
+    stop: CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let calls = Arc::new(Calls::default());
+    let counted = Arc::clone(&calls);
+    let service = service_fn(move |request| {
+        let (door, call, noted) = (Arc::clone(&door), Calls::begin(&counted), Arc::clone(&noted));
+        async move {
+            let answer = match noted.get() {
+                None => door.serve(credential, request).await,
+                Some(violation) => door.refuse(*violation, &request),
+            };
+            drop(call);
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WAIT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = calls.idle() => return,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    note_end(ended);
+}
+
+fn note_end(ended: Result<(), hyper::Error>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection at the door ended");
+    }
+}
+
+/// Calls of one connection, to tell an idle one: it holds a place that another application may need.
+#[derive(Default)]
+struct Calls {
+    open: AtomicUsize,
+    begun: AtomicUsize,
+}
+
+/// One call, until it is dropped.
+struct OpenCall(Arc<Calls>);
+
+impl Calls {
+    fn begin(calls: &Arc<Self>) -> OpenCall {
+        calls.open.fetch_add(1, Ordering::Relaxed);
+        calls.begun.fetch_add(1, Ordering::Relaxed);
+        OpenCall(Arc::clone(calls))
+    }
+
+    /// Ends when for `IDLE_MAX` no call was open and none began.
+    async fn idle(&self) {
+        let mut seen = None;
+        loop {
+            let begun = self.begun.load(Ordering::Relaxed);
+            if self.open.load(Ordering::Relaxed) == 0 && seen == Some(begun) {
+                return;
+            }
+            seen = Some(begun);
+            tokio::time::sleep(IDLE_MAX).await;
+        }
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How every client of HTTP/2 begins (RFC 9113 §3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Longest header list of a call, in bytes.
+const MAX_HEADER_BYTES: u32 = 32 * 1024;
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+/// For the first bytes of a connection.
+const BEGIN_WAIT: Duration = Duration::from_secs(30);
+/// For a head of HTTP/1.1 from its first byte to its last; between calls, for the next to begin.
+const HEAD_WAIT: Duration = Duration::from_secs(60);
+/// A connection without a call for this long is closed; clients make a new one when they need it.
+const IDLE_MAX: Duration = Duration::from_secs(300);

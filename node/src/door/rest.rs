@@ -1,0 +1,399 @@
+//! The REST door: X-Road's message protocol (`/r1/…`), as its clients speak it (x-road.md §3).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http_body::Body;
+use peabiru_ledger::payload::OpenBody;
+use peabiru_proto::context;
+use peabiru_proto::contract::MethodFacts;
+use peabiru_proto::entry::ExchangeId;
+use peabiru_proto::fault::{Fault, FaultCode, Place, Spelling};
+use peabiru_proto::id::{NodeId, ServiceId, SubsystemId};
+use peabiru_proto::limits::MAX_BODY_BYTES;
+use peabiru_proto::policy::Purpose;
+use peabiru_proto::random::Random;
+use peabiru_proto::wire::{Context, ContextField};
+use tokio::sync::{mpsc, oneshot};
+
+use super::http1::Violation;
+use super::identify::Credential;
+use super::{MESSAGE_WAIT, Shared, host, parse_purpose, refusal, refused, shown};
+use crate::exchange::{Answer, Answered, Call, CallBody};
+use crate::grpc::body::{self, Read, RoadBody, Watcher};
+use crate::grpc::metadata::text;
+use crate::rest::hash::{BodyHash, BodyHasher, HeaderPart, request_id};
+use crate::rest::headers::{self, Way, insert};
+use crate::rest::target::{self, Target, TargetError};
+use crate::stage::Stage;
+
+/// Carries REST calls.
+pub(super) struct RestDoor {
+    shared: Arc<Shared>,
+    random: Arc<dyn Random>,
+    spelling: Spelling,
+}
+
+/// What the answer needs to know of the call.
+struct Asked {
+    client: SubsystemId,
+    service: ServiceId,
+    /// The caller's own, or made here.
+    id: Vec<u8>,
+    /// Whether it was made here: it is the last line of the signed form then.
+    id_is_ours: Ours,
+    part: HeaderPart,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ours {
+    Yes,
+    No,
+}
+
+impl RestDoor {
+    pub(super) fn new(shared: Arc<Shared>, random: Arc<dyn Random>, spelling: Spelling) -> Self {
+        Self { shared, random, spelling }
+    }
+
+    pub(super) fn spell(&mut self, spelling: Spelling) {
+        self.spelling = spelling;
+    }
+
+    /// Carries one request. `connection` is what the connection itself shows.
+    pub(super) async fn serve<B>(
+        &self,
+        connection: Option<Credential>,
+        request: Request<B>,
+    ) -> Response<RoadBody>
+    where
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: std::fmt::Display,
+    {
+        let timer = Stage::Door.start();
+        let (head, body) = request.into_parts();
+        let response = match self.shared.calls.try_acquire() {
+            Ok(_permit) => self.answer(connection, &head, body).await,
+            Err(_) => Err(refused(overloaded())),
+        };
+        timer.end();
+        response.unwrap_or_else(|answered| self.fault(answered, &head.headers))
+    }
+
+    /// Answers a request of a connection whose bytes can be read in two ways.
+    pub(super) fn refuse(&self, violation: Violation, asked: &HeaderMap) -> Response<RoadBody> {
+        let mut response = self.fault(refused(invalid(violation.as_str())), asked);
+        insert(response.headers_mut(), "connection", "close");
+        response
+    }
+
+    /// An `Err` holds a fault.
+    async fn answer<B>(
+        &self,
+        connection: Option<Credential>,
+        head: &http::request::Parts,
+        body: B,
+    ) -> Result<Response<RoadBody>, Answered>
+    where
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: std::fmt::Display,
+    {
+        check_form(head).map_err(refused)?;
+        if head.uri.path() == LIST_CLIENTS {
+            return self.list_clients(connection, head).map_err(refused);
+        }
+        let (call, asked) = self.prepare(connection, head).map_err(refused)?;
+        let body = match tokio::time::timeout(MESSAGE_WAIT, read_body(body)).await {
+            Ok(body) => body.map_err(refused)?,
+            Err(_) => {
+                let message = format!("the body did not come within {} ms", MESSAGE_WAIT.as_millis());
+                return Err(refused(Fault::new(FaultCode::ExchangeDeadline, Place::ConsumerNode, message)));
+            }
+        };
+        let (body, hash) = body;
+        let answered = self.shared.exchange.call(Call { body, ..call }).await;
+        match answered {
+            Answered { exchange: Some(exchange), result: Ok(answer) } => {
+                let delivered = match hash.wait().await {
+                    Ok(hash) => deliver(asked, &hash, exchange, answer),
+                    Err(fault) => Err(fault),
+                };
+                delivered.map_err(|fault| Answered {
+                    exchange: Some(exchange),
+                    result: Err(fault.with_exchange(exchange)),
+                })
+            }
+            answered => Err(answered),
+        }
+    }
+
+    fn prepare(
+        &self,
+        connection: Option<Credential>,
+        head: &http::request::Parts,
+    ) -> Result<(Call, Asked), Fault> {
+        let headers = &head.headers;
+        let written = head.uri.path_and_query().map(http::uri::PathAndQuery::as_str).unwrap_or_default();
+        let target = Target::parse(head.method.as_str(), written).map_err(|error| bad_target(&error))?;
+        let caller = self.caller(connection, headers)?;
+        let addressee = addressee(headers)?;
+        let operation = self.operation(&target)?;
+        let purpose = self.purpose(head, &target, &operation)?;
+        let mut fields = headers::to_fields(headers, Way::Request);
+        let (id, id_is_ours) = match headers.get_all(headers::ID).iter().next_back() {
+            Some(id) => (id.as_bytes().to_vec(), Ours::No),
+            None => (self.new_id(&caller).into_bytes(), Ours::Yes),
+        };
+        let part = HeaderPart::new(target.verb, written, &fields);
+        if id_is_ours == Ours::Yes {
+            fields.push(ContextField { name: headers::ID.to_owned(), value: id.clone().into() });
+        }
+        let owned = |name| text(headers, name).unwrap_or_default().to_owned();
+        let context = Context {
+            verb: target.verb.to_owned(),
+            path: written.to_owned(),
+            metadata: fields,
+            user_id: owned(context::USER_ID),
+            issue: owned(context::ISSUE),
+            represented_party: owned(context::REPRESENTED_PARTY),
+            ..Context::default()
+        };
+        let (client, service) = (caller.clone(), target.service.clone());
+        let asked = Asked { client, service, id, id_is_ours, part };
+        let call = Call {
+            caller,
+            service: target.service,
+            method: operation.name,
+            addressee,
+            purpose: Some(purpose),
+            context,
+            body: CallBody::Whole(Bytes::new(), 1),
+            deadline: None,
+        };
+        Ok((call, asked))
+    }
+
+    /// `X-Road-Client` is required, as in X-Road; the last one counts. Unlike there, a credential must speak for it.
+    fn caller(&self, connection: Option<Credential>, headers: &HeaderMap) -> Result<SubsystemId, Fault> {
+        let named = headers.get_all(context::CLIENT).iter().next_back();
+        let named = named.ok_or_else(|| invalid("the header X-Road-Client is missing"))?;
+        let named =
+            std::str::from_utf8(named.as_bytes()).map_err(|_| invalid("X-Road-Client is no UTF-8"))?;
+        let client = target::client(named).map_err(|error| invalid(&format!("X-Road-Client: {error}")))?;
+        self.shared.clients.identify(&shown(connection, headers), Some(client.as_str()))
+    }
+
+    /// What the contract says of the call.
+    fn operation(&self, target: &Target) -> Result<MethodFacts, Fault> {
+        let refuse = |code, message: String| Fault::new(code, Place::ConsumerNode, message);
+        let conf = self.shared.exchange.globalconf();
+        let conf =
+            conf.ok_or_else(|| refuse(FaultCode::NodeNoGlobalconf, "services are not known yet".to_owned()))?;
+        let service = &target.service;
+        let facts = conf.contract(service).and_then(|contract| contract.facts()).ok_or_else(|| {
+            refuse(FaultCode::ServiceUnknown, format!("no contract of {service} is registered"))
+        })?;
+        if !facts.is_rest() {
+            return Err(refuse(FaultCode::ServiceType, format!("{service} is a gRPC service")));
+        }
+        // The path is the application's own: it is not repeated in what may be logged.
+        facts.operation(target.verb, &target.path).cloned().ok_or_else(|| {
+            let message = format!("the contract of {service} has no {} with this path", target.verb);
+            refuse(FaultCode::MethodUnknown, message)
+        })
+    }
+
+    /// The header's, else the route's, else the only one that the contract has.
+    fn purpose(
+        &self,
+        head: &http::request::Parts,
+        target: &Target,
+        operation: &MethodFacts,
+    ) -> Result<Purpose, Fault> {
+        if let Some(purpose) = head.headers.get(context::PURPOSE) {
+            return parse_purpose(std::str::from_utf8(purpose.as_bytes()).unwrap_or_default());
+        }
+        let route = host(head).and_then(|host| self.shared.routes.get(&host));
+        let of_route = route.filter(|route| route.service == target.service);
+        if let Some(purpose) = of_route.and_then(|route| route.purpose.clone()) {
+            return Ok(purpose);
+        }
+        let mut named = operation.purposes.iter();
+        match (named.next(), named.next()) {
+            (Some(only), None) => Ok(only.clone()),
+            _ => {
+                let names: Vec<_> = operation.purposes.iter().map(Purpose::as_str).collect();
+                let message = format!("{} needs a purpose, one of: {}", operation.name, names.join(", "));
+                Err(Fault::new(FaultCode::PurposeMissing, Place::ConsumerNode, message))
+            }
+        }
+    }
+
+    /// Members and their subsystems, to whoever shows a credential that this node knows.
+    fn list_clients(
+        &self,
+        connection: Option<Credential>,
+        head: &http::request::Parts,
+    ) -> Result<Response<RoadBody>, Fault> {
+        self.shared.clients.known(&shown(connection, &head.headers))?;
+        let conf = self.shared.exchange.globalconf().ok_or_else(|| {
+            Fault::new(FaultCode::NodeNoGlobalconf, Place::ConsumerNode, "members are not known yet")
+        })?;
+        let wanted = head.uri.query().and_then(|query| target::query_value(query, "xRoadInstance"));
+        let body = crate::rest::listing::clients(&conf, wanted.as_deref());
+        let mut response = Response::new(RoadBody::new(OpenBody::Whole(body.into()), None));
+        insert(response.headers_mut(), "content-type", "application/json; charset=utf-8");
+        Ok(response)
+    }
+
+    /// As X-Road makes one: instance and a UUID.
+    fn new_id(&self, caller: &SubsystemId) -> String {
+        format!("{}-{}", caller.member().instance(), request_id(&ExchangeId::new(&*self.random)))
+    }
+
+    fn fault(&self, answered: Answered, asked: &HeaderMap) -> Response<RoadBody> {
+        let exchange = answered.exchange.unwrap_or_else(|| ExchangeId::new(&*self.random));
+        let fault = match answered.result {
+            Err(fault) => fault,
+            Ok(_) => Fault::new(FaultCode::Internal, Place::ConsumerNode, "an answer without an exchange"),
+        };
+        refusal::respond(&fault, asked, &request_id(&exchange), self.spelling)
+    }
+}
+
+/// One way only to say which host is meant: in origin form, with one `Host`.
+fn check_form(head: &http::request::Parts) -> Result<(), Fault> {
+    let hosts = head.headers.get_all("host").iter().count();
+    if head.version >= Version::HTTP_2 {
+        return if hosts <= 1 { Ok(()) } else { Err(invalid("the header Host stands twice")) };
+    }
+    if head.uri.scheme().is_some() || head.uri.authority().is_some() {
+        return Err(invalid("the request target is not in origin form"));
+    }
+    let host = text(&head.headers, "host").unwrap_or_default();
+    let plain = host.parse::<http::uri::Authority>().is_ok_and(|authority| !authority.as_str().contains('@'));
+    match (hosts, head.version) {
+        (1, _) if plain => Ok(()),
+        (0, Version::HTTP_10) => Ok(()),
+        _ => Err(invalid("the header Host does not stand there once, with a host's name")),
+    }
+}
+
+fn addressee(headers: &HeaderMap) -> Result<Option<NodeId>, Fault> {
+    let Some(named) = text(headers, headers::SECURITY_SERVER) else { return Ok(None) };
+    let server = target::security_server(named);
+    server.map(Some).map_err(|error| invalid(&format!("X-Road-Security-Server: {error}")))
+}
+
+/// A small body to its end; of a large one the beginning, and a task that hands on the rest.
+async fn read_body<B>(body: B) -> Result<(CallBody, Hash), Fault>
+where
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: std::fmt::Display,
+{
+    match body::read(body, MAX_BODY_BYTES).await {
+        Ok(Read::Whole(body, _)) => {
+            let hash = BodyHash::of(&body);
+            Ok((CallBody::Whole(body, 1), Hash::Known(hash)))
+        }
+        Ok(Read::More(first, rest)) => {
+            let (pieces, receiver) = mpsc::channel(PIECES_QUEUED);
+            let (done, hash) = oneshot::channel();
+            let watcher = Hashing { hasher: BodyHasher::new(), done };
+            tokio::spawn(body::hand_on(first, rest, Place::ConsumerNode, pieces, watcher));
+            Ok((CallBody::Large(receiver), Hash::Coming(hash)))
+        }
+        Err(error) => Err(invalid(&format!("the body broke off: {error}"))),
+    }
+}
+
+/// Of a request's body.
+enum Hash {
+    Known(BodyHash),
+    /// When the body has ended.
+    Coming(oneshot::Receiver<BodyHash>),
+}
+
+impl Hash {
+    /// An answer comes only after the whole body went.
+    async fn wait(self) -> Result<BodyHash, Fault> {
+        match self {
+            Self::Known(hash) => Ok(hash),
+            Self::Coming(hash) => hash.await.map_err(|_| {
+                Fault::new(FaultCode::Internal, Place::ConsumerNode, "an answer before the request's end")
+            }),
+        }
+    }
+}
+
+/// Hashes a caller's body while it passes.
+struct Hashing {
+    hasher: BodyHasher,
+    done: oneshot::Sender<BodyHash>,
+}
+
+impl Watcher for Hashing {
+    type End = u64;
+
+    fn piece(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.hasher.update(bytes);
+        Ok(())
+    }
+
+    /// A body is one message.
+    fn end(self, _: Option<HeaderMap>) -> Result<u64, Fault> {
+        // Whoever asked may have gone.
+        let _ = self.done.send(self.hasher.finish());
+        Ok(1)
+    }
+}
+
+/// The service's answer with the headers that X-Road adds, in its order.
+fn deliver(
+    asked: Asked,
+    body: &BodyHash,
+    exchange: ExchangeId,
+    answer: Answer,
+) -> Result<Response<RoadBody>, Fault> {
+    let status =
+        u16::try_from(answer.context.http_status).ok().and_then(|code| StatusCode::from_u16(code).ok());
+    let status = status.filter(|status| !status.is_informational()).ok_or_else(|| {
+        Fault::new(FaultCode::AnswerMismatch, Place::ConsumerNode, "the answer has no HTTP status")
+    })?;
+    let Asked { client, service, id, id_is_ours, mut part } = asked;
+    let request = request_id(&exchange);
+    part.line(headers::REQUEST_ID, request.as_bytes());
+    if id_is_ours == Ours::Yes {
+        part.line(headers::ID, &id);
+    }
+    let mut response = Response::new(RoadBody::new(answer.body, None));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers::put_fields(&answer.context.metadata, Way::Answer, headers);
+    if let Ok(id) = http::HeaderValue::from_bytes(&id) {
+        headers.insert(headers::ID, id);
+    }
+    insert(headers, context::CLIENT, client.as_str());
+    insert(headers, context::SERVICE, service.as_str());
+    insert(headers, headers::REQUEST_ID, &request);
+    insert(headers, headers::REQUEST_HASH, &part.request_hash(body));
+    insert(headers, context::EXCHANGE_ID, &exchange.to_string());
+    Ok(response)
+}
+
+fn bad_target(error: &TargetError) -> Fault {
+    invalid(&error.to_string())
+}
+
+fn overloaded() -> Fault {
+    Fault::new(FaultCode::NodeOverloaded, Place::ConsumerNode, "the door is full")
+}
+
+fn invalid(message: &str) -> Fault {
+    Fault::new(FaultCode::PayloadInvalid, Place::ConsumerNode, message)
+}
+
+/// Pieces of a large body that wait for the ledger's spool.
+const PIECES_QUEUED: usize = 8;
+const LIST_CLIENTS: &str = "/listClients";
