@@ -233,11 +233,7 @@ impl Opened {
         let provider =
             Arc::new(Provider::new(Arc::clone(&core), Arc::new(Dispatcher::new(services)), SERVICE_TIMEOUT));
         let link = Arc::new(start_link(config, &core, &store, &heads, authentication.clone(), &provider)?);
-        let link_address = link.local_addr().map_err(|source| NodeError::Listen {
-            what: "[link] listen",
-            address: config.link.listen.to_string(),
-            source,
-        })?;
+        let link_address = link.local_addr();
         let consumer = Arc::new(Consumer::new(Arc::clone(&core), Arc::clone(&link), provider));
         let doors = Doors::open(make_door(config, consumer), listeners, door)?;
         let (stop_rest, rest) = (CancellationToken::new(), TaskTracker::new());

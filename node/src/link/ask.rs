@@ -17,10 +17,11 @@ use peabiru_proto::wire::{FetchRequest, HeldEntry, SealedMessage, link_frame::Fr
 use tokio::time::{Instant, timeout_at};
 
 use super::budget::Reserved;
+use super::carrier::{Receiver, Sender};
 use super::frame::{self, MAX_FETCH_FRAME_BYTES};
 use super::message::Incoming;
 use super::peer::Peer;
-use super::quic::{Code, Receiver, Sender, StreamError};
+use super::terms::{Code, StreamError};
 use super::{Inner, unreachable};
 use crate::exchange::{LinkAnswer, Wanted};
 

@@ -1,31 +1,32 @@
-//! From an address to a peer: dialling and answering, and the exchange of `Hello`s.
+//! From a connection to a peer: whoever dialled, `Hello`s are exchanged.
 
 use std::sync::Arc;
 
-use peabiru_certs::peer::{PeerDirectory as _, link_client, peer_of};
+use peabiru_certs::peer::{PeerDirectory as _, peer_of};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
-use peabiru_proto::globalconf::Address;
 use peabiru_proto::hash::Digest;
 use peabiru_proto::id::NodeId;
 use peabiru_proto::origin::Origin;
 use peabiru_proto::wire::link_frame::Frame;
-use tokio::net::lookup_host;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::carrier::{Connection, Receiver, Sender};
 use super::control::Announcer;
+use super::dial::Dialled;
 use super::frame::{self, FrameError};
 use super::hello::Hello;
 use super::peer::{DialledBy, Peer};
 use super::pool::{Admitted, Arbiter, Begin, Loser, Slot};
-use super::quic::{Code, Connection, Incoming, Receiver, Sender};
-use super::{Inner, unreachable};
+use super::terms::{Carrier, Code};
+use super::{Inner, http2, unreachable};
 
 /// A connection of which we know whose it is.
 struct Identified {
     id: NodeId,
     certificate: Digest,
     connection: Connection,
+    without_quic: Option<String>,
     dialled_by: DialledBy,
 }
 
@@ -68,72 +69,14 @@ impl Inner {
         Ok(self.pool.slot_of_registered(id))
     }
 
-    async fn dial(self: Arc<Self>, slot: Arc<Slot<Peer>>, id: NodeId) {
-        let dialled = timeout(self.waits.connect, self.try_dial(&slot, &id)).await;
-        let failure = match dialled {
-            Ok(Ok(())) => return,
-            Ok(Err(fault)) => fault,
-            Err(_) => unreachable(format!("{id} did not answer within {:?}", self.waits.connect)),
-        };
-        self.counters.handshakes_failed.increment(1);
-        tracing::warn!(peer = %id, error = %failure, "no link");
-        slot.fail(failure, Instant::now());
-    }
-
-    async fn try_dial(self: &Arc<Self>, slot: &Slot<Peer>, id: &NodeId) -> Result<(), Fault> {
-        let conf = self.conf_or_fault()?;
-        let addresses = conf.node(id).map(|node| node.addresses.as_slice()).unwrap_or_default();
-        let mut failure = unreachable(format!("{id} has no address"));
-        for address in addresses {
-            let (host, port) = match address {
-                Address::Direct { host, port } => (host, *port),
-                Address::DialOut => {
-                    failure = unreachable(format!("{id} dials out only, and has not dialled this node yet"));
-                    continue;
-                }
-                Address::Relay(relay) => {
-                    failure = unreachable(format!(
-                        "{id} is behind the relay {relay}: relays are not supported yet"
-                    ));
-                    continue;
-                }
-            };
-            match self.dial_address(slot, id, host, port).await {
-                Ok(()) => return Ok(()),
-                Err(reason) => failure = unreachable(format!("{id} at {host}:{port}: {reason}")),
-            }
-        }
-        Err(failure)
-    }
-
-    async fn dial_address(
-        self: &Arc<Self>,
-        slot: &Slot<Peer>,
-        id: &NodeId,
-        host: &str,
-        port: u16,
-    ) -> Result<(), String> {
-        let mut reason = "the name has no address".to_owned();
-        for address in lookup_host((host, port)).await.map_err(|error| error.to_string())? {
-            let directory = Arc::clone(&self.directory);
-            let client =
-                link_client(&self.identity, directory, id.clone()).map_err(|error| error.to_string())?;
-            match self.endpoint.connect(address, host, client).await {
-                Ok(connection) => return self.greet(slot, id, connection).await,
-                Err(error) => reason = error,
-            }
-        }
-        Err(reason)
-    }
-
     /// The dialler's half: greet, then be greeted.
-    async fn greet(
+    pub(crate) async fn greet(
         self: &Arc<Self>,
         slot: &Slot<Peer>,
         id: &NodeId,
-        connection: Connection,
+        dialled: Dialled,
     ) -> Result<(), String> {
-        let identified = self.identify(connection, DialledBy::Us)?;
+        let identified = self.identify(dialled, DialledBy::Us)?;
         let connection = identified.connection.clone();
         if identified.id != *id {
             return Err(format!("its certificate is registered for {}", identified.id));
@@ -158,9 +101,9 @@ impl Inner {
     }
 
     /// Answers who dials us, a bounded number at a time.
-    pub(crate) async fn accept_connections(self: Arc<Self>) {
+    pub(crate) async fn accept_quic(self: Arc<Self>) {
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-        while let Some(incoming) = self.endpoint.accept().await {
+        while let Some(incoming) = self.endpoints.accept_quic().await {
             // Forged addresses must not take the places of those who can be reached.
             if handshakes.available_permits() <= HANDSHAKES_UNVALIDATED && !incoming.is_validated() {
                 incoming.retry();
@@ -170,7 +113,8 @@ impl Inner {
                 Ok(permit) => {
                     let inner = Arc::clone(&self);
                     self.tasks.spawn(async move {
-                        inner.answer_connection(incoming).await;
+                        let handshake = async { incoming.handshake().await.map(Connection::Quic) };
+                        inner.answer_connection(handshake).await;
                         drop(permit);
                     });
                 }
@@ -179,8 +123,25 @@ impl Inner {
         }
     }
 
-    async fn answer_connection(self: &Arc<Self>, incoming: Incoming) {
-        let answered = timeout(self.waits.connect, self.try_answer(incoming)).await;
+    /// The same over TCP, where an address is true; whoever comes beyond the places finds the connection closed.
+    pub(crate) async fn accept_http2(self: Arc<Self>, listener: http2::Listener) {
+        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        while let Some(incoming) = listener.accept().await {
+            let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else { continue };
+            let inner = Arc::clone(&self);
+            self.tasks.spawn(async move {
+                let handshake = async { incoming.handshake().await.map(Connection::Http2) };
+                inner.answer_connection(handshake).await;
+                drop(permit);
+            });
+        }
+    }
+
+    async fn answer_connection(
+        self: &Arc<Self>,
+        handshake: impl Future<Output = Result<Connection, String>>,
+    ) {
+        let answered = timeout(self.waits.connect, self.try_answer(handshake)).await;
         if let Err(reason) = answered.unwrap_or_else(|_| Err("it did not greet in time".to_owned())) {
             self.counters.handshakes_failed.increment(1);
             tracing::warn!(reason, "a connection was refused");
@@ -188,8 +149,16 @@ impl Inner {
     }
 
     /// The answerer's half: be greeted, and greet only if this connection is to be used.
-    async fn try_answer(self: &Arc<Self>, incoming: Incoming) -> Result<(), String> {
-        let identified = self.identify(incoming.handshake().await?, DialledBy::Them)?;
+    async fn try_answer(
+        self: &Arc<Self>,
+        handshake: impl Future<Output = Result<Connection, String>>,
+    ) -> Result<(), String> {
+        let connection = handshake.await?;
+        let without_quic = match connection.carrier() {
+            Carrier::Quic => None,
+            Carrier::Http2 => Some("the peer dialled over HTTP/2".to_owned()),
+        };
+        let identified = self.identify(Dialled { connection, without_quic }, DialledBy::Them)?;
         let slot = self.pool.slot_of_registered(&identified.id);
         let greeted = self.hear_hello(&identified).await?;
         if !slot.answers(self.arbiter(&identified.id), greeted.hello.serial) {
@@ -202,14 +171,16 @@ impl Inner {
         Ok(())
     }
 
-    fn identify(&self, connection: Connection, dialled_by: DialledBy) -> Result<Identified, String> {
+    fn identify(&self, dialled: Dialled, dialled_by: DialledBy) -> Result<Identified, String> {
+        let Dialled { connection, without_quic } = dialled;
         let certificates = connection.certificates();
         let identity = peer_of(&certificates, &*self.directory).zip(certificates.first());
         let Some((id, certificate)) = identity else {
             connection.close(Code::Unregistered, "the certificate is not registered");
             return Err("its certificate is not registered".to_owned());
         };
-        Ok(Identified { id, certificate: Digest::of(certificate), connection, dialled_by })
+        let certificate = Digest::of(certificate);
+        Ok(Identified { id, certificate, connection, without_quic, dialled_by })
     }
 
     async fn say_hello(&self, to: &Identified) -> Result<(u64, Sender), String> {
@@ -302,10 +273,19 @@ impl Inner {
             globalconf_version: hello.globalconf_version,
             dialled_by: from.dialled_by,
             since: self.clock.now(),
+            _up: self.counters.up(from.connection.carrier()),
             connection: from.connection,
+            without_quic: from.without_quic,
             id: from.id,
         });
-        tracing::info!(peer = %peer.id, dialled_by = ?peer.dialled_by, version = hello.version, "link up");
+        tracing::info!(
+            peer = %peer.id,
+            carrier = %peer.connection.carrier(),
+            dialled_by = ?peer.dialled_by,
+            version = hello.version,
+            without_quic = peer.without_quic,
+            "link up"
+        );
         let connection = Arc::clone(&peer);
         let admitted = Admitted { connection, arbiter_serial, peer_serial: hello.serial };
         // Served before it is used by others: an exchange never finds a connection that nobody reads.

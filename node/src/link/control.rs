@@ -19,8 +19,9 @@ use peabiru_proto::origin::Origin;
 use peabiru_proto::wire::{CheckpointUpdate, link_frame::Frame};
 use tokio::sync::Notify;
 
+use super::carrier::Sender;
 use super::frame;
-use super::quic::{Sender, StreamError};
+use super::terms::StreamError;
 
 /// What one connection has told its peer of our ledgers.
 #[derive(Debug)]

@@ -13,10 +13,12 @@ use tokio::sync::Notify;
 
 use super::Inner;
 use super::budget::Budget;
+use super::carrier::{Connection, Receiver};
 use super::control::Announcer;
+use super::counters::Up;
 use super::frame::FrameError;
 use super::heads::{HeadError, Update};
-use super::quic::{Code, Connection, Receiver, StreamError};
+use super::terms::{Carrier, Code, StreamError};
 
 /// One peer over one connection, after both `Hello`s.
 #[derive(Debug)]
@@ -37,6 +39,10 @@ pub(crate) struct Peer {
     pub(crate) globalconf_version: u64,
     pub(crate) dialled_by: DialledBy,
     pub(crate) since: Timestamp,
+    /// Over HTTP/2: why not over QUIC.
+    pub(crate) without_quic: Option<String>,
+    /// Counts the connection while it is up.
+    pub(crate) _up: Up,
 }
 
 /// Which side made a connection. Both use it alike.
@@ -55,6 +61,10 @@ pub struct PeerStatus {
     pub node: NodeId,
     /// Where it is.
     pub address: SocketAddr,
+    /// What it runs on.
+    pub carrier: Carrier,
+    /// Over HTTP/2: why not over QUIC.
+    pub without_quic: Option<String>,
     /// Which side made it.
     pub dialled_by: DialledBy,
     /// When the `Hello`s were exchanged.
@@ -70,6 +80,8 @@ impl Peer {
         PeerStatus {
             node: self.id.clone(),
             address: self.connection.remote_address(),
+            carrier: self.connection.carrier(),
+            without_quic: self.without_quic.clone(),
             dialled_by: self.dialled_by,
             since: self.since,
             round_trip: self.connection.round_trip(),
