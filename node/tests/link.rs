@@ -8,6 +8,8 @@
 
 #[path = "link/carriers.rs"]
 mod carriers;
+#[path = "link/firewall.rs"]
+mod firewall;
 #[path = "link/raw.rs"]
 mod raw;
 #[path = "link/road.rs"]

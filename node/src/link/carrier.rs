@@ -137,6 +137,15 @@ impl Connection {
         }
     }
 
+    /// Packets that came from the peer, where this node counts them: TCP watches over its own.
+    #[must_use]
+    pub fn heard(&self) -> Option<u64> {
+        match self {
+            Self::Quic(connection) => Some(connection.heard()),
+            Self::Http2(_) => None,
+        }
+    }
+
     /// Where the peer is.
     #[must_use]
     pub fn remote_address(&self) -> SocketAddr {

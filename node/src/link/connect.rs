@@ -7,16 +7,17 @@ use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::hash::Digest;
 use peabiru_proto::id::NodeId;
 use peabiru_proto::origin::Origin;
-use peabiru_proto::wire::link_frame::Frame;
+use peabiru_proto::wire::{self, link_frame::Frame};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
 
 use super::carrier::{Connection, Receiver, Sender};
 use super::control::Announcer;
 use super::dial::Dialled;
 use super::frame::{self, FrameError};
 use super::hello::Hello;
-use super::peer::{DialledBy, Peer};
+use super::peer::{Continues, DialledBy, Peer};
 use super::pool::{Admitted, Arbiter, Begin, Loser, Slot};
 use super::terms::{Carrier, Code};
 use super::{Inner, http2, unreachable};
@@ -28,6 +29,12 @@ struct Identified {
     connection: Connection,
     without_quic: Option<String>,
     dialled_by: DialledBy,
+}
+
+/// How we greeted a peer.
+struct Said {
+    serial: u64,
+    control_out: Sender,
 }
 
 /// A peer that greeted us.
@@ -85,7 +92,7 @@ impl Inner {
             connection.close(Code::Duplicate, "another connection came in");
             return Ok(());
         }
-        let (serial, control_out) = self.say_hello(&identified).await?;
+        let (serial, control_out) = self.say_hello(&identified, None).await?;
         let greeted = match self.hear_hello(&identified).await {
             Ok(greeted) => greeted,
             Err(_) if connection.is_duplicate() => {
@@ -96,7 +103,39 @@ impl Inner {
             Err(reason) => return Err(reason),
         };
         self.counters.dialled.increment(1);
-        self.admit(slot, identified, serial, control_out, greeted);
+        self.admit(slot, identified, Said { serial, control_out }, greeted, None);
+        Ok(())
+    }
+
+    /// The dialler's half where a connection that is live is replaced by a better one.
+    pub(crate) async fn replace(
+        self: &Arc<Self>,
+        slot: &Slot<Peer>,
+        live: &Arc<Peer>,
+        dialled: Dialled,
+    ) -> Result<(), String> {
+        let identified = self.identify(dialled, DialledBy::Us)?;
+        if identified.id != live.id {
+            return Err(format!("its certificate is registered for {}", identified.id));
+        }
+        let greeting = async {
+            let (serial, control_out) = self.say_hello(&identified, Some(live)).await?;
+            Ok((Said { serial, control_out }, self.hear_hello(&identified).await?))
+        };
+        let greeted = timeout(self.waits.connect, greeting).await;
+        let (said, greeted) = match greeted.unwrap_or_else(|_| Err("it did not greet in time".to_owned())) {
+            Ok(both) => both,
+            Err(why) => {
+                // The peer may have heard our `Hello` and count on this connection: neither of the two is safe.
+                slot.lost(live);
+                self.retire(live);
+                return Err(why);
+            }
+        };
+        // Else the peer lost the other one meanwhile: what it says begins with the heads of our `Hello`.
+        let replaced = (greeted.hello.replaces == Some(live.peer_serial)).then_some(live);
+        self.counters.dialled.increment(1);
+        self.admit(slot, identified, said, greeted, replaced);
         Ok(())
     }
 
@@ -165,9 +204,10 @@ impl Inner {
             identified.connection.close(Code::Duplicate, "another connection is used");
             return Ok(());
         }
-        let (serial, control_out) = self.say_hello(&identified).await?;
+        let live = slot.live().filter(|live| greeted.hello.replaces == Some(live.peer_serial));
+        let (serial, control_out) = self.say_hello(&identified, live.as_deref()).await?;
         self.counters.answered.increment(1);
-        self.admit(&slot, identified, serial, control_out, greeted);
+        self.admit(&slot, identified, Said { serial, control_out }, greeted, live.as_ref());
         Ok(())
     }
 
@@ -183,16 +223,19 @@ impl Inner {
         Ok(Identified { id, certificate, connection, without_quic, dialled_by })
     }
 
-    async fn say_hello(&self, to: &Identified) -> Result<(u64, Sender), String> {
+    async fn say_hello(&self, to: &Identified, replaces: Option<&Peer>) -> Result<(u64, Sender), String> {
         let mut control_out = to.connection.open_control().await.map_err(|error| error.to_string())?;
         let serial = self.next_serial();
         let conf = (self.conf)();
         let keeper =
             |origin: &Origin| conf.as_ref().and_then(|conf| conf.ledger(origin)).map(|ledger| &ledger.node);
-        // From here on older connections with this peer add nothing to what is known: the list stays true.
-        let known = self.heads.begin(&to.id, serial, &|origin| keeper(origin) == Some(&to.id));
+        // From here on older connections with this peer add nothing to what is known: the list stays true. Where one is
+        // replaced, the peer goes on from what it sent there.
+        let replaces = replaces.map(|live| live.own_serial);
+        let known = self.heads.begin(&to.id, serial, replaces, &|origin| keeper(origin) == Some(&to.id));
         let version = conf.as_ref().map_or(0, |conf| conf.version());
-        let hello = Hello::write(&self.own, version, serial, &known);
+        let replaces = replaces.unwrap_or_default();
+        let hello = wire::Hello { replaces, ..Hello::write(&self.own, version, serial, &known) };
         let sent = control_out.send(&mut [frame::encode(Frame::Hello(hello))]).await;
         sent.map_err(|error| error.to_string())?;
         Ok((serial, control_out))
@@ -253,22 +296,34 @@ impl Inner {
         self: &Arc<Self>,
         slot: &Slot<Peer>,
         from: Identified,
-        own_serial: u64,
-        control_out: Sender,
+        said: Said,
         greeted: Greeted,
+        replaced: Option<&Arc<Peer>>,
     ) {
         let Greeted { hello, control_in } = greeted;
+        let Said { serial: own_serial, control_out } = said;
         let known: Vec<_> =
             hello.known.into_iter().filter(|head| self.ledgers.contains_key(head.origin())).collect();
         let arbiter_serial = match self.arbiter(&from.id) {
             Arbiter::Own => own_serial,
             Arbiter::Peer => hello.serial,
         };
+        let (announcer, arrived, continues) = match replaced {
+            Some(live) => (
+                Announcer::succeeding(&live.announcer, control_out),
+                Arc::clone(&live.arrived),
+                Continues::Another,
+            ),
+            None => (Arc::new(Announcer::new(&known, control_out)), Arc::default(), Continues::Nothing),
+        };
         let peer = Arc::new(Peer {
-            announcer: Announcer::new(&known, control_out),
+            announcer,
             budget: self.budget.for_peer(),
-            arrived: tokio::sync::Notify::new(),
+            arrived,
             own_serial,
+            peer_serial: hello.serial,
+            continues,
+            streams: TaskTracker::new(),
             certificate: from.certificate,
             globalconf_version: hello.globalconf_version,
             dialled_by: from.dialled_by,
@@ -289,10 +344,11 @@ impl Inner {
         let connection = Arc::clone(&peer);
         let admitted = Admitted { connection, arbiter_serial, peer_serial: hello.serial };
         // Served before it is used by others: an exchange never finds a connection that nobody reads.
-        self.serve(peer, control_in);
+        self.serve(Arc::clone(&peer), control_in);
         if let Some(Loser(loser)) = slot.admit(admitted) {
             self.retire(&loser);
         }
+        self.probe_quic(peer);
     }
 
     fn arbiter(&self, peer: &NodeId) -> Arbiter {

@@ -13,6 +13,8 @@ pub(crate) struct Counters {
     pub(crate) streams_opened: Counter,
     pub(crate) streams_accepted: Counter,
     pub(crate) stalled: Counter,
+    /// Connections that were given up because nothing came back.
+    pub(crate) silent: Counter,
     pub(crate) malformed: Counter,
     pub(crate) bytes_sent: Counter,
     pub(crate) bytes_received: Counter,
@@ -43,6 +45,7 @@ impl Counters {
             streams_opened: metrics::counter!("peabiru_link_streams_total", "side" => "opened"),
             streams_accepted: metrics::counter!("peabiru_link_streams_total", "side" => "accepted"),
             stalled: metrics::counter!("peabiru_link_streams_stalled_total"),
+            silent: metrics::counter!("peabiru_link_silent_total"),
             malformed: metrics::counter!("peabiru_link_streams_malformed_total"),
             bytes_sent: metrics::counter!("peabiru_link_bytes_total", "direction" => "sent"),
             bytes_received: metrics::counter!("peabiru_link_bytes_total", "direction" => "received"),

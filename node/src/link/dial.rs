@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use peabiru_certs::peer::link_client;
 use peabiru_proto::fault::Fault;
@@ -12,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::carrier::Connection;
 use super::choice::{HEAD_START, Raced, race};
-use super::peer::Peer;
+use super::peer::{DialledBy, Peer};
 use super::pool::Slot;
 use super::terms::Carrier;
 use super::{Inner, unreachable};
@@ -45,6 +46,10 @@ impl Inner {
             let (host, port) = match address {
                 Address::Direct { host, port } => (host, *port),
                 Address::DialOut => {
+                    // It may be about to: after a restart of this node it notices within a moment.
+                    if timeout(DIAL_OUT_WAIT, slot.changes().live()).await.is_ok() {
+                        return Ok(());
+                    }
                     failure = unreachable(format!("{id} dials out only, and has not dialled this node yet"));
                     continue;
                 }
@@ -112,6 +117,58 @@ impl Inner {
         Ok(Dialled { connection, without_quic })
     }
 
+    /// Tries QUIC from time to time to a peer that HTTP/2 alone reached. Where it works, it replaces that connection.
+    pub(crate) fn probe_quic(self: &Arc<Self>, peer: Arc<Peer>) {
+        let over_http2 = peer.connection.carrier() == Carrier::Http2 && peer.dialled_by == DialledBy::Us;
+        if over_http2 && self.endpoints.has(Carrier::Quic) {
+            self.tasks.spawn(Arc::clone(self).probe(peer));
+        }
+    }
+
+    async fn probe(self: Arc<Self>, peer: Arc<Peer>) {
+        let mut wait = self.waits.probe_first;
+        loop {
+            tokio::select! {
+                () = sleep(wait) => wait = self.waits.probe,
+                _ = peer.connection.closed() => return,
+            }
+            let Some(slot) = self.pool.slot(&peer.id) else { return };
+            if slot.live().is_none_or(|live| !Arc::ptr_eq(&live, &peer)) || self.is_draining() {
+                return;
+            }
+            self.counters.probes.increment(1);
+            match self.replace_by_quic(&slot, &peer).await {
+                Ok(()) => return self.choices.forget(&peer.id),
+                Err(why) => {
+                    tracing::debug!(peer = %peer.id, why, "still no link over QUIC");
+                    self.choices.remember(&peer.id, why);
+                }
+            }
+        }
+    }
+
+    async fn replace_by_quic(self: &Arc<Self>, slot: &Slot<Peer>, live: &Arc<Peer>) -> Result<(), String> {
+        let id = &live.id;
+        let conf = self.conf_or_fault().map_err(|fault| fault.to_string())?;
+        let addresses = conf.node(id).map(|node| node.addresses.as_slice()).unwrap_or_default();
+        let mut why = "it has no address".to_owned();
+        for address in addresses {
+            let Address::Direct { host, port } = address else { continue };
+            for address in lookup_host((host.as_str(), *port)).await.map_err(|error| error.to_string())? {
+                let shaken =
+                    timeout(self.waits.connect, self.handshake(Carrier::Quic, id, address, host)).await;
+                match shaken {
+                    Ok(Ok(connection)) => {
+                        return self.replace(slot, live, Dialled { connection, without_quic: None }).await;
+                    }
+                    Ok(Err(error)) => why = error,
+                    Err(_) => why = format!("no handshake within {:?}", self.waits.connect),
+                }
+            }
+        }
+        Err(why)
+    }
+
     async fn handshake(
         &self,
         carrier: Carrier,
@@ -124,3 +181,6 @@ impl Inner {
         self.endpoints.connect(carrier, address, host, client).await
     }
 }
+
+/// For a peer that dials out only, to do so.
+const DIAL_OUT_WAIT: Duration = Duration::from_secs(3);

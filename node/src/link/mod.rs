@@ -256,7 +256,13 @@ impl Link {
     /// The live connections.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
-        self.0.pool.live().iter().map(|peer| peer.status()).collect()
+        let newest =
+            |peer: &Peer| peer.without_quic.as_ref().and_then(|_| self.0.choices.without_quic(&peer.id));
+        let status = |peer: &Arc<Peer>| {
+            let status = peer.status();
+            PeerStatus { without_quic: newest(peer).or(status.without_quic), ..status }
+        };
+        self.0.pool.live().iter().map(status).collect()
     }
 
     /// A new snapshot is in force: closes the connections of peers that it no longer knows.

@@ -230,6 +230,11 @@ impl Connection {
         matches!(self.0.close_reason(), Some(ConnectionError::ApplicationClosed(close)) if close.error_code == duplicate)
     }
 
+    /// Packets that came from the peer.
+    pub fn heard(&self) -> u64 {
+        self.0.stats().udp_rx.datagrams
+    }
+
     /// Where the peer is.
     pub fn remote_address(&self) -> SocketAddr {
         self.0.remote_address()

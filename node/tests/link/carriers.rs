@@ -2,12 +2,16 @@
 
 use std::net::UdpSocket;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use peabiru_ledger::payload::Direction;
 use peabiru_node::exchange::{LinkAnswer, Wanted};
 use peabiru_node::link::{Carrier, DialledBy, PeerStatus};
+use peabiru_proto::fault::FaultCode;
 use peabiru_proto::hash::LeafHash;
 
+use super::firewall::Firewall;
 use super::road::{LONG, Road, Running, open};
 
 /// The one connection of a node.
@@ -106,4 +110,88 @@ async fn where_udp_passes_quic_is_used() {
     mec.link.connect(&mitic.site.id).await.unwrap();
     let peer = only_peer(&mec);
     assert_eq!((peer.carrier, peer.without_quic), (Carrier::Quic, None));
+}
+
+/// A road whose second node is behind a firewall that drops UDP.
+async fn behind_a_firewall(probe: Duration) -> (Road, Running, Running, Arc<super::road::Echo>, Firewall) {
+    let mut road = Road::of(&["MEC", "MITIC"]);
+    road.probe = probe;
+    let ((mec, _), (mitic, echo)) = (road.start("MEC").await, road.start("MITIC").await);
+    let firewall = Firewall::before(mitic.link.local_addr()).await;
+    road.listen(&mitic.site.id, firewall.address);
+    (road, mec, mitic, echo, firewall)
+}
+
+async fn until_over(node: &Running, carrier: Carrier) {
+    let changed = async {
+        while node.link.peers().first().is_none_or(|peer| peer.carrier != carrier) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, changed).await.expect("the other carrier is used");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quic_replaces_http2_once_it_works_and_no_exchange_is_lost() {
+    let (_road, mec, mitic, echo, firewall) = behind_a_firewall(Duration::from_millis(100)).await;
+    assert_eq!(mec.say(&mitic.site.id, "over tcp").await, Ok("over tcp".to_owned()));
+    assert_eq!(only_peer(&mec).carrier, Carrier::Http2);
+    let (mec, mitic, stop) = (Arc::new(mec), Arc::new(mitic), Arc::new(AtomicBool::new(false)));
+    let callers: Vec<_> = (0..16)
+        .map(|caller| {
+            let (from, to) = if caller % 2 == 0 { (&mec, &mitic) } else { (&mitic, &mec) };
+            let (from, to, stop) = (Arc::clone(from), to.site.id.clone(), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let mut said = 0;
+                while !stop.load(Ordering::SeqCst) {
+                    let text = format!("{caller} {said}");
+                    assert_eq!(from.say(&to, &text).await, Ok(text));
+                    said += 1;
+                }
+                said
+            })
+        })
+        .collect();
+    firewall.pass_udp();
+    until_over(&mec, Carrier::Quic).await;
+    until_over(&mitic, Carrier::Quic).await;
+    // One that began on a connection which is replaced is covered by its callers: they never stop.
+    stop.store(true, Ordering::SeqCst);
+    for caller in callers {
+        assert!(caller.await.unwrap() > 0);
+    }
+    assert_eq!(only_peer(&mec).without_quic, None);
+    drop(echo);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exchange_that_began_over_http2_ends_there_after_quic_took_over() {
+    let (_road, mec, mitic, echo, firewall) = behind_a_firewall(Duration::from_millis(100)).await;
+    mec.link.connect(&mitic.site.id).await.unwrap();
+    echo.hold();
+    let (mec, to) = (Arc::new(mec), mitic.site.id.clone());
+    let began = tokio::spawn({
+        let (mec, to) = (Arc::clone(&mec), to.clone());
+        async move { mec.say(&to, "began over tcp").await }
+    });
+    drop(echo.seen.acquire().await.unwrap());
+    firewall.pass_udp();
+    until_over(&mec, Carrier::Quic).await;
+    echo.release();
+    assert_eq!(began.await.unwrap(), Ok("began over tcp".to_owned()));
+    assert_eq!(mec.say(&to, "over udp").await, Ok("over udp".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_firewall_that_changes_its_mind_costs_the_exchange_and_the_next_goes_over_tcp() {
+    let (_road, mec, mitic, echo, firewall) = behind_a_firewall(LONG).await;
+    firewall.pass_udp();
+    mec.link.connect(&mitic.site.id).await.unwrap();
+    assert_eq!(only_peer(&mec).carrier, Carrier::Quic);
+    firewall.drop_udp();
+    let lost = mec.say(&mitic.site.id, "into the void").await.unwrap_err();
+    assert_eq!(lost.code, FaultCode::ExchangeOutcomeUnknown, "{lost}");
+    assert_eq!(mec.say(&mitic.site.id, "over tcp").await, Ok("over tcp".to_owned()));
+    assert_eq!(only_peer(&mec).carrier, Carrier::Http2);
+    drop(echo);
 }
