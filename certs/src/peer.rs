@@ -345,5 +345,7 @@ fn key_of(identity: &TlsIdentity) -> PrivateKeyDer<'static> {
 }
 
 static TLS13: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
-/// What both ends of a link say they speak.
+/// What both ends of a link say they speak over QUIC: the configurations above have it.
 pub const LINK_ALPN: &[u8] = b"peabiru/1";
+/// What they say over TCP, so that neither is taken for the other.
+pub const LINK_ALPN_HTTP2: &[u8] = b"peabiru-h2/1";

@@ -12,7 +12,7 @@ use peabiru_proto::id::{MemberId, NodeId};
 use peabiru_proto::time::{Clock as _, SystemClock, Timestamp};
 use peabiru_proto::wire::{
     AddNodeCertificateRequest, AddNodeRequest, DirectAddress, GetStatusRequest, NodeAddress, NodeRecord,
-    RemoveNodeCertificateRequest, SetNodeAddressesRequest, node_address,
+    PeerStatus, RemoveNodeCertificateRequest, SetNodeAddressesRequest, node_address,
 };
 
 use crate::CliError;
@@ -46,7 +46,7 @@ pub(crate) enum Verb {
         /// Whom it hosts.
         #[arg(long)]
         member: MemberId,
-        /// Address on which other nodes reach it (UDP).
+        /// Address on which other nodes reach it (UDP and TCP).
         #[arg(long)]
         listen: SocketAddr,
     },
@@ -164,7 +164,7 @@ async fn status(connect: &Connect) -> Result<(), CliError> {
         .iter()
         .map(|ledger| format!("{}  {} entries  {}", ledger.member, ledger.tree_size, ledger.origin))
         .collect();
-    let peers: Vec<_> = status.peers.iter().map(|peer| format!("{}  {}", peer.node, peer.address)).collect();
+    let peers: Vec<_> = status.peers.iter().map(connected).collect();
     let expires_at = Timestamp::from_ms(status.globalconf_expires_at_ms);
     output::fields(
         connect.output,
@@ -184,6 +184,13 @@ async fn status(connect: &Connect) -> Result<(), CliError> {
         ],
     );
     Ok(())
+}
+
+/// A peer in one line: over what, and why not over the better one.
+fn connected(peer: &PeerStatus) -> String {
+    let PeerStatus { node, address, carrier, without_quic, .. } = peer;
+    let why = if without_quic.is_empty() { String::new() } else { format!(" (not quic: {without_quic})") };
+    format!("{node}  {address}  {carrier}{why}")
 }
 
 fn parse_address(text: &str) -> Result<NodeAddress, CliError> {

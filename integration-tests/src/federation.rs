@@ -18,8 +18,8 @@ use peabiru_proto::id::{MemberId, ServiceId, SubsystemId};
 use peabiru_proto::random::{Random, SystemRandom};
 use peabiru_proto::time::{Clock, ManualClock, SystemClock, Timestamp};
 use peabiru_proto::wire::{
-    AddContractRequest, AddMemberRequest, AddSubsystemRequest, GetStatusRequest, Grant, PutGrantRequest,
-    SubsystemRecord,
+    AddContractRequest, AddMemberRequest, AddSubsystemRequest, DialOutAddress, GetStatusRequest, Grant,
+    NodeAddress, PutGrantRequest, SetNodeAddressesRequest, SubsystemRecord, node_address,
 };
 use peabiru_registry::instance::{self, Instance, InstanceSpec};
 use peabiru_registry::serve;
@@ -193,7 +193,7 @@ filter = "warn"
         let spec = SiteSpec {
             node: format!("{member}/node").parse().unwrap(),
             member: member.clone(),
-            link: SocketAddr::from((Ipv4Addr::LOCALHOST, free_udp_port())),
+            link: SocketAddr::from((Ipv4Addr::LOCALHOST, free_link_port())),
             sections,
         };
         let folder = self.folder.path().join(name);
@@ -208,6 +208,14 @@ filter = "warn"
             AddContractRequest { service: format!("{member}/app/{NAME}"), document: CONTRACT.into() };
         self.registry.add_contract(request).await.unwrap();
         site
+    }
+
+    /// Registers that a node only dials out.
+    pub async fn dials_out(&mut self, agency: &Agency) {
+        let address = node_address::Address::DialOut(DialOutAddress {});
+        let addresses = vec![NodeAddress { address: Some(address) }];
+        let request = SetNodeAddressesRequest { node: agency.site.node.to_string(), addresses };
+        self.registry.set_node_addresses(request).await.unwrap();
     }
 
     /// Enrols members, then starts all their nodes: each knows all others from its first snapshot on.
@@ -237,6 +245,16 @@ filter = "warn"
 }
 
 impl Agency {
+    /// Its node listens and dials with these alone, as `node.toml` spells them.
+    #[must_use]
+    pub fn with_carriers(self, carriers: &str) -> Self {
+        let text = std::fs::read_to_string(self.site.config()).unwrap();
+        let text = text.replacen("[link]\n", &format!("[link]\ncarriers = {carriers}\n"), 1);
+        assert!(text.contains("carriers"), "node.toml has a section [link]");
+        std::fs::write(self.site.config(), text).unwrap();
+        self
+    }
+
     /// Starts its node.
     pub async fn start(self) -> Member {
         self.start_in(&Environment::default()).await
@@ -375,10 +393,15 @@ pub fn free_port() -> u16 {
     std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// A UDP port that nobody listens on right now.
+/// A port that nobody listens on right now, over UDP or TCP.
 #[must_use]
-pub fn free_udp_port() -> u16 {
-    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+pub fn free_link_port() -> u16 {
+    loop {
+        let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        if std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The folder of a node's ledgers.

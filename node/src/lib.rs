@@ -1,8 +1,8 @@
 //! The road: doors, router, link, guard, dispatcher.
 //!
 //! ```text
-//! app ─▶ door ─▶ router ─▶ ledger ─▶ link ══QUIC, mTLS══▶ link ─▶ guard ─▶ ledger ─▶ dispatcher ─▶ service
-//! app ◀─ door ◀─ ledger ◀─ guard ◀── link ◀══════════════ link ◀─ ledger ◀────────── dispatcher ◀─
+//! app ─▶ door ─▶ router ─▶ ledger ─▶ link ══mutual TLS══▶ link ─▶ guard ─▶ ledger ─▶ dispatcher ─▶ service
+//! app ◀─ door ◀─ ledger ◀─ guard ◀── link ◀═════════════ link ◀─ ledger ◀────────── dispatcher ◀─
 //! ```
 //!
 //! Each part hands on the types of [`exchange`]; only `node` knows all the others.
@@ -12,6 +12,7 @@ mod catch_up;
 pub mod config;
 pub mod consumer;
 pub mod core;
+mod dial_out;
 pub mod dispatcher;
 pub mod door;
 mod error;

@@ -29,6 +29,7 @@ use crate::catch_up::CatchUp;
 use crate::config::{self, Config, ServiceSection, ServiceUrl};
 use crate::consumer::Consumer;
 use crate::core::Core;
+use crate::dial_out::DialOut;
 use crate::dispatcher::{Dispatcher, Endpoint, Location};
 use crate::door::identify::{Clients, Credential};
 use crate::door::{self, Door, Limits, Listener, Route};
@@ -69,7 +70,7 @@ impl Default for Environment {
 pub struct Running {
     /// Where its TCP door listens.
     pub door: Option<SocketAddr>,
-    /// Where its link listens (UDP).
+    /// Where its link listens: UDP, TCP or both.
     pub link_address: SocketAddr,
     /// Where metrics and health are.
     pub metrics: Option<SocketAddr>,
@@ -239,11 +240,7 @@ impl Opened {
         let provider =
             Arc::new(Provider::new(Arc::clone(&core), Arc::new(Dispatcher::new(services)), SERVICE_TIMEOUT));
         let link = Arc::new(start_link(config, &core, &store, &heads, authentication.clone(), &provider)?);
-        let link_address = link.local_addr().map_err(|source| NodeError::Listen {
-            what: "[link] listen",
-            address: config.link.listen.to_string(),
-            source,
-        })?;
+        let link_address = link.local_addr();
         let consumer = Arc::new(Consumer::new(Arc::clone(&core), Arc::clone(&link), provider));
         let doors = Doors::open(make_door(config, &core, consumer), listeners, door)?;
         let (stop_rest, rest) = (CancellationToken::new(), TaskTracker::new());
@@ -262,6 +259,8 @@ impl Opened {
         rest.spawn(admin::serve(&admin_socket, operator, stop_rest.clone())?);
         let catch_up = Arc::new(CatchUp { core: Arc::clone(&core), link: Arc::clone(&link) });
         rest.spawn(catch_up.run(unanswered, stop_rest.clone()));
+        let dial_out = DialOut { core: Arc::clone(&core), link: Arc::clone(&link) };
+        rest.spawn(dial_out.run(stop_rest.clone()));
         let every = config.globalconf.refresh();
         let (judged, told) = (Arc::clone(&link), Arc::clone(&core));
         let changed = move |conf: &GlobalConfiguration| {
@@ -379,7 +378,8 @@ fn start_link(
 ) -> Result<Link, NodeError> {
     let waits = Waits { drain: config.node.drain(), ..Waits::default() };
     let memory_budget = usize::try_from(config.link.memory_budget_mebibytes * MEBIBYTE).unwrap_or(usize::MAX);
-    let link_config = LinkConfig { waits, memory_budget, ..LinkConfig::on(config.link.listen) };
+    let carriers = config.link.carriers.clone();
+    let link_config = LinkConfig { waits, memory_budget, carriers, ..LinkConfig::on(config.link.listen) };
     // TLS sessions hold it until QUIC forgets them, some time after a stop: it must not hold the ledgers' folder.
     let source = Arc::downgrade(core);
     let parts = LinkParts {

@@ -6,6 +6,10 @@
     reason = "a test says by failing what went wrong"
 )]
 
+#[path = "link/carriers.rs"]
+mod carriers;
+#[path = "link/firewall.rs"]
+mod firewall;
 #[path = "link/raw.rs"]
 mod raw;
 #[path = "link/road.rs"]
@@ -132,7 +136,7 @@ async fn a_peer_that_lies_about_its_name_is_turned_away() {
     let (mec, _) = road.start("MEC").await;
     let (liar, other) = (road.site("MITIC"), road.site("DNCP"));
     let hello = Hello::write(&other.id, 1, 1, &[]);
-    let raw = Raw::greet(road.guise(&liar), &mec.site.id, mec.link.local_addr().unwrap(), hello).await;
+    let raw = Raw::greet(road.guise(&liar), &mec.site.id, mec.link.local_addr(), hello).await;
     let (code, reason) = raw.closed().await;
     assert_eq!((code, mec.link.peers()), (2, Vec::new()));
     assert!(reason.contains(other.id.as_str()) && reason.contains(liar.id.as_str()), "{reason}");
@@ -148,7 +152,7 @@ async fn a_ledger_that_forks_is_refused_and_a_restart_changes_nothing() {
     let (one, two) = (mitic.open_store("one", &nothing), mitic.open_store("two", &nothing));
     let (one, two) = (one.ledger(&mitic.origin).unwrap(), two.ledger(&mitic.origin).unwrap());
 
-    let mut raw = Raw::connect(road.guise(&mitic), &to, mec.link.local_addr().unwrap(), 1).await;
+    let mut raw = Raw::connect(road.guise(&mitic), &to, mec.link.local_addr(), 1).await;
     raw.hear().await;
     let (good, payload) = request(&mitic, &one, &to, "good").await;
     raw.update(&good.seal.checkpoint, TreeSize::EMPTY, &ConsistencyProof::default()).await;
@@ -166,7 +170,7 @@ async fn a_ledger_that_forks_is_refused_and_a_restart_changes_nothing() {
     assert_eq!(kept_forks(mec.site.folder.path()).await, std::slice::from_ref(&both));
 
     let (mec, _) = road.start_site(mec.stop().await, "ledger").await;
-    let mut raw = Raw::connect(road.guise(&mitic), &to, mec.link.local_addr().unwrap(), 2).await;
+    let mut raw = Raw::connect(road.guise(&mitic), &to, mec.link.local_addr(), 2).await;
     raw.hear().await;
     raw.update(&good.seal.checkpoint, TreeSize::EMPTY, &ConsistencyProof::default()).await;
     let fault = refusal(raw.message(&good, &payload).await);
@@ -261,8 +265,7 @@ async fn a_peer_that_restarts_is_dialled_again_and_goes_on_where_its_head_was() 
     assert_eq!(mitic.say(&mec.site.id, "five").await, Ok("five".to_owned()));
 
     // What MEC says of MITIC's ledger in its next Hello: the head after all five.
-    let raw =
-        Raw::connect(road.guise(&mitic.site), &mec.site.id, mec.link.local_addr().unwrap(), u64::MAX).await;
+    let raw = Raw::connect(road.guise(&mitic.site), &mec.site.id, mec.link.local_addr(), u64::MAX).await;
     let known = Hello::read(&raw.hear().await, &mec.site.id).unwrap().known;
     assert_eq!(known, [mitic.ledger.head().unwrap()]);
 }
@@ -271,7 +274,7 @@ async fn a_peer_that_restarts_is_dialled_again_and_goes_on_where_its_head_was() 
 async fn a_peer_that_lost_the_connection_unnoticed_gets_a_new_one() {
     let road = Road::of(&["MEC", "MITIC"]);
     let (mec, _) = road.start("MEC").await;
-    let (mitic, address) = (road.site("MITIC"), mec.link.local_addr().unwrap());
+    let (mitic, address) = (road.site("MITIC"), mec.link.local_addr());
     let old = Raw::connect(road.guise(&mitic), &mec.site.id, address, 5).await;
     old.hear().await;
     let late = Raw::connect(road.guise(&mitic), &mec.site.id, address, 4).await;
@@ -368,7 +371,7 @@ async fn raw_mitic(road: &Road, to: &road::Running) -> (Raw, peabiru_ledger::led
     let nothing = Heads::open(mitic.folder.path()).unwrap();
     let store = mitic.open_store("raw", &nothing);
     let ledger = store.ledger(&mitic.origin).unwrap();
-    let raw = Raw::connect(road.guise(&mitic), &to.site.id, to.link.local_addr().unwrap(), 1).await;
+    let raw = Raw::connect(road.guise(&mitic), &to.site.id, to.link.local_addr(), 1).await;
     raw.hear().await;
     (raw, ledger)
 }

@@ -19,8 +19,9 @@ use peabiru_node::exchange::{
     Answer, Answered, BoxFuture, Call, CallBody, Exchange, Invocation, Served, Services as _,
 };
 use peabiru_node::link::budget::Budget;
+use peabiru_node::link::carrier::Connection;
 use peabiru_node::link::frame;
-use peabiru_node::link::quic::{self, Connection};
+use peabiru_node::link::quic;
 use peabiru_node::metrics;
 use peabiru_proto::contract::Streaming;
 use peabiru_proto::entry::ExchangeId;
@@ -68,7 +69,7 @@ pub async fn provide(own: &Path, peer: &Path, authority: &Path, at: &str) {
     let (random, service, consumer) = (SystemRandom::default(), service(PROVIDER), subsystem(CONSUMER));
     let purpose: Purpose = PURPOSE.parse().unwrap();
     say_ready(&[endpoint.local_addr().unwrap().to_string()]);
-    let connection = endpoint.accept().await.unwrap().handshake().await.unwrap();
+    let connection = Connection::Quic(endpoint.accept().await.unwrap().handshake().await.unwrap());
     while let Ok((mut sender, mut receiver)) = connection.accept_exchange(MAX_FRAME_BYTES).await {
         let (services, budget, exchange) = (Arc::clone(&services), budget.clone(), ExchangeId::new(&random));
         let (service, consumer, purpose) = (service.clone(), consumer.clone(), purpose.clone());
@@ -101,7 +102,7 @@ pub async fn provide(own: &Path, peer: &Path, authority: &Path, at: &str) {
 pub async fn consume(own: &Path, peer: &Path, authority: &Path, at: SocketAddr) {
     let Side { endpoint, known } = Side::open(own, peer, authority);
     let client = link_client(&identity(own), known as _, node_id()).unwrap();
-    let connection = endpoint.connect(at, "127.0.0.1", client).await.unwrap();
+    let connection = Connection::Quic(endpoint.connect(at, "127.0.0.1", client).await.unwrap());
     let mut clients = Clients::default();
     clients.allow(Credential::Token(Digest::of(TOKEN.as_bytes())), subsystem(CONSUMER));
     // The defaults of `[door]`.

@@ -10,6 +10,7 @@
 mod corpus;
 mod evidence;
 mod exchange;
+mod firewalls;
 mod full_disk;
 mod large;
 mod mistakes;

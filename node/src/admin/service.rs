@@ -36,6 +36,8 @@ impl NodeAdminService for Admin {
             node: peer.node.to_string(),
             address: peer.address.to_string(),
             connections: 1,
+            carrier: peer.carrier.to_string(),
+            without_quic: peer.without_quic.unwrap_or_default(),
         });
         let counters = self.store.counters();
         let exchanges = stage::counts();

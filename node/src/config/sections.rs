@@ -15,6 +15,7 @@ use toml::Spanned;
 
 use super::mistake::At;
 use super::url::ServiceUrl;
+use crate::link::Carrier;
 use crate::link::budget::{DEFAULT_MEMORY_BUDGET, MIN_MEMORY_BUDGET};
 
 /// `[node]`
@@ -66,8 +67,11 @@ pub struct LedgerSection {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinkSection {
-    /// UDP address for QUIC.
+    /// UDP address for QUIC, TCP address for HTTP/2.
     pub listen: SocketAddr,
+    /// With what the node listens and dials.
+    #[serde(default = "all_carriers", deserialize_with = "carriers")]
+    pub carriers: Vec<Carrier>,
     /// What messages of peers may take in memory; the next waits.
     #[serde(default = "default_memory_budget", deserialize_with = "memory_budget_mebibytes")]
     pub memory_budget_mebibytes: u64,
@@ -385,6 +389,30 @@ fn segment_mebibytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, 
 
 fn memory_budget_mebibytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     within(deserializer, mebibytes(MIN_MEMORY_BUDGET)..=1024 * 1024)
+}
+
+fn all_carriers() -> Vec<Carrier> {
+    vec![Carrier::Quic, Carrier::Http2]
+}
+
+fn carriers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Carrier>, D::Error> {
+    let names = Vec::<String>::deserialize(deserializer)?;
+    let mut carriers = Vec::new();
+    for name in &names {
+        let Some(carrier) = all_carriers().into_iter().find(|carrier| carrier.as_str() == name) else {
+            let reason = format!("`{name}` is no carrier: write \"quic\", \"http2\" or both");
+            return Err(serde::de::Error::custom(reason));
+        };
+        if carriers.contains(&carrier) {
+            return Err(serde::de::Error::custom(format!("`{name}` stands here twice: keep one")));
+        }
+        carriers.push(carrier);
+    }
+    if carriers.is_empty() {
+        let reason = "without a carrier no node is reached: write \"quic\", \"http2\" or both";
+        return Err(serde::de::Error::custom(reason));
+    }
+    Ok(carriers)
 }
 
 fn default_memory_budget() -> u64 {

@@ -51,6 +51,7 @@ fn the_example_shows_every_key_and_its_default() {
     );
     assert_eq!(format!("{:?}", least.storage), format!("{:?}", example.storage));
     assert_eq!(format!("{:?}", least.log), format!("{:?}", example.log));
+    assert_eq!(least.link.carriers, example.link.carriers);
     assert_eq!(least.globalconf.refresh(), example.globalconf.refresh());
 }
 
@@ -87,6 +88,13 @@ fn wrong_values_are_named_where_they_stand() {
     let (_, key, reason) = mistake("memory_budget_mebibytes = 64", "memory_budget_mebibytes = 1");
     assert_eq!(key, "[link] memory_budget_mebibytes");
     assert!(reason.contains("1 is not between"), "{reason}");
+    for (wrong, said) in
+        [("[\"tcp\"]", "`tcp` is no carrier"), ("[]", "without a carrier"), ("[\"quic\", \"quic\"]", "twice")]
+    {
+        let (line, key, reason) = mistake("[\"quic\", \"http2\"]", wrong);
+        assert_eq!((line, key.as_str()), (line_of("carriers"), "[link] carriers"));
+        assert!(reason.contains(said), "{reason}");
+    }
     let (_, key, reason) = mistake("token_sha256 = \"00", "token_sha256 = \"");
     assert_eq!(key, "[[clients]] token_sha256");
     assert!(reason.contains("64 lower-case hex digits"), "{reason}");

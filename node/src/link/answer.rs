@@ -12,12 +12,13 @@ use peabiru_proto::limits::MAX_FETCH_ENTRIES;
 use peabiru_proto::wire::{FetchRequest, FetchResponse, LargeHead, SealedMessage, link_frame::Frame};
 use tokio::time::{Instant, timeout};
 
+use super::carrier::{Receiver, Sender};
 use super::counters::Counters;
 use super::frame::{self, Outgoing};
 use super::large::{SendError, TakeError, Taken};
 use super::message::Incoming;
 use super::peer::Peer;
-use super::quic::{Code, Receiver, Sender, StreamError};
+use super::terms::{Code, StreamError};
 use super::{Inner, internal};
 use crate::exchange::{Held, Reply, Wanted};
 

@@ -4,6 +4,7 @@
 //! has all of it. Every fault before that is one that proves it did not; after it there is
 //! `exchange.outcome_unknown`, unless the peer itself says more.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,14 +16,16 @@ use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::id::NodeId;
 use peabiru_proto::limits::MAX_FRAME_BYTES;
 use peabiru_proto::wire::{self, FetchRequest, HeldEntry, link_frame::Frame};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::budget::Reserved;
+use super::carrier::{Receiver, Sender};
 use super::frame::{self, MAX_FETCH_FRAME_BYTES};
 use super::large::{SendError, TakeError, Taken};
 use super::message::Incoming;
 use super::peer::Peer;
-use super::quic::{Code, Receiver, Sender, StreamError};
+use super::terms::{Code, StreamError};
 use super::{Fetched, Inner, LargeBodies, unreachable};
 use crate::exchange::{LinkAnswer, Outflow, Wanted};
 
@@ -31,6 +34,8 @@ struct Opened {
     peer: Arc<Peer>,
     sender: Sender,
     receiver: Receiver,
+    /// The connection is not closed for being replaced before this is dropped.
+    _under_way: TaskTrackerToken,
 }
 
 impl Inner {
@@ -45,9 +50,10 @@ impl Inner {
         let not_accepted = |fault: Fault| fault.with_exchange(exchange);
         let mut opened = self.open(to, MAX_FRAME_BYTES, until).await.map_err(not_accepted)?;
         let pieces = self.sealed_pieces(&opened.peer, sealed, payload).map_err(not_accepted)?;
+        let heard = opened.peer.connection.heard();
         self.put(&mut opened.sender, pieces, until).await.map_err(not_accepted)?;
         let (frame, _reserved) =
-            self.get(&mut opened, until).await.map_err(|why| unknown(to, exchange, &why))?;
+            self.get(&mut opened, heard, until).await.map_err(|why| unknown(to, exchange, &why))?;
         self.judge(&mut opened, frame, exchange, until).await
     }
 
@@ -62,6 +68,7 @@ impl Inner {
         let not_accepted = |fault: Fault| fault.with_exchange(exchange);
         let until = Instant::now() + self.waits.connect;
         let mut opened = self.open(to, MAX_FRAME_BYTES, until).await.map_err(not_accepted)?;
+        let heard = opened.peer.connection.heard();
         let sent = self.send_large(&opened.peer, &mut opened.sender, &mut outflow).await;
         match sent {
             Ok(_) => opened.sender.finish(),
@@ -72,7 +79,7 @@ impl Inner {
             // A peer that refuses says why before it stops reading.
             Err(SendError::Stream(error)) => {
                 let until = Instant::now() + REFUSAL_WAIT;
-                return match self.get(&mut opened, until).await {
+                return match self.get(&mut opened, heard, until).await {
                     Ok((Frame::Refusal(fault), _)) => refused(to, exchange, &fault),
                     _ => Err(not_accepted(unreachable(error.to_string()))),
                 };
@@ -82,7 +89,7 @@ impl Inner {
         drop(outflow);
         let until = Instant::now() + wait;
         let (frame, _reserved) =
-            self.get(&mut opened, until).await.map_err(|why| unknown(to, exchange, &why))?;
+            self.get(&mut opened, heard, until).await.map_err(|why| unknown(to, exchange, &why))?;
         self.judge(&mut opened, frame, exchange, until).await
     }
 
@@ -209,10 +216,11 @@ impl Inner {
         let mut failure = None;
         for _ in 0..OPEN_ATTEMPTS {
             let peer = self.connected(to, until).await?;
+            let _under_way = peer.streams.token();
             match timeout_at(until, peer.connection.open_exchange(answer_bytes_max)).await {
                 Ok(Ok((sender, receiver))) => {
                     self.counters.streams_opened.increment(1);
-                    return Ok(Opened { peer, sender, receiver });
+                    return Ok(Opened { peer, sender, receiver, _under_way });
                 }
                 Ok(Err(error)) => {
                     if let Some(slot) = self.pool.slot(to) {
@@ -249,9 +257,23 @@ impl Inner {
     }
 
     /// Waits for the only frame of the answer; says why there is none.
-    async fn get(&self, opened: &mut Opened, until: Instant) -> Result<(Frame, Reserved), String> {
+    async fn get(
+        &self,
+        opened: &mut Opened,
+        heard: Option<u64>,
+        until: Instant,
+    ) -> Result<(Frame, Reserved), String> {
         let Opened { peer, receiver, .. } = opened;
-        match timeout_at(until, receiver.first_frame(&peer.budget)).await {
+        let answer = tokio::select! {
+            answer = timeout_at(until, receiver.first_frame(&peer.budget)) => answer,
+            () = silence(peer, heard) => {
+                // A firewall drops what it let through before: the next one dials again, over TCP if need be.
+                self.counters.silent.increment(1);
+                peer.connection.close(Code::Stalled, "nothing came back");
+                return Err("not even a packet came back, so the connection was given up".to_owned());
+            }
+        };
+        match answer {
             Ok(Ok((frame, reserved))) => {
                 self.counters.bytes_received.increment(reserved.bytes());
                 Ok((frame, reserved))
@@ -278,11 +300,21 @@ fn refused(peer: &NodeId, exchange: ExchangeId, fault: &wire::Fault) -> Result<L
     }
 }
 
+/// Ends if nothing came from the peer since so many packets: not even that it has the message.
+async fn silence(peer: &Peer, heard: Option<u64>) {
+    sleep(SILENCE_MAX).await;
+    if heard.is_none() || peer.connection.heard() != heard {
+        pending::<()>().await;
+    }
+}
+
 fn unknown(peer: &NodeId, exchange: ExchangeId, why: &str) -> Fault {
     let what = format!("the message was sent to {peer}, then: {why}");
     Fault::new(FaultCode::ExchangeOutcomeUnknown, Place::ConsumerNode, what).with_exchange(exchange)
 }
 
+/// A message is acknowledged within a round trip, so for longer than this nobody is silent who is there.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// How often a stream is tried to be opened, the second time on a new connection.
 const OPEN_ATTEMPTS: usize = 2;
 /// A message beyond this length lets smaller ones go before it.

@@ -1,32 +1,40 @@
-//! From an address to a peer: dialling and answering, and the exchange of `Hello`s.
+//! From a connection to a peer: whoever dialled, `Hello`s are exchanged.
 
 use std::sync::Arc;
 
-use peabiru_certs::peer::{PeerDirectory as _, link_client, peer_of};
+use peabiru_certs::peer::{PeerDirectory as _, peer_of};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
-use peabiru_proto::globalconf::Address;
 use peabiru_proto::hash::Digest;
 use peabiru_proto::id::NodeId;
 use peabiru_proto::origin::Origin;
-use peabiru_proto::wire::link_frame::Frame;
-use tokio::net::lookup_host;
+use peabiru_proto::wire::{self, link_frame::Frame};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
 
+use super::carrier::{Connection, Receiver, Sender};
 use super::control::Announcer;
+use super::dial::Dialled;
 use super::frame::{self, FrameError};
 use super::hello::Hello;
-use super::peer::{DialledBy, Peer};
+use super::peer::{Continues, DialledBy, Peer};
 use super::pool::{Admitted, Arbiter, Begin, Loser, Slot};
-use super::quic::{Code, Connection, Incoming, Receiver, Sender};
-use super::{Inner, unreachable};
+use super::terms::{Carrier, Code};
+use super::{Inner, http2, unreachable};
 
 /// A connection of which we know whose it is.
 struct Identified {
     id: NodeId,
     certificate: Digest,
     connection: Connection,
+    without_quic: Option<String>,
     dialled_by: DialledBy,
+}
+
+/// How we greeted a peer.
+struct Said {
+    serial: u64,
+    control_out: Sender,
 }
 
 /// A peer that greeted us.
@@ -68,72 +76,14 @@ impl Inner {
         Ok(self.pool.slot_of_registered(id))
     }
 
-    async fn dial(self: Arc<Self>, slot: Arc<Slot<Peer>>, id: NodeId) {
-        let dialled = timeout(self.waits.connect, self.try_dial(&slot, &id)).await;
-        let failure = match dialled {
-            Ok(Ok(())) => return,
-            Ok(Err(fault)) => fault,
-            Err(_) => unreachable(format!("{id} did not answer within {:?}", self.waits.connect)),
-        };
-        self.counters.handshakes_failed.increment(1);
-        tracing::warn!(peer = %id, error = %failure, "no link");
-        slot.fail(failure, Instant::now());
-    }
-
-    async fn try_dial(self: &Arc<Self>, slot: &Slot<Peer>, id: &NodeId) -> Result<(), Fault> {
-        let conf = self.conf_or_fault()?;
-        let addresses = conf.node(id).map(|node| node.addresses.as_slice()).unwrap_or_default();
-        let mut failure = unreachable(format!("{id} has no address"));
-        for address in addresses {
-            let (host, port) = match address {
-                Address::Direct { host, port } => (host, *port),
-                Address::DialOut => {
-                    failure = unreachable(format!("{id} dials out only, and has not dialled this node yet"));
-                    continue;
-                }
-                Address::Relay(relay) => {
-                    failure = unreachable(format!(
-                        "{id} is behind the relay {relay}: relays are not supported yet"
-                    ));
-                    continue;
-                }
-            };
-            match self.dial_address(slot, id, host, port).await {
-                Ok(()) => return Ok(()),
-                Err(reason) => failure = unreachable(format!("{id} at {host}:{port}: {reason}")),
-            }
-        }
-        Err(failure)
-    }
-
-    async fn dial_address(
-        self: &Arc<Self>,
-        slot: &Slot<Peer>,
-        id: &NodeId,
-        host: &str,
-        port: u16,
-    ) -> Result<(), String> {
-        let mut reason = "the name has no address".to_owned();
-        for address in lookup_host((host, port)).await.map_err(|error| error.to_string())? {
-            let directory = Arc::clone(&self.directory);
-            let client =
-                link_client(&self.identity, directory, id.clone()).map_err(|error| error.to_string())?;
-            match self.endpoint.connect(address, host, client).await {
-                Ok(connection) => return self.greet(slot, id, connection).await,
-                Err(error) => reason = error,
-            }
-        }
-        Err(reason)
-    }
-
     /// The dialler's half: greet, then be greeted.
-    async fn greet(
+    pub(crate) async fn greet(
         self: &Arc<Self>,
         slot: &Slot<Peer>,
         id: &NodeId,
-        connection: Connection,
+        dialled: Dialled,
     ) -> Result<(), String> {
-        let identified = self.identify(connection, DialledBy::Us)?;
+        let identified = self.identify(dialled, DialledBy::Us)?;
         let connection = identified.connection.clone();
         if identified.id != *id {
             return Err(format!("its certificate is registered for {}", identified.id));
@@ -142,7 +92,7 @@ impl Inner {
             connection.close(Code::Duplicate, "another connection came in");
             return Ok(());
         }
-        let (serial, control_out) = self.say_hello(&identified).await?;
+        let (serial, control_out) = self.say_hello(&identified, None).await?;
         let greeted = match self.hear_hello(&identified).await {
             Ok(greeted) => greeted,
             Err(_) if connection.is_duplicate() => {
@@ -153,14 +103,46 @@ impl Inner {
             Err(reason) => return Err(reason),
         };
         self.counters.dialled.increment(1);
-        self.admit(slot, identified, serial, control_out, greeted);
+        self.admit(slot, identified, Said { serial, control_out }, greeted, None);
+        Ok(())
+    }
+
+    /// The dialler's half where a connection that is live is replaced by a better one.
+    pub(crate) async fn replace(
+        self: &Arc<Self>,
+        slot: &Slot<Peer>,
+        live: &Arc<Peer>,
+        dialled: Dialled,
+    ) -> Result<(), String> {
+        let identified = self.identify(dialled, DialledBy::Us)?;
+        if identified.id != live.id {
+            return Err(format!("its certificate is registered for {}", identified.id));
+        }
+        let greeting = async {
+            let (serial, control_out) = self.say_hello(&identified, Some(live)).await?;
+            Ok((Said { serial, control_out }, self.hear_hello(&identified).await?))
+        };
+        let greeted = timeout(self.waits.connect, greeting).await;
+        let (said, greeted) = match greeted.unwrap_or_else(|_| Err("it did not greet in time".to_owned())) {
+            Ok(both) => both,
+            Err(why) => {
+                // The peer may have heard our `Hello` and count on this connection: neither of the two is safe.
+                slot.lost(live);
+                self.retire(live);
+                return Err(why);
+            }
+        };
+        // Else the peer lost the other one meanwhile: what it says begins with the heads of our `Hello`.
+        let replaced = (greeted.hello.replaces == Some(live.peer_serial)).then_some(live);
+        self.counters.dialled.increment(1);
+        self.admit(slot, identified, said, greeted, replaced);
         Ok(())
     }
 
     /// Answers who dials us, a bounded number at a time.
-    pub(crate) async fn accept_connections(self: Arc<Self>) {
+    pub(crate) async fn accept_quic(self: Arc<Self>) {
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-        while let Some(incoming) = self.endpoint.accept().await {
+        while let Some(incoming) = self.endpoints.accept_quic().await {
             // Forged addresses must not take the places of those who can be reached.
             if handshakes.available_permits() <= HANDSHAKES_UNVALIDATED && !incoming.is_validated() {
                 incoming.retry();
@@ -170,7 +152,8 @@ impl Inner {
                 Ok(permit) => {
                     let inner = Arc::clone(&self);
                     self.tasks.spawn(async move {
-                        inner.answer_connection(incoming).await;
+                        let handshake = async { incoming.handshake().await.map(Connection::Quic) };
+                        inner.answer_connection(handshake).await;
                         drop(permit);
                     });
                 }
@@ -179,8 +162,25 @@ impl Inner {
         }
     }
 
-    async fn answer_connection(self: &Arc<Self>, incoming: Incoming) {
-        let answered = timeout(self.waits.connect, self.try_answer(incoming)).await;
+    /// The same over TCP, where an address is true; whoever comes beyond the places finds the connection closed.
+    pub(crate) async fn accept_http2(self: Arc<Self>, listener: http2::Listener) {
+        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        while let Some(incoming) = listener.accept().await {
+            let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else { continue };
+            let inner = Arc::clone(&self);
+            self.tasks.spawn(async move {
+                let handshake = async { incoming.handshake().await.map(Connection::Http2) };
+                inner.answer_connection(handshake).await;
+                drop(permit);
+            });
+        }
+    }
+
+    async fn answer_connection(
+        self: &Arc<Self>,
+        handshake: impl Future<Output = Result<Connection, String>>,
+    ) {
+        let answered = timeout(self.waits.connect, self.try_answer(handshake)).await;
         if let Err(reason) = answered.unwrap_or_else(|_| Err("it did not greet in time".to_owned())) {
             self.counters.handshakes_failed.increment(1);
             tracing::warn!(reason, "a connection was refused");
@@ -188,40 +188,54 @@ impl Inner {
     }
 
     /// The answerer's half: be greeted, and greet only if this connection is to be used.
-    async fn try_answer(self: &Arc<Self>, incoming: Incoming) -> Result<(), String> {
-        let identified = self.identify(incoming.handshake().await?, DialledBy::Them)?;
+    async fn try_answer(
+        self: &Arc<Self>,
+        handshake: impl Future<Output = Result<Connection, String>>,
+    ) -> Result<(), String> {
+        let connection = handshake.await?;
+        let without_quic = match connection.carrier() {
+            Carrier::Quic => None,
+            Carrier::Http2 => Some("the peer dialled over HTTP/2".to_owned()),
+        };
+        let identified = self.identify(Dialled { connection, without_quic }, DialledBy::Them)?;
         let slot = self.pool.slot_of_registered(&identified.id);
         let greeted = self.hear_hello(&identified).await?;
         if !slot.answers(self.arbiter(&identified.id), greeted.hello.serial) {
             identified.connection.close(Code::Duplicate, "another connection is used");
             return Ok(());
         }
-        let (serial, control_out) = self.say_hello(&identified).await?;
+        let live = slot.live().filter(|live| greeted.hello.replaces == Some(live.peer_serial));
+        let (serial, control_out) = self.say_hello(&identified, live.as_deref()).await?;
         self.counters.answered.increment(1);
-        self.admit(&slot, identified, serial, control_out, greeted);
+        self.admit(&slot, identified, Said { serial, control_out }, greeted, live.as_ref());
         Ok(())
     }
 
-    fn identify(&self, connection: Connection, dialled_by: DialledBy) -> Result<Identified, String> {
+    fn identify(&self, dialled: Dialled, dialled_by: DialledBy) -> Result<Identified, String> {
+        let Dialled { connection, without_quic } = dialled;
         let certificates = connection.certificates();
         let identity = peer_of(&certificates, &*self.directory).zip(certificates.first());
         let Some((id, certificate)) = identity else {
             connection.close(Code::Unregistered, "the certificate is not registered");
             return Err("its certificate is not registered".to_owned());
         };
-        Ok(Identified { id, certificate: Digest::of(certificate), connection, dialled_by })
+        let certificate = Digest::of(certificate);
+        Ok(Identified { id, certificate, connection, without_quic, dialled_by })
     }
 
-    async fn say_hello(&self, to: &Identified) -> Result<(u64, Sender), String> {
+    async fn say_hello(&self, to: &Identified, replaces: Option<&Peer>) -> Result<(u64, Sender), String> {
         let mut control_out = to.connection.open_control().await.map_err(|error| error.to_string())?;
         let serial = self.next_serial();
         let conf = (self.conf)();
         let keeper =
             |origin: &Origin| conf.as_ref().and_then(|conf| conf.ledger(origin)).map(|ledger| &ledger.node);
-        // From here on older connections with this peer add nothing to what is known: the list stays true.
-        let known = self.heads.begin(&to.id, serial, &|origin| keeper(origin) == Some(&to.id));
+        // From here on older connections with this peer add nothing to what is known: the list stays true. Where one is
+        // replaced, the peer goes on from what it sent there.
+        let replaces = replaces.map(|live| live.own_serial);
+        let known = self.heads.begin(&to.id, serial, replaces, &|origin| keeper(origin) == Some(&to.id));
         let version = conf.as_ref().map_or(0, |conf| conf.version());
-        let hello = Hello::write(&self.own, version, serial, &known);
+        let replaces = replaces.unwrap_or_default();
+        let hello = wire::Hello { replaces, ..Hello::write(&self.own, version, serial, &known) };
         let sent = control_out.send(&mut [frame::encode(Frame::Hello(hello))]).await;
         sent.map_err(|error| error.to_string())?;
         Ok((serial, control_out))
@@ -282,37 +296,59 @@ impl Inner {
         self: &Arc<Self>,
         slot: &Slot<Peer>,
         from: Identified,
-        own_serial: u64,
-        control_out: Sender,
+        said: Said,
         greeted: Greeted,
+        replaced: Option<&Arc<Peer>>,
     ) {
         let Greeted { hello, control_in } = greeted;
+        let Said { serial: own_serial, control_out } = said;
         let known: Vec<_> =
             hello.known.into_iter().filter(|head| self.ledgers.contains_key(head.origin())).collect();
         let arbiter_serial = match self.arbiter(&from.id) {
             Arbiter::Own => own_serial,
             Arbiter::Peer => hello.serial,
         };
+        let (announcer, arrived, continues) = match replaced {
+            Some(live) => (
+                Announcer::succeeding(&live.announcer, control_out),
+                Arc::clone(&live.arrived),
+                Continues::Another,
+            ),
+            None => (Arc::new(Announcer::new(&known, control_out)), Arc::default(), Continues::Nothing),
+        };
         let peer = Arc::new(Peer {
-            announcer: Announcer::new(&known, control_out),
+            announcer,
             budget: self.budget.for_peer(),
-            arrived: tokio::sync::Notify::new(),
+            arrived,
             own_serial,
+            peer_serial: hello.serial,
+            continues,
+            streams: TaskTracker::new(),
             certificate: from.certificate,
             globalconf_version: hello.globalconf_version,
             dialled_by: from.dialled_by,
             since: self.clock.now(),
+            _up: self.counters.up(from.connection.carrier()),
             connection: from.connection,
+            without_quic: from.without_quic,
             id: from.id,
         });
-        tracing::info!(peer = %peer.id, dialled_by = ?peer.dialled_by, version = hello.version, "link up");
+        tracing::info!(
+            peer = %peer.id,
+            carrier = %peer.connection.carrier(),
+            dialled_by = ?peer.dialled_by,
+            version = hello.version,
+            without_quic = peer.without_quic,
+            "link up"
+        );
         let connection = Arc::clone(&peer);
         let admitted = Admitted { connection, arbiter_serial, peer_serial: hello.serial };
         // Served before it is used by others: an exchange never finds a connection that nobody reads.
-        self.serve(peer, control_in);
+        self.serve(Arc::clone(&peer), control_in);
         if let Some(Loser(loser)) = slot.admit(admitted) {
             self.retire(&loser);
         }
+        self.probe_quic(peer);
     }
 
     fn arbiter(&self, peer: &NodeId) -> Arbiter {

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -19,8 +19,9 @@ use peabiru_proto::origin::Origin;
 use peabiru_proto::wire::{CheckpointUpdate, link_frame::Frame};
 use tokio::sync::Notify;
 
+use super::carrier::Sender;
 use super::frame;
-use super::quic::{Sender, StreamError};
+use super::terms::StreamError;
 
 /// What one connection has told its peer of our ledgers.
 #[derive(Debug)]
@@ -56,13 +57,33 @@ struct Told {
     /// The newest size of each ledger that the peer has, or will have before anything that is queued later.
     sizes: HashMap<Origin, TreeSize>,
     pending: VecDeque<Bytes>,
+    /// Of the connection that goes on where this one stopped: what is announced from then on is announced there.
+    successor: Option<Arc<Announcer>>,
 }
 
 impl Announcer {
     /// For a peer whose `Hello` named these heads, all checked against our ledgers.
     pub(crate) fn new(known: &[SignedCheckpoint], control: Sender) -> Self {
         let sizes = known.iter().map(|head| (head.origin().clone(), head.size())).collect();
-        let told = Mutex::new(Told { sizes, pending: VecDeque::new() });
+        Self::from(sizes, control)
+    }
+
+    /// Goes on, on another connection with the same peer, where `before` stops now. The peer gets each checkpoint once,
+    /// in order, whichever connection the message that it seals is on.
+    pub(crate) fn succeeding(before: &Self, control: Sender) -> Arc<Self> {
+        let mut told = before.told();
+        let new = Arc::new(Self::from(told.sizes.clone(), control));
+        told.successor = Some(Arc::clone(&new));
+        new
+    }
+
+    /// Whether another one goes on where this one stopped.
+    pub(crate) fn is_succeeded(&self) -> bool {
+        self.told().successor.is_some()
+    }
+
+    fn from(sizes: HashMap<Origin, TreeSize>, control: Sender) -> Self {
+        let told = Mutex::new(Told { sizes, ..Told::default() });
         Self { told, control: tokio::sync::Mutex::new(control), more: Notify::new() }
     }
 
@@ -75,6 +96,10 @@ impl Announcer {
         let wanted = seal.checkpoint.size();
         let told = {
             let mut told = self.told();
+            if let Some(successor) = told.successor.clone() {
+                drop(told);
+                return successor.announce(ledger, seal);
+            }
             let size = told.sizes.get(ledger.origin()).copied().unwrap_or_default();
             if size < wanted {
                 told.queue(ledger, &seal.checkpoint, size)?;

@@ -112,16 +112,17 @@ impl Heads {
         }
     }
 
-    /// A connection with `peer` begins: heads of older ones are no longer taken, and these are the newest held of
-    /// the ledgers that it `hosts`.
+    /// A connection with `peer` begins: heads of older ones are no longer taken, but for one that it `replaces` while
+    /// that is live. These are the newest held of the ledgers that the peer `hosts`.
     pub fn begin(
         &self,
         peer: &NodeId,
         serial: u64,
+        replaces: Option<u64>,
         hosts: &dyn Fn(&Origin) -> bool,
     ) -> Vec<SignedCheckpoint> {
         let mut inner = self.inner();
-        inner.serials.insert(peer.clone(), serial);
+        inner.serials.insert(peer.clone(), Serials { newest: serial, replaced: replaces });
         let hosted = inner.ledgers.iter().filter(|(origin, _)| hosts(origin));
         hosted.map(|(_, chain)| chain.newest.clone()).collect()
     }
@@ -193,7 +194,14 @@ struct Inner {
     ledgers: HashMap<Origin, Chain>,
     refused: HashSet<Origin>,
     /// The newest connection with each peer, by the serial of our `Hello` on it.
-    serials: HashMap<NodeId, u64>,
+    serials: HashMap<NodeId, Serials>,
+}
+
+#[derive(Debug)]
+struct Serials {
+    newest: u64,
+    /// Of the connection that the newest one goes on from: both carry one chain, in any order of arrival.
+    replaced: Option<u64>,
 }
 
 /// The verified heads of one ledger, ascending, the newest last.
@@ -222,7 +230,8 @@ impl Inner {
         key: &VerifyingKey,
     ) -> Result<(), Contradiction> {
         let origin = update.checkpoint.origin();
-        if self.serials.get(peer) != Some(&serial) {
+        let known = self.serials.get(peer);
+        if known.is_none_or(|known| known.newest != serial && known.replaced != Some(serial)) {
             return Err(Contradiction::Superseded);
         }
         if self.refused.contains(origin) {
@@ -347,7 +356,7 @@ mod tests {
         }
 
         fn begin(&self, serial: u64) -> Vec<TreeSize> {
-            let known = self.heads.begin(&self.peer, serial, &|origin| origin.as_str() == ORIGIN);
+            let known = self.heads.begin(&self.peer, serial, None, &|origin| origin.as_str() == ORIGIN);
             known.iter().map(SignedCheckpoint::size).collect()
         }
 

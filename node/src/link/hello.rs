@@ -14,6 +14,8 @@ pub struct Hello {
     pub globalconf_version: u64,
     /// Rises with each `Hello` of the sender, also over its restarts: the newer of two connections has the higher.
     pub serial: u64,
+    /// Serial of the sender's `Hello` on the live connection that this one replaces.
+    pub replaces: Option<u64>,
     /// The newest head that the sender holds of each of the receiver's ledgers.
     pub known: Vec<SignedCheckpoint>,
 }
@@ -67,7 +69,14 @@ impl Hello {
             .iter()
             .map(|note| SignedCheckpoint::parse(note))
             .collect::<Result<_, _>>()?;
-        Ok(Self { version, globalconf_version: hello.globalconf_version, serial: hello.serial, known })
+        let replaces = (hello.replaces != 0).then_some(hello.replaces);
+        Ok(Self {
+            version,
+            globalconf_version: hello.globalconf_version,
+            serial: hello.serial,
+            replaces,
+            known,
+        })
     }
 
     /// Our own `Hello`. Of more heads than fit, the first ones: the peer starts at 0 for the others.
@@ -86,6 +95,7 @@ impl Hello {
             globalconf_version,
             known_checkpoints: notes.map(|head| head.note().as_bytes().to_vec().into()).collect(),
             serial,
+            replaces: 0,
         }
     }
 }
@@ -108,7 +118,12 @@ mod tests {
     #[test]
     fn a_hello_reads_back() {
         let read = Hello::read(&Hello::write(&own(), 7, 9, &[]), &own()).unwrap();
-        assert_eq!(read, Hello { version: VERSION, globalconf_version: 7, serial: 9, known: Vec::new() });
+        let replacing = wire::Hello { replaces: 8, ..Hello::write(&own(), 7, 9, &[]) };
+        assert_eq!(Hello::read(&replacing, &own()).unwrap().replaces, Some(8));
+        assert_eq!(
+            read,
+            Hello { version: VERSION, globalconf_version: 7, serial: 9, replaces: None, known: Vec::new() }
+        );
     }
 
     #[test]

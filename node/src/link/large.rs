@@ -15,10 +15,11 @@ use peabiru_proto::wire::{self, LargeHead, SealedMessage, link_frame::Frame};
 use tokio::time::timeout;
 
 use super::budget::Budget;
+use super::carrier::{Receiver, Sender};
 use super::frame::{self, FrameError};
 use super::message::Incoming;
 use super::peer::Peer;
-use super::quic::{Receiver, Sender, StreamError};
+use super::terms::StreamError;
 use super::{Inner, internal};
 use crate::exchange::Outflow;
 use crate::spool::blocking;

@@ -1,7 +1,8 @@
-//! The link: how nodes talk to each other. One QUIC connection per pair of nodes, one stream per exchange.
+//! The link: how nodes talk to each other. One connection per pair of nodes, over QUIC or, where UDP does not pass, over
+//! HTTP/2; one stream per exchange.
 //!
 //! ```text
-//! exchange ─▶ ask ──▶ pool ─▶ connect: dial, Hello ─▶ peer ◀─ connect: answer, Hello ◀─ whoever dials us
+//! exchange ─▶ ask ──▶ pool ─▶ dial ─▶ connect: Hello ─▶ peer ◀─ connect: answer, Hello ◀─ whoever dials us
 //!              │        one connection per peer         │ control: heads out       heads in ─▶ heads
 //!              └──────── stream: message, answer ───────┴─ answer ─▶ Inbound (guard, ledger, dispatcher)
 //! ```
@@ -12,14 +13,19 @@
 mod answer;
 mod ask;
 pub mod budget;
+pub mod carrier;
+mod choice;
 mod connect;
 mod control;
 mod counters;
+mod dial;
 mod directory;
+mod endpoints;
 pub mod forks;
 pub mod frame;
 pub mod heads;
 pub mod hello;
+pub mod http2;
 mod keys;
 mod large;
 pub mod message;
@@ -27,6 +33,7 @@ mod peer;
 mod pool;
 pub mod quic;
 mod reset;
+pub mod terms;
 #[cfg(test)]
 mod testing;
 
@@ -56,14 +63,16 @@ use tokio_util::task::TaskTracker;
 use crate::exchange::{Arrived, Inbound, LinkAnswer, Outflow, Wanted};
 use crate::spool::Spool;
 use budget::{Budget, DEFAULT_MEMORY_BUDGET};
+use choice::Choices;
 use counters::Counters;
 use directory::ConfDirectory;
+use endpoints::Endpoints;
 use heads::Heads;
 use keys::SealingKeys;
 use peer::Peer;
 pub use peer::{DialledBy, PeerStatus};
 use pool::Pool;
-use quic::Endpoint;
+pub use terms::Carrier;
 
 /// All connections of this node with others.
 pub struct Link(Arc<Inner>);
@@ -71,8 +80,10 @@ pub struct Link(Arc<Inner>);
 /// What an operator can set.
 #[derive(Debug, Clone)]
 pub struct LinkConfig {
-    /// Where to listen, and to dial from: one UDP socket.
+    /// Where to listen: one UDP socket, from which this node also dials, and a TCP socket on the same port.
     pub listen: SocketAddr,
+    /// With what to listen and to dial; the order means nothing.
+    pub carriers: Vec<Carrier>,
     /// `node_memory_budget`: what messages from peers may take, in bytes.
     pub memory_budget: usize,
     /// How long to wait for what.
@@ -94,6 +105,10 @@ pub struct Waits {
     pub retire: Duration,
     /// For what goes on when the node stops.
     pub drain: Duration,
+    /// Until QUIC is tried again to a peer that HTTP/2 alone reached; at first.
+    pub probe_first: Duration,
+    /// From then on.
+    pub probe: Duration,
 }
 
 /// What the link works with.
@@ -140,11 +155,13 @@ pub type ConfSource = Arc<dyn Fn() -> Option<Arc<GlobalConfiguration>> + Send + 
 /// Why the link does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// The socket.
-    #[error("cannot listen on {address} (UDP): {source}")]
+    /// A socket.
+    #[error("cannot listen on {address} for {carrier}: {source}")]
     Listen {
         /// Where.
         address: SocketAddr,
+        /// With which of the two.
+        carrier: Carrier,
         /// Why.
         source: io::Error,
     },
@@ -173,8 +190,8 @@ impl Link {
         let directory =
             Arc::new(ConfDirectory { conf: Arc::clone(&parts.conf), clock: Arc::clone(&parts.clock) });
         let server = link_server(&parts.identity, Arc::clone(&directory) as _)?;
-        let listen = |source| LinkError::Listen { address: config.listen, source };
-        let endpoint = Endpoint::bind(config.listen, server, &parts.identity.key).map_err(listen)?;
+        let tasks = TaskTracker::new();
+        let (endpoints, listener) = Endpoints::bind(config, &server, &parts.identity.key, tasks.clone())?;
         let ledgers = parts.ledgers.into_iter().map(|ledger| (ledger.origin().clone(), ledger)).collect();
         let inner = Arc::new(Inner {
             own: parts.own,
@@ -188,25 +205,27 @@ impl Link {
             heads: parts.heads,
             keys: SealingKeys::default(),
             inbound: parts.inbound,
-            endpoint,
+            endpoints,
+            choices: Choices::default(),
             pool: Pool::default(),
             budget: Budget::new(config.memory_budget),
             counters: Counters::new(),
             waits: config.waits,
-            tasks: TaskTracker::new(),
+            tasks,
             exchanges: TaskTracker::new(),
             draining: AtomicBool::new(false),
         });
-        inner.tasks.spawn(Arc::clone(&inner).accept_connections());
+        inner.tasks.spawn(Arc::clone(&inner).accept_quic());
+        if let Some(listener) = listener {
+            inner.tasks.spawn(Arc::clone(&inner).accept_http2(listener));
+        }
         Ok(Self(inner))
     }
 
     /// Where the node listens: with the port that the system chose, if the configuration left it to it.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.endpoint.local_addr()
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.0.endpoints.local_addr()
     }
 
     /// Sends a sealed message and waits for its answer.
@@ -275,7 +294,13 @@ impl Link {
     /// The live connections.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
-        self.0.pool.live().iter().map(|peer| peer.status()).collect()
+        let newest =
+            |peer: &Peer| peer.without_quic.as_ref().and_then(|_| self.0.choices.without_quic(&peer.id));
+        let status = |peer: &Arc<Peer>| {
+            let status = peer.status();
+            PeerStatus { without_quic: newest(peer).or(status.without_quic), ..status }
+        };
+        self.0.pool.live().iter().map(status).collect()
     }
 
     /// A new snapshot is in force: closes the connections of peers that it no longer knows.
@@ -290,7 +315,7 @@ impl Link {
         if timeout(self.0.waits.drain, self.0.exchanges.wait()).await.is_err() {
             tracing::warn!(left = self.0.exchanges.len(), "stopping while exchanges go on");
         }
-        if timeout(GOODBYE_WAIT, self.0.endpoint.close()).await.is_err() {
+        if timeout(GOODBYE_WAIT, self.0.endpoints.close()).await.is_err() {
             tracing::debug!("some peers did not hear the goodbye");
         }
         // They end with their connections, and with them everything that they hold of the node: its ledgers' folder.
@@ -310,6 +335,8 @@ impl Default for Waits {
             checkpoint: CHECKPOINT_WAIT,
             retire: RETIRE_WAIT,
             drain: DRAIN_WAIT,
+            probe_first: PROBE_FIRST_WAIT,
+            probe: PROBE_WAIT,
         }
     }
 }
@@ -318,7 +345,8 @@ impl LinkConfig {
     /// The defaults, on this address.
     #[must_use]
     pub fn on(listen: SocketAddr) -> Self {
-        Self { listen, memory_budget: DEFAULT_MEMORY_BUDGET, waits: Waits::default() }
+        let carriers = vec![Carrier::Quic, Carrier::Http2];
+        Self { listen, carriers, memory_budget: DEFAULT_MEMORY_BUDGET, waits: Waits::default() }
     }
 }
 
@@ -334,7 +362,8 @@ struct Inner {
     heads: Arc<Heads>,
     keys: SealingKeys,
     inbound: Arc<dyn Inbound>,
-    endpoint: Endpoint,
+    endpoints: Endpoints,
+    choices: Choices,
     pool: Pool<Peer>,
     budget: Budget,
     counters: Counters,
@@ -377,6 +406,10 @@ const READ_WAIT: Duration = Duration::from_secs(10);
 const WRITE_WAIT: Duration = Duration::from_secs(10);
 const RETIRE_WAIT: Duration = Duration::from_secs(5);
 const DRAIN_WAIT: Duration = Duration::from_secs(30);
+/// A firewall may have been slow once: it is asked again soon,
+const PROBE_FIRST_WAIT: Duration = Duration::from_secs(30);
+/// and then as often as costs nothing.
+const PROBE_WAIT: Duration = Duration::from_secs(5 * 60);
 /// For the last packets to be acknowledged.
 const GOODBYE_WAIT: Duration = Duration::from_secs(1);
 

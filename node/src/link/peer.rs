@@ -1,6 +1,7 @@
 //! A live connection with a peer, and the tasks that serve it.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +11,17 @@ use peabiru_proto::limits::MAX_FRAME_BYTES;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{CheckpointUpdate, link_frame::Frame};
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
 
 use super::Inner;
 use super::budget::Budget;
+use super::carrier::{Connection, Receiver};
 use super::control::Announcer;
+use super::counters::Up;
 use super::frame::FrameError;
 use super::heads::{HeadError, Update};
-use super::quic::{Code, Connection, Receiver, StreamError};
+use super::terms::{Carrier, Code, StreamError};
 
 /// One peer over one connection, after both `Hello`s.
 #[derive(Debug)]
@@ -26,17 +31,36 @@ pub(crate) struct Peer {
     /// What its messages may take.
     pub(crate) budget: Budget,
     /// What we told it of our ledgers.
-    pub(crate) announcer: Announcer,
+    pub(crate) announcer: Arc<Announcer>,
     /// Wakes messages that wait for a checkpoint of this peer.
-    pub(crate) arrived: Notify,
+    pub(crate) arrived: Arc<Notify>,
     /// Serial of our `Hello`: heads are taken from the newest connection only.
     pub(crate) own_serial: u64,
+    /// Serial of its `Hello`.
+    pub(crate) peer_serial: u64,
+    /// Exchanges of both sides that are under way.
+    pub(crate) streams: TaskTracker,
     /// SHA-256 of its certificate.
     pub(crate) certificate: Digest,
     /// Version of the global configuration that it said it holds.
     pub(crate) globalconf_version: u64,
     pub(crate) dialled_by: DialledBy,
     pub(crate) since: Timestamp,
+    /// Whether it goes on where another connection stopped.
+    pub(crate) continues: Continues,
+    /// Over HTTP/2: why not over QUIC.
+    pub(crate) without_quic: Option<String>,
+    /// Counts the connection while it is up.
+    pub(crate) _up: Up,
+}
+
+/// Where the checkpoints on a connection begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Continues {
+    /// At the heads that the `Hello`s named.
+    Nothing,
+    /// Where they stopped on a connection that it replaced while that was live.
+    Another,
 }
 
 /// Which side made a connection. Both use it alike.
@@ -55,6 +79,10 @@ pub struct PeerStatus {
     pub node: NodeId,
     /// Where it is.
     pub address: SocketAddr,
+    /// What it runs on.
+    pub carrier: Carrier,
+    /// Over HTTP/2: why not over QUIC.
+    pub without_quic: Option<String>,
     /// Which side made it.
     pub dialled_by: DialledBy,
     /// When the `Hello`s were exchanged.
@@ -70,6 +98,8 @@ impl Peer {
         PeerStatus {
             node: self.id.clone(),
             address: self.connection.remote_address(),
+            carrier: self.connection.carrier(),
+            without_quic: self.without_quic.clone(),
             dialled_by: self.dialled_by,
             since: self.since,
             round_trip: self.connection.round_trip(),
@@ -97,7 +127,8 @@ impl Inner {
         while let Ok((sender, receiver)) = peer.connection.accept_exchange(MAX_FRAME_BYTES).await {
             self.counters.streams_accepted.increment(1);
             // The transport's limit of streams bounds these tasks.
-            self.exchanges.spawn(Arc::clone(&self).answer_stream(Arc::clone(&peer), sender, receiver));
+            let served = Arc::clone(&self).answer_stream(Arc::clone(&peer), sender, receiver);
+            self.exchanges.spawn(peer.streams.track_future(served));
         }
         let why = peer.connection.closed().await;
         tracing::info!(peer = %peer.id, why, "link lost");
@@ -118,7 +149,7 @@ impl Inner {
                 // The connection is gone; its other task says so.
                 Err(StreamError::Lost(_)) => return,
             };
-            match self.take_head(&peer, &update) {
+            match self.take_head_in_turn(&peer, &update).await {
                 Ok(()) => self.counters.checkpoints_received.increment(1),
                 Err(error @ HeadError::Forked { .. }) => {
                     self.counters.forks.increment(1);
@@ -132,6 +163,26 @@ impl Inner {
                 Err(error) => return self.end_of_control(&peer, &error),
             }
             peer.arrived.notify_waiters();
+        }
+    }
+
+    /// What went out last on a connection that this one replaces may arrive after what went out first on this one.
+    async fn take_head_in_turn(&self, peer: &Peer, update: &CheckpointUpdate) -> Result<(), HeadError> {
+        let until = Instant::now() + self.waits.checkpoint;
+        loop {
+            // Made before looking: what comes between looking and waiting is not missed.
+            let mut arrived = pin!(peer.arrived.notified());
+            arrived.as_mut().enable();
+            match self.take_head(peer, update) {
+                Err(HeadError::OutOfOrder { origin, size, from, newest })
+                    if peer.continues == Continues::Another && newest < from =>
+                {
+                    if timeout_at(until, arrived).await.is_err() {
+                        return Err(HeadError::OutOfOrder { origin, size, from, newest });
+                    }
+                }
+                taken => return taken,
+            }
         }
     }
 
@@ -151,13 +202,26 @@ impl Inner {
         peer.connection.close(Code::Protocol, &error.to_string());
     }
 
-    /// Closes a connection that is used no more, after what goes on over it had its time.
+    /// Closes a connection that is used no more, after what goes on over it had its time. If both sides know that
+    /// another one goes on where it stopped, that is until all of it has ended.
     pub(crate) fn retire(&self, peer: &Arc<Peer>) {
         let (peer, wait) = (Arc::clone(peer), self.waits.retire);
         self.tasks.spawn(async move {
-            if tokio::time::timeout(wait, peer.connection.closed()).await.is_err() {
-                peer.connection.close(Code::Duplicate, "another connection is used");
+            let idle = async {
+                if peer.announcer.is_succeeded() {
+                    peer.streams.close();
+                    // Longer than any exchange lives.
+                    let _ = timeout(RETIRE_BUSY_MAX, peer.streams.wait()).await;
+                }
+                sleep(wait).await;
+            };
+            tokio::select! {
+                _ = peer.connection.closed() => {}
+                () = idle => peer.connection.close(Code::Duplicate, "another connection is used"),
             }
         });
     }
 }
+
+/// What goes on over a connection that was replaced while it was live is waited for: no exchange lives longer.
+const RETIRE_BUSY_MAX: Duration = Duration::from_secs(5 * 60);

@@ -1,4 +1,4 @@
-//! QUIC: one endpoint, connections, and streams that carry frames. The only user of quinn.
+//! QUIC, the first carrier: one endpoint, connections, and streams. The only user of quinn.
 //!
 //! Limits are those of design §9. There is no 0-RTT, no resumption and no migration: a connection is one TLS session
 //! between two addresses.
@@ -11,16 +11,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use peabiru_certs::SecretKey;
 use peabiru_proto::random::{Random as _, SystemRandom};
-use peabiru_proto::wire::link_frame::Frame;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::crypto::{CryptoError, HmacKey};
 use quinn::{ConnectionError, ConnectionId, ConnectionIdGenerator, VarInt};
 use rustls_pki_types::CertificateDer;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::budget::{Budget, Reserved};
-use super::frame::{Decoder, FrameError};
 use super::reset::ResetKey;
+use super::terms::{
+    CONNECTION_WINDOW_BYTES, Code, IDLE_MAX, KEEP_ALIVE, READ_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
+    StreamError, lost,
+};
 
 /// Client and server on one UDP socket.
 #[derive(Debug)]
@@ -42,40 +43,7 @@ pub struct Sender {
 
 /// The receiving half of a stream.
 #[derive(Debug)]
-pub struct Receiver {
-    stream: quinn::RecvStream,
-    decoder: Decoder,
-}
-
-/// Why a connection or one of its streams is closed: the code travels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
-    /// The node stops.
-    Closing = 0,
-    /// Another connection between the same nodes is used.
-    Duplicate = 1,
-    /// The peer does not speak this protocol correctly.
-    Protocol = 2,
-    /// The peer takes too long.
-    Stalled = 3,
-    /// What a peer knows of our ledger contradicts it.
-    OwnLedger = 4,
-    /// The certificate is no longer registered.
-    Unregistered = 5,
-    /// Nobody waits for the answer any more.
-    Abandoned = 6,
-}
-
-/// Why a stream gives nothing more.
-#[derive(Debug, thiserror::Error)]
-pub enum StreamError {
-    /// The connection is gone, or the peer gave the stream up.
-    #[error("{0}")]
-    Lost(String),
-    /// What came is no frame.
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-}
+pub struct Receiver(quinn::RecvStream);
 
 impl Endpoint {
     /// Binds the socket, with buffers that hold a burst.
@@ -219,28 +187,25 @@ impl Connection {
     /// # Errors
     /// `Lost`.
     pub async fn accept_control(&self) -> Result<Receiver, StreamError> {
-        let stream = self.0.accept_uni().await.map_err(lost)?;
-        Ok(Receiver { stream, decoder: Decoder::new(MAX_CONTROL_FRAME_BYTES) })
+        self.0.accept_uni().await.map(Receiver).map_err(lost)
     }
 
     /// Waits while the peer's 512 streams are all in use.
     ///
     /// # Errors
     /// `Lost`.
-    pub async fn open_exchange(&self, answer_bytes_max: usize) -> Result<(Sender, Receiver), StreamError> {
-        let (send, stream) = self.0.open_bi().await.map_err(lost)?;
-        let receiver = Receiver { stream, decoder: Decoder::new(answer_bytes_max) };
-        Ok((Sender { stream: send, finished: false }, receiver))
+    pub async fn open_exchange(&self) -> Result<(Sender, Receiver), StreamError> {
+        let (stream, receiver) = self.0.open_bi().await.map_err(lost)?;
+        Ok((Sender { stream, finished: false }, Receiver(receiver)))
     }
 
     /// The next stream that the peer opens.
     ///
     /// # Errors
     /// `Lost`.
-    pub async fn accept_exchange(&self, bytes_max: usize) -> Result<(Sender, Receiver), StreamError> {
-        let (send, stream) = self.0.accept_bi().await.map_err(lost)?;
-        let receiver = Receiver { stream, decoder: Decoder::new(bytes_max) };
-        Ok((Sender { stream: send, finished: false }, receiver))
+    pub async fn accept_exchange(&self) -> Result<(Sender, Receiver), StreamError> {
+        let (stream, receiver) = self.0.accept_bi().await.map_err(lost)?;
+        Ok((Sender { stream, finished: false }, Receiver(receiver)))
     }
 
     /// The peer's chain, its own certificate first.
@@ -263,6 +228,11 @@ impl Connection {
     pub fn is_duplicate(&self) -> bool {
         let duplicate = VarInt::from_u32(Code::Duplicate as u32);
         matches!(self.0.close_reason(), Some(ConnectionError::ApplicationClosed(close)) if close.error_code == duplicate)
+    }
+
+    /// Packets that came from the peer.
+    pub fn heard(&self) -> u64 {
+        self.0.stats().udp_rx.datagrams
     }
 
     /// Where the peer is.
@@ -312,91 +282,19 @@ impl Drop for Sender {
 }
 
 impl Receiver {
-    /// The next frame; none if the stream ended before it. Memory for it is taken before its bytes are kept.
+    /// The next bytes; none at the end of the stream.
     ///
     /// # Errors
-    /// `Lost`, `Frame`.
-    pub async fn frame(&mut self, budget: &Budget) -> Result<Option<(Frame, Reserved)>, StreamError> {
-        let mut reserved = None;
-        loop {
-            if let Some(length) = self.decoder.announced()? {
-                let held = match reserved.take() {
-                    Some(held) => held,
-                    None => budget.reserve(length).await,
-                };
-                match self.decoder.next_frame()? {
-                    Some(frame) => return Ok(Some((frame, held))),
-                    None => reserved = Some(held),
-                }
-            }
-            if !self.read().await? {
-                return Ok(None);
-            }
-        }
-    }
-
-    /// The next frame of a control stream: small, and of the one peer that this connection serves.
-    ///
-    /// # Errors
-    /// `Lost`, `Frame`.
-    pub async fn control_frame(&mut self) -> Result<Option<Frame>, StreamError> {
-        loop {
-            if let Some(frame) = self.decoder.next_frame()? {
-                return Ok(Some(frame));
-            }
-            if !self.read().await? {
-                return Ok(None);
-            }
-        }
-    }
-
-    /// The only frame of a stream, and its end.
-    ///
-    /// # Errors
-    /// `Lost`, `Frame`.
-    pub async fn only_frame(&mut self, budget: &Budget) -> Result<(Frame, Reserved), StreamError> {
-        let frame = self.frame(budget).await?.ok_or(FrameError::Truncated)?;
-        self.ended().await?;
-        Ok(frame)
-    }
-
-    /// The first frame of a stream: its only one, unless it is the head of a large message.
-    ///
-    /// # Errors
-    /// `Lost`, `Frame`.
-    pub async fn first_frame(&mut self, budget: &Budget) -> Result<(Frame, Reserved), StreamError> {
-        let frame = self.frame(budget).await?.ok_or(FrameError::Truncated)?;
-        if !matches!(frame.0, Frame::Head(_)) {
-            self.ended().await?;
-        }
-        Ok(frame)
-    }
-
-    /// Nothing more comes.
-    ///
-    /// # Errors
-    /// `Lost`, `Frame` if something does.
-    pub async fn ended(&mut self) -> Result<(), StreamError> {
-        if self.decoder.is_within_frame() || self.read().await? {
-            return Err(FrameError::Unexpected("the last of its stream").into());
-        }
-        Ok(())
+    /// `Lost`.
+    pub async fn read(&mut self) -> Result<Option<Bytes>, StreamError> {
+        let chunk = self.0.read_chunk(READ_BYTES_MAX as usize, true).await.map_err(lost)?;
+        Ok(chunk.map(|chunk| chunk.bytes))
     }
 
     /// Reads no further.
     pub fn stop(&mut self, code: Code) {
         // Fails only if the stream has ended.
-        let _ = self.stream.stop(VarInt::from_u32(code as u32));
-    }
-
-    /// Takes what came; false at the end of the stream.
-    async fn read(&mut self) -> Result<bool, StreamError> {
-        match self.stream.read_chunk(READ_BYTES_MAX, true).await.map_err(lost)? {
-            Some(chunk) => self.decoder.push(chunk.bytes),
-            None if self.decoder.is_within_frame() => return Err(FrameError::Truncated.into()),
-            None => return Ok(false),
-        }
-        Ok(true)
+        let _ = self.0.stop(VarInt::from_u32(code as u32));
     }
 }
 
@@ -438,44 +336,23 @@ fn warn_if_limited(socket: &Socket) -> io::Result<()> {
     Ok(())
 }
 
-fn lost(error: impl std::fmt::Display) -> StreamError {
-    StreamError::Lost(error.to_string())
-}
-
 fn reason(error: &ConnectionError) -> String {
     error.to_string()
 }
 
-/// Exchanges that a peer may have open at once, also the bound of the tasks that serve it.
-const STREAMS_MAX: u32 = 512;
 /// The control stream.
 const CONTROL_STREAMS_MAX: u32 = 1;
 /// As long as quinn's own.
 const CONNECTION_ID_BYTES: usize = 8;
-/// An idle connection is kept open by a packet this often, less than the 30 s after which routers forget it.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// After this long without any packet a connection is lost.
-const IDLE_MAX: Duration = Duration::from_secs(45);
 /// Packets that need no acknowledgement of their own: those of a small message, whose answer carries it.
 const UNACKNOWLEDGED_MAX: u32 = 5;
 /// After so long they get one: a window that losses have made smaller than that waits no longer.
 const UNACKNOWLEDGED_WAIT: Duration = Duration::from_millis(5);
-/// Unread bytes of one stream.
-const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-/// Unread bytes of one connection.
-const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// What the kernel may hold of a burst.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// Connection attempts that wait for their handshake.
 const INCOMING_MAX: usize = 256;
-/// Longest frame on a control stream, in bytes: a `Hello` with its notes.
-const MAX_CONTROL_FRAME_BYTES: usize = 128 * 1024;
-/// Most bytes that one read takes.
-const READ_BYTES_MAX: usize = 64 * 1024;
 /// Before messages: they wait for what it carries.
 const CONTROL_PRIORITY: i32 = 1;
 /// After small messages.
 const BULK_PRIORITY: i32 = -1;
-
-const _: () = assert!(STREAM_WINDOW_BYTES < CONNECTION_WINDOW_BYTES, "one stream cannot block the others");
-const _: () = assert!(KEEP_ALIVE.as_secs() * 2 < IDLE_MAX.as_secs(), "one lost packet costs no connection");

@@ -21,7 +21,7 @@ use peabiru_ledger::payload::{Direction, Payload, SealedPayload};
 use peabiru_ledger::seal::{Seal, SealedEntry};
 use peabiru_node::exchange::{Arrived, BoxFuture, Held, Inbound, LinkAnswer, Reply, Wanted};
 use peabiru_node::link::heads::Heads;
-use peabiru_node::link::{Link, LinkConfig, LinkParts, Waits};
+use peabiru_node::link::{Carrier, Link, LinkConfig, LinkParts, Waits};
 use peabiru_node::spool::Spool;
 use peabiru_proto::entry::{Body, Common, Content, Entry, ExchangeId, Request, Response, SideEffects};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
@@ -52,6 +52,10 @@ pub(crate) struct Road {
     version: AtomicU64,
     /// How long a node that stops waits for what goes on.
     pub(crate) drain: Duration,
+    /// With what the nodes that are started from now on listen and dial.
+    carriers: Mutex<Vec<Carrier>>,
+    /// Until QUIC is tried again where it did not work.
+    pub(crate) probe: Duration,
 }
 
 /// What a node keeps over restarts.
@@ -63,6 +67,8 @@ pub(crate) struct Site {
     sealing_certificate: Bytes,
     pub(crate) origin: Origin,
     pub(crate) folder: tempfile::TempDir,
+    /// If a test says where.
+    pub(crate) listen: Mutex<Option<SocketAddr>>,
 }
 
 /// A node that runs.
@@ -93,6 +99,8 @@ impl Road {
             conf: Arc::default(),
             version: AtomicU64::new(0),
             drain: LONG,
+            carriers: Mutex::new(vec![Carrier::Quic, Carrier::Http2]),
+            probe: LONG,
         };
         for name in names {
             let site = road.stranger(name);
@@ -114,7 +122,16 @@ impl Road {
         let sealing_certificate = self.ca.issue_for_key(&sealing, ledger, NOW).unwrap();
         let identity = TlsIdentity { certificate, key: tls };
         let folder = tempfile::tempdir().unwrap();
-        Arc::new(Site { id, member, identity, sealing, sealing_certificate, origin, folder })
+        Arc::new(Site {
+            id,
+            member,
+            identity,
+            sealing,
+            sealing_certificate,
+            origin,
+            folder,
+            listen: Mutex::default(),
+        })
     }
 
     pub(crate) fn site(&self, name: &str) -> Arc<Site> {
@@ -163,14 +180,20 @@ impl Road {
             inbound: Arc::clone(&echo) as Arc<dyn Inbound>,
         };
         let config = LinkConfig {
-            waits: Waits { drain: self.drain, ..short_waits() },
-            ..LinkConfig::on("127.0.0.1:0".parse().unwrap())
+            waits: Waits { drain: self.drain, probe_first: self.probe, probe: self.probe, ..short_waits() },
+            carriers: self.carriers.lock().unwrap().clone(),
+            ..LinkConfig::on(site.listen.lock().unwrap().unwrap_or("127.0.0.1:0".parse().unwrap()))
         };
         let link = Arc::new(Link::start(&config, parts).unwrap());
         // A restarted node has a higher serial than before, as its clock went on.
         self.clock.advance(Duration::from_secs(1));
-        self.listen(&site.id, link.local_addr().unwrap());
+        self.listen(&site.id, link.local_addr());
         (Running { link, ledger, store, site }, echo)
+    }
+
+    /// With what nodes listen and dial from now on.
+    pub(crate) fn carry(&self, carriers: &[Carrier]) {
+        *self.carriers.lock().unwrap() = carriers.to_vec();
     }
 
     pub(crate) fn listen(&self, id: &NodeId, address: SocketAddr) {
