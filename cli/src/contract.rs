@@ -21,7 +21,7 @@ use crate::output::{self, Table};
 pub(crate) enum Verb {
     /// Registers the next version of a contract.
     #[command(
-        after_help = "Examples:\n  peabiru contract add PY/GOV/MEC/education/py.mec.v1.SchoolService school.proto --include proto\n  peabiru contract add PY/GOV/MEC/education/schools openapi.json"
+        after_help = "Example:\n  peabiru contract add PY/GOV/MEC/education/py.mec.v1.SchoolService school.proto --include proto\n  peabiru contract add PY/GOV/MEC/education/schools openapi.json"
     )]
     Add {
         /// MEMBER/SUBSYSTEM/SERVICE, where SERVICE is the full gRPC name; for REST any code.

@@ -343,7 +343,7 @@ pub async fn grant_of(
     let now = SystemClock.now();
     let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     let grant = Grant {
-        id: format!("{consumer}-{}-{}", service.code(), purposes.join("-")),
+        id: format!("{consumer}-{}", purposes.join("-")),
         consumer: subsystem(consumer).to_string(),
         service: service.to_string(),
         methods: strings(methods),
