@@ -40,6 +40,10 @@ impl Disk for LimitedDisk {
         RealDisk.open(path)
     }
 
+    fn open_existing(&self, path: &Path) -> io::Result<Option<Box<dyn DiskFile>>> {
+        RealDisk.open_existing(path)
+    }
+
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
         RealDisk.list(folder)
     }

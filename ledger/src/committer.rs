@@ -16,6 +16,7 @@ use peabiru_proto::random::Random;
 use crate::checkpoint::{SealingKey, SignedCheckpoint};
 use crate::durable::{Durable, Head};
 use crate::item::{Item, write_body};
+use crate::large::LargeFile;
 use crate::position::{LogPosition, TreeSize};
 use crate::proof::InclusionProof;
 use crate::record::{HEADER_BYTES, Header, PAGE_BYTES, Record, RecordKind, StorageKeyId, StreamId};
@@ -65,6 +66,8 @@ pub(crate) struct Batch {
 /// A group whose entries are durable and sealed.
 pub(crate) struct Released<R> {
     pub(crate) sealed: Vec<SealedEntry>,
+    /// Of its large bodies.
+    pub(crate) files: Vec<LargeFile>,
     pub(crate) reply: R,
 }
 
@@ -209,6 +212,12 @@ impl<R> Committer<R> {
         Batch { bytes, records: Vec::new() }
     }
 
+    /// The batch in flight will not be written after all: its files are named by nothing.
+    pub(crate) fn set_unnamed(&self) {
+        let items = self.in_flight.values().flatten().flat_map(|group| &group.items);
+        items.filter_map(|item| item.file.as_ref()).for_each(LargeFile::set_unnamed);
+    }
+
     fn encode(&mut self) -> Batch {
         let batch = self.stream.next_sequence;
         let (mut out, mut records) = (Vec::new(), Vec::with_capacity(self.in_flight.len()));
@@ -216,6 +225,7 @@ impl<R> Committer<R> {
         let in_flight = std::mem::take(&mut self.in_flight);
         for (&number, groups) in &in_flight {
             let items: Vec<&Item> = groups.iter().flat_map(|group| &group.items).collect();
+            items.iter().filter_map(|item| item.file.as_ref()).for_each(LargeFile::set_named);
             let slots = items.iter().filter(|item| item.secrets.is_some()).count();
             let header = self.header(RecordKind::Commit, batch, slots);
             let slots = self.wrap(&header, &items);
@@ -284,6 +294,7 @@ fn seal<R>(
         SealedEntry { entry, seal: Seal { checkpoint: checkpoint.clone(), position, proof } }
     };
     let release = |group: Group<R>| Released {
+        files: group.items.iter().filter_map(|item| item.file.clone()).collect(),
         sealed: group.items.into_iter().map(|item| sealed(item.entry)).collect(),
         reply: group.reply,
     };

@@ -106,7 +106,7 @@ async fn append_until_crash(store: &Store, seed: u64) -> Vec<SealedEntry> {
                 let mut sealed = Vec::new();
                 for round in 0..4 {
                     let append = |number| match (task, number) {
-                        (5, 0) => append_large(&ledger, &random, 200 * round),
+                        (5, 0) => append_large(&ledger, &random, 200 * round + 1),
                         _ => Ok(append(&ledger, &random, 100 * task + 3000 * round)),
                     };
                     let Ok(appends) = (0..=round % 2).map(append).collect() else { break };

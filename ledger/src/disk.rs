@@ -22,6 +22,11 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// The system's.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Opens a file to read; none if it is not there.
+    ///
+    /// # Errors
+    /// The system's.
+    fn open_existing(&self, path: &Path) -> io::Result<Option<Box<dyn DiskFile>>>;
     /// Names of the files in a folder, sorted.
     ///
     /// # Errors
@@ -90,6 +95,14 @@ impl Disk for RealDisk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         Ok(Box::new(file))
+    }
+
+    fn open_existing(&self, path: &Path) -> io::Result<Option<Box<dyn DiskFile>>> {
+        match File::open(path) {
+            Ok(file) => Ok(Some(Box::new(file))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {

@@ -4,7 +4,8 @@
 //! body  = origin, first index (u64), previous checkpoint (note or empty), notes (u32 count, each a note), items (u32 count)
 //! item  = entry, payload, foreign
 //! payload = 0 | 1 ‖ chunk count (u32) ‖ chunks (ciphertext; its slot is the next one) | 2 ‖ body (in clear)
-//!         | 3 ‖ file name (16 bytes) ‖ file bytes (u64) ‖ file CRC-32 (u32) ‖ chunk 0 (ciphertext; its slot is the next one)
+//!         | 3 ‖ file name (16 bytes) ‖ file bytes (u64) ‖ SHA-256 of the file (32 bytes) ‖ chunk 0 (ciphertext; its slot is
+//!           the next one)
 //! foreign = 0 | 1 ‖ peer's entry ‖ position (u64) ‖ proof ‖ number of its note in `notes` (u32)
 //! ```
 //!
@@ -14,6 +15,8 @@ use std::sync::Arc;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use peabiru_proto::entry::Entry;
+use peabiru_proto::hash::Digest;
+use peabiru_proto::limits::{CHUNK_BYTES, MAX_CONTEXT_BYTES, TAG_BYTES};
 use peabiru_proto::origin::Origin;
 
 use crate::checkpoint::SignedCheckpoint;
@@ -31,16 +34,6 @@ pub struct Append {
     pub payload: Option<Arc<Payload>>,
     /// For a RECEIVED: what was received.
     pub foreign: Option<Foreign>,
-}
-
-impl Append {
-    /// The file of a large body.
-    pub(crate) fn file(&self) -> Option<&LargeFile> {
-        match self.payload.as_deref() {
-            Some(Payload::Sealed(sealed)) => sealed.file(),
-            Some(Payload::Clear(_)) | None => None,
-        }
-    }
 }
 
 /// A peer's sealed entry, kept beside our RECEIVED.
@@ -63,6 +56,8 @@ pub(crate) struct Item {
     bytes: Vec<u8>,
     note: Option<SignedCheckpoint>,
     pub(crate) secrets: Option<PayloadSecrets>,
+    /// Of a large body.
+    pub(crate) file: Option<LargeFile>,
 }
 
 /// The body of a commit record.
@@ -125,6 +120,10 @@ impl Item {
         };
         let mut bytes = Vec::with_capacity(entry.bytes().len() + payload_bytes + ITEM_BYTES_USUAL);
         put(&mut bytes, entry.bytes());
+        let file = match payload.as_deref() {
+            Some(Payload::Sealed(sealed)) => sealed.file().cloned(),
+            Some(Payload::Clear(_)) | None => None,
+        };
         let secrets = match payload.as_deref() {
             None => {
                 bytes.put_u8(0);
@@ -154,7 +153,7 @@ impl Item {
                 Some(foreign.checkpoint)
             }
         };
-        Self { entry, bytes, note, secrets }
+        Self { entry, bytes, note, secrets, file }
     }
 
     /// Upper bound of what it adds to a record, its slot and note included.
@@ -167,11 +166,11 @@ impl Item {
 fn put_sealed(out: &mut Vec<u8>, sealed: &SealedPayload) {
     match (sealed.file(), sealed.chunks()) {
         (Some(file), [context]) => {
-            let FileRef { name, bytes, crc } = file.content();
+            let FileRef { name, bytes, digest } = file.content();
             out.put_u8(3);
             out.put_slice(&name.0);
             out.put_u64(bytes);
-            out.put_u32(crc);
+            out.put_slice(digest.as_bytes());
             put(out, context);
         }
         (_, chunks) => {
@@ -245,8 +244,14 @@ fn read_item(
             let mut name = LargeName([0; NAME_BYTES]);
             body.try_copy_to_slice(&mut name.0).map_err(|_| BadBody)?;
             let bytes = body.try_get_u64().map_err(|_| BadBody)?;
-            let file = FileRef { name, bytes, crc: take_u32(body)? };
-            StoredContent::Large { context: take(body)?, file, slot: slots.next().ok_or(BadBody)? }
+            let mut digest = [0; 32];
+            body.try_copy_to_slice(&mut digest).map_err(|_| BadBody)?;
+            let context = take(body)?;
+            if !is_large(bytes, context.len()) {
+                return Err(BadBody);
+            }
+            let file = FileRef { name, bytes, digest: Digest::from_bytes(digest) };
+            StoredContent::Large { context, file, slot: slots.next().ok_or(BadBody)? }
         }
         _ => return Err(BadBody),
     };
@@ -262,6 +267,14 @@ fn read_item(
         _ => return Err(BadBody),
     };
     Ok(StoredItem { entry, payload, foreign })
+}
+
+/// Whether a file of so many bytes can be chunks 1, 2, …, and so long a ciphertext chunk 0.
+fn is_large(bytes: u64, context: usize) -> bool {
+    let last = bytes % (CHUNK_BYTES + TAG_BYTES) as u64;
+    bytes > 0
+        && (last == 0 || last > TAG_BYTES as u64)
+        && (TAG_BYTES..=MAX_CONTEXT_BYTES + TAG_BYTES).contains(&context)
 }
 
 /// Many messages of one peer's commit share a checkpoint: it is written once.

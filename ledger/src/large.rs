@@ -1,25 +1,29 @@
 //! Large payloads: the ciphertext of a body in a file of its own, beside the segments.
 //!
 //! ```text
-//! spool/NAME   while it is written; the folder is emptied at each start
-//! large/NAME   whole and synced before the commit record that names it is written
+//! spool/NAME      while it is written, and until the commit record that names it is durable
+//! large/NN/NAME   from then on; NN are the first two digits of NAME
 //! ```
 //!
-//! FROZEN: NAME is 32 hex digits; the content is the ciphertext of chunks 1, 2, …, one after another. Chunk 0 (the
-//! context) stands in the commit record, and key and salt in a slot as for every payload. A file that no record names is
-//! removed at the start; one that a live slot belongs to and that is not there, or not as long, is corruption.
+//! FROZEN: NAME is 32 hex digits, and stands in at most one record of a stream. The content is the ciphertext of chunks 1,
+//! 2, … of one payload, one after another. Chunk 0 (the context) stands in the commit record, and key and salt in a slot as
+//! for every payload. The file is synced, and its name too, before the record is written.
+//!
+//! A start moves what a record names out of the spool, and removes the rest of the spool. A file in `large` is removed by
+//! an erasure alone. One that a live slot belongs to and that is not there, or not as long, is a payload lost: reported,
+//! and an error to whoever asks for it.
 
 pub mod body;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crc32fast::Hasher;
+use aws_lc_rs::digest::{Context, SHA256};
 use data_encoding::HEXLOWER;
+use peabiru_proto::hash::Digest;
 use peabiru_proto::random::Random;
 
 use crate::LedgerError;
@@ -38,7 +42,7 @@ struct Folders {
     kept: PathBuf,
     spool_bytes_max: u64,
     min_free_bytes: u64,
-    /// Of files in the spool.
+    /// Of files that no durable record names.
     spooled_bytes: AtomicU64,
 }
 
@@ -51,18 +55,26 @@ pub(crate) struct LargeName(pub(crate) [u8; NAME_BYTES]);
 pub(crate) struct FileRef {
     pub(crate) name: LargeName,
     pub(crate) bytes: u64,
-    /// CRC-32 (ISO-HDLC) of the content: finds damage without a key.
-    pub(crate) crc: u32,
+    /// SHA-256 of the content: finds damage without a key.
+    pub(crate) digest: Digest,
 }
 
 /// A file that is being written. Dropped before `keep`, it is removed.
 pub struct SpoolFile {
+    /// None once it was kept.
+    spooled: Option<Spooled>,
+    file: Box<dyn DiskFile>,
+    unsynced_bytes: u64,
+    digest: Context,
+    /// A write or sync failed: nothing of it is to be trusted.
+    broken: bool,
+}
+
+/// A name in the spool, and what it takes of it. Dropped, both are given back.
+struct Spooled {
     folders: Arc<Folders>,
     name: LargeName,
-    file: Box<dyn DiskFile>,
     bytes: u64,
-    unsynced_bytes: u64,
-    crc: Hasher,
 }
 
 /// A whole file, durable under its name; clones share it. One that no record was asked to name is removed with the last.
@@ -72,18 +84,14 @@ pub struct LargeFile(Arc<Kept>);
 struct Kept {
     folders: Arc<Folders>,
     content: FileRef,
+    /// As long as no durable record names it.
+    spooled: Mutex<Option<Spooled>>,
     /// A commit record names it, or may.
     named: AtomicBool,
 }
 
-impl std::fmt::Debug for LargeFiles {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "LargeFiles({})", self.0.kept.display())
-    }
-}
-
 impl LargeFiles {
-    /// Makes the folders, and empties the spool.
+    /// Makes the folders.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         random: Arc<dyn Random>,
@@ -96,10 +104,6 @@ impl LargeFiles {
             disk.create_folder(path).map_err(at(path))?;
         }
         disk.sync_folder(folder).map_err(at(folder))?;
-        for name in disk.list(&spool).map_err(at(&spool))? {
-            let path = spool.join(name);
-            disk.remove(&path).map_err(at(&path))?;
-        }
         let spooled_bytes = AtomicU64::new(0);
         Ok(Self(Arc::new(Folders {
             disk,
@@ -121,8 +125,8 @@ impl LargeFiles {
         self.0.random.fill(&mut name.0);
         let path = self.0.spool.join(name.text());
         let file = self.0.disk.open(&path).map_err(at(&path))?;
-        let folders = Arc::clone(&self.0);
-        Ok(SpoolFile { folders, name, file, bytes: 0, unsynced_bytes: 0, crc: Hasher::new() })
+        let spooled = Some(Spooled { folders: Arc::clone(&self.0), name, bytes: 0 });
+        Ok(SpoolFile { spooled, file, unsynced_bytes: 0, digest: Context::new(&SHA256), broken: false })
     }
 
     pub(crate) fn disk(&self) -> &dyn Disk {
@@ -130,25 +134,85 @@ impl LargeFiles {
     }
 
     pub(crate) fn named(&self, content: FileRef) -> LargeFile {
-        let file = LargeFile::new(&self.0, content);
+        let file = LargeFile::new(&self.0, content, None);
         file.set_named();
         file
     }
 
-    /// Removes what no record names. `live` are the files whose slot is live, with the record that names them.
-    pub(crate) fn settle(&self, live: &HashMap<LargeName, (FileRef, Location)>) -> Result<u64, LedgerError> {
-        let kept = &self.0.kept;
-        let mut removed = 0;
-        for text in self.0.disk.list(kept).map_err(at(kept))? {
-            if LargeName::parse(&text).is_none_or(|name| !live.contains_key(&name)) {
-                let path = kept.join(&text);
-                self.0.disk.remove(&path).map_err(at(&path))?;
-                removed += 1;
+    /// After a start, when everything is durable: each file that a live slot belongs to goes where it stays, erased ones go,
+    /// and the spool is emptied. Gives the files that are lost.
+    pub(crate) fn settle(&self, live: &[FileRef], erased: &[FileRef]) -> Result<Vec<FileRef>, LedgerError> {
+        let Folders { disk, spool, .. } = &*self.0;
+        let spooled = disk.list(spool).map_err(at(spool))?;
+        let mut lost = Vec::new();
+        for content in live {
+            if spooled.binary_search(&content.name.text()).is_ok() {
+                self.0.move_out(content.name)?;
+            }
+            if self.0.length(content.name)? != Some(content.bytes) {
+                lost.push(*content);
             }
         }
-        live.values()
-            .try_for_each(|(content, location)| check_length(&*self.0.disk, kept, *content, *location))?;
-        Ok(removed)
+        for content in erased {
+            self.0.remove(content.name)?;
+        }
+        for text in disk.list(spool).map_err(at(spool))? {
+            // What is not ours stays.
+            if LargeName::parse(&text).is_some() {
+                let path = spool.join(&text);
+                disk.remove(&path).map_err(at(&path))?;
+            }
+        }
+        Ok(lost)
+    }
+}
+
+impl Folders {
+    /// Where a file is from the moment when its record is durable.
+    fn place(&self, name: LargeName) -> (PathBuf, PathBuf) {
+        let text = name.text();
+        let folder = self.kept.join(&text[..2]);
+        let path = folder.join(text);
+        (folder, path)
+    }
+
+    /// Out of the spool. Not synced: a crash leaves it in one of the two, and the next start moves it again.
+    fn move_out(&self, name: LargeName) -> Result<(), LedgerError> {
+        let (folder, path) = self.place(name);
+        self.disk.create_folder(&folder).map_err(at(&folder))?;
+        self.disk.rename(&self.spool.join(name.text()), &path).map_err(at(&path))
+    }
+
+    fn open(&self, name: LargeName) -> Result<Option<Box<dyn DiskFile>>, LedgerError> {
+        let (_, path) = self.place(name);
+        let found = self.disk.open_existing(&path).map_err(at(&path))?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        let spooled = self.spool.join(name.text());
+        let found = self.disk.open_existing(&spooled).map_err(at(&spooled))?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        // It may have moved meanwhile.
+        self.disk.open_existing(&path).map_err(at(&path))
+    }
+
+    fn length(&self, name: LargeName) -> Result<Option<u64>, LedgerError> {
+        let (_, path) = self.place(name);
+        self.open(name)?.map(|file| file.bytes().map_err(at(&path))).transpose()
+    }
+
+    /// Wherever it is, durably.
+    fn remove(&self, name: LargeName) -> Result<(), LedgerError> {
+        let (folder, path) = self.place(name);
+        for (folder, path) in [(&folder, path), (&self.spool, self.spool.join(name.text()))] {
+            if self.disk.open_existing(&path).map_err(at(&path))?.is_some() {
+                self.disk.remove(&path).map_err(at(&path))?;
+                self.disk.sync_folder(folder).map_err(at(folder))?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -162,109 +226,128 @@ pub(crate) fn check_content(
     content: FileRef,
     location: Location,
 ) -> Result<(), LedgerError> {
-    let kept = folder.join(LARGE_FOLDER);
-    check_length(disk, &kept, content, location)?;
-    let path = kept.join(content.name.text());
-    let file = disk.open(&path).map_err(at(&path))?;
-    let mut crc = Hasher::new();
+    let text = content.name.text();
+    let wrong = |what: &str| corrupt(location, format!("its payload's file {text} {what}"));
+    let kept = folder.join(LARGE_FOLDER).join(&text[..2]).join(&text);
+    let spooled = folder.join("spool").join(&text);
+    let mut found = None;
+    for path in [&kept, &spooled] {
+        found = found.or(disk.open_existing(path).map_err(at(path))?);
+    }
+    let file = found.ok_or_else(|| wrong("is not there"))?;
+    if file.bytes().map_err(at(&kept))? != content.bytes {
+        return Err(wrong("has another length"));
+    }
+    let mut digest = Context::new(&SHA256);
     let (mut offset, mut buffer) = (0, vec![0; READ_BYTES]);
     while offset < content.bytes {
         let length = usize::try_from(content.bytes - offset).map_or(READ_BYTES, |left| left.min(READ_BYTES));
-        file.read_exact_at(&mut buffer[..length], offset).map_err(at(&path))?;
-        crc.update(&buffer[..length]);
+        file.read_exact_at(&mut buffer[..length], offset).map_err(at(&kept))?;
+        digest.update(&buffer[..length]);
         offset += length as u64;
     }
-    if crc.finalize() == content.crc {
-        return Ok(());
-    }
-    let what = format!("its payload's file {LARGE_FOLDER}/{} is damaged", content.name.text());
-    Err(corrupt(location, what))
+    if finish(digest) == content.digest { Ok(()) } else { Err(wrong("is damaged")) }
 }
 
-fn check_length(
-    disk: &dyn Disk,
-    kept: &Path,
-    content: FileRef,
-    location: Location,
-) -> Result<(), LedgerError> {
-    let text = content.name.text();
-    let path = kept.join(&text);
-    // Opening makes a file that is not there.
-    let there = disk.list(kept).map_err(at(kept))?.binary_search(&text).is_ok();
-    if there && disk.open(&path).and_then(|file| file.bytes()).map_err(at(&path))? == content.bytes {
-        return Ok(());
-    }
-    let what = format!(
-        "its payload's file {LARGE_FOLDER}/{text} of {} bytes is not there or not as long",
-        content.bytes
-    );
-    Err(corrupt(location, what))
+fn finish(digest: Context) -> Digest {
+    Digest::from_slice(digest.finish().as_ref()).expect("SHA-256 gives 32 bytes")
 }
 
 impl SpoolFile {
     /// Appends. What was written is synced now and then, so that other syncs need not wait for all of it.
     ///
     /// # Errors
-    /// `SpoolFull`, `DiskFull`, `Disk`.
+    /// `SpoolFull`, `DiskFull`, `Disk`. The file is of no use afterwards.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), LedgerError> {
+        let written = self.try_write(bytes);
+        self.broken |= written.is_err();
+        written
+    }
+
+    fn try_write(&mut self, bytes: &[u8]) -> Result<(), LedgerError> {
         let length = bytes.len() as u64;
-        let Folders { spooled_bytes, spool_bytes_max, min_free_bytes, disk, spool, .. } = &*self.folders;
-        if spooled_bytes.fetch_add(length, Ordering::Relaxed) + length > *spool_bytes_max {
-            spooled_bytes.fetch_sub(length, Ordering::Relaxed);
-            return Err(LedgerError::SpoolFull { spool_bytes_max: *spool_bytes_max });
+        let Some(spooled) = &mut self.spooled else { return Err(LedgerError::Closed) };
+        let offset = spooled.bytes;
+        let path = spooled.path();
+        spooled.reserve(length)?;
+        if self.unsynced_bytes == 0 {
+            spooled.check_space()?;
         }
-        let offset = self.bytes;
-        // Given back when dropped, also if the write fails.
-        self.bytes += length;
-        self.crc.update(bytes);
-        self.file.write_all_at(bytes, offset).map_err(at(&self.path()))?;
+        self.digest.update(bytes);
+        self.file.write_all_at(bytes, offset).map_err(at(&path))?;
         self.unsynced_bytes += length;
         if self.unsynced_bytes >= SYNC_BYTES {
-            if disk.free_bytes(spool).map_err(at(spool))? < *min_free_bytes {
-                return Err(LedgerError::DiskFull { min_free_bytes: *min_free_bytes });
-            }
-            self.file.sync().map_err(at(&self.path()))?;
+            self.file.sync().map_err(at(&path))?;
             self.unsynced_bytes = 0;
         }
         Ok(())
     }
 
-    /// Makes it durable under its name: ready for the commit record.
+    /// Makes it and its name durable: ready for the commit record.
     ///
     /// # Errors
-    /// `Disk`.
-    pub fn keep(self) -> Result<LargeFile, LedgerError> {
-        let kept = &self.folders.kept;
-        self.file.sync().map_err(at(&self.path()))?;
-        let to = kept.join(self.name.text());
-        self.folders.disk.rename(&self.path(), &to).map_err(at(&to))?;
-        self.folders.disk.sync_folder(kept).map_err(at(kept))?;
-        let content = FileRef { name: self.name, bytes: self.bytes, crc: self.crc.clone().finalize() };
-        Ok(LargeFile::new(&self.folders, content))
+    /// `Disk`; `Closed` after a write that failed.
+    pub fn keep(mut self) -> Result<LargeFile, LedgerError> {
+        if self.broken {
+            return Err(LedgerError::Closed);
+        }
+        let Some(spooled) = self.spooled.take() else { return Err(LedgerError::Closed) };
+        self.file.sync().map_err(at(&spooled.path()))?;
+        let Folders { disk, spool, .. } = &*spooled.folders;
+        disk.sync_folder(spool).map_err(at(spool))?;
+        let content = FileRef { name: spooled.name, bytes: spooled.bytes, digest: finish(self.digest) };
+        Ok(LargeFile::new(&Arc::clone(&spooled.folders), content, Some(spooled)))
     }
 
     /// Its length so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.spooled.as_ref().map_or(0, |spooled| spooled.bytes)
+    }
+}
+
+impl Spooled {
+    fn reserve(&mut self, length: u64) -> Result<(), LedgerError> {
+        let Folders { spooled_bytes, spool_bytes_max, .. } = &*self.folders;
+        if spooled_bytes.fetch_add(length, Ordering::Relaxed) + length > *spool_bytes_max {
+            spooled_bytes.fetch_sub(length, Ordering::Relaxed);
+            return Err(LedgerError::SpoolFull { spool_bytes_max: *spool_bytes_max });
+        }
+        self.bytes += length;
+        Ok(())
+    }
+
+    fn check_space(&self) -> Result<(), LedgerError> {
+        let Folders { disk, spool, min_free_bytes, .. } = &*self.folders;
+        if disk.free_bytes(spool).map_err(at(spool))? < *min_free_bytes {
+            return Err(LedgerError::DiskFull { min_free_bytes: *min_free_bytes });
+        }
+        Ok(())
     }
 
     fn path(&self) -> PathBuf {
         self.folders.spool.join(self.name.text())
     }
+
+    /// It has gone where it stays: only what it took is given back.
+    fn moved(mut self) {
+        self.folders.spooled_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.bytes = 0;
+    }
 }
 
-impl Drop for SpoolFile {
+impl Drop for Spooled {
     fn drop(&mut self) {
         self.folders.spooled_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        // Not there if it was kept. One that stays is removed by the next start.
+        // Not there if it was moved. One that stays is removed by the next start.
         let _ = self.folders.disk.remove(&self.path());
     }
 }
 
 impl LargeFile {
-    fn new(folders: &Arc<Folders>, content: FileRef) -> Self {
-        Self(Arc::new(Kept { folders: Arc::clone(folders), content, named: AtomicBool::new(false) }))
+    fn new(folders: &Arc<Folders>, content: FileRef, spooled: Option<Spooled>) -> Self {
+        let (folders, spooled) = (Arc::clone(folders), Mutex::new(spooled));
+        Self(Arc::new(Kept { folders, content, spooled, named: AtomicBool::new(false) }))
     }
 
     /// Its length.
@@ -290,33 +373,57 @@ impl LargeFile {
         self.0.content
     }
 
-    /// From now on a record may name it.
+    /// The record that names it is about to be written. From now on no drop removes it.
     pub(crate) fn set_named(&self) {
         self.0.named.store(true, Ordering::Relaxed);
     }
 
-    /// No record names it, or its slot is erased.
+    /// That record was not written.
     pub(crate) fn set_unnamed(&self) {
         self.0.named.store(false, Ordering::Relaxed);
     }
 
+    /// The record that names it is durable. If it cannot be moved now, the next start moves it.
+    pub(crate) fn settle(&self) {
+        let spooled = self.0.spooled.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(spooled) = spooled else { return };
+        match self.0.folders.move_out(spooled.name) {
+            Ok(()) => spooled.moved(),
+            Err(error) => {
+                tracing::warn!(%error, "the file of a payload stays in the spool");
+                // Neither removed, nor is its space given back.
+                std::mem::forget(spooled);
+            }
+        }
+    }
+
+    /// Its slot is erased.
+    ///
+    /// # Errors
+    /// `Disk`: the next start removes it.
+    pub(crate) fn erase(&self) -> Result<(), LedgerError> {
+        self.0.folders.remove(self.0.content.name)
+    }
+
     fn open(&self) -> Result<Box<dyn DiskFile>, LedgerError> {
-        let path = self.0.path();
-        self.0.folders.disk.open(&path).map_err(at(&path))
+        let missing = || at(&self.0.path())(std::io::ErrorKind::NotFound.into());
+        self.0.folders.open(self.0.content.name)?.ok_or_else(missing)
     }
 }
 
 impl Kept {
     fn path(&self) -> PathBuf {
-        self.folders.kept.join(self.content.name.text())
+        self.folders.place(self.content.name).1
     }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        if !*self.named.get_mut() {
-            // One that stays is removed by the next start.
-            let _ = self.folders.disk.remove(&self.path());
+        // Removed with its place in the spool, unless a record names it, or may.
+        if *self.named.get_mut()
+            && let Some(spooled) = self.spooled.get_mut().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            std::mem::forget(spooled);
         }
     }
 }
@@ -335,6 +442,12 @@ impl std::fmt::Debug for LargeFile {
     }
 }
 
+impl std::fmt::Debug for LargeFiles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "LargeFiles({})", self.0.kept.display())
+    }
+}
+
 impl LargeName {
     pub(crate) fn text(self) -> String {
         HEXLOWER.encode(&self.0)
@@ -347,9 +460,9 @@ impl LargeName {
 
 const LARGE_FOLDER: &str = "large";
 pub(crate) const NAME_BYTES: usize = 16;
-/// `spool_bytes` if nobody says otherwise.
+/// `spool_bytes_max` if nobody says otherwise.
 pub(crate) const SPOOL_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
-/// After so many bytes a file in the spool is synced.
+/// After so many bytes a file in the spool is synced, and the space left is looked at.
 const SYNC_BYTES: u64 = 4 * 1024 * 1024;
 /// Most bytes that one read of a check takes.
 const READ_BYTES: usize = 64 * 1024;

@@ -26,7 +26,7 @@ use crate::hashes::HashFile;
 use crate::index::Index;
 use crate::item::Item;
 pub use crate::item::{Append, Foreign};
-use crate::large::{LargeFile, LargeFiles, SPOOL_BYTES_MAX};
+use crate::large::{LargeFiles, SPOOL_BYTES_MAX};
 use crate::payload::Payload;
 use crate::position::{LogPosition, TreeSize};
 use crate::proof::{ConsistencyProof, InclusionProof};
@@ -157,7 +157,8 @@ impl Store {
             Arc::clone(&random),
             folder,
             config.spool_bytes_max,
-            config.min_free_bytes,
+            // Large bodies leave room for the segments that are due: small messages, and erasures, still find it.
+            config.min_free_bytes.saturating_add(2 * config.segment_bytes),
         )?;
         let key = storage_key.as_ref();
         let Recovered { stream, end, ledgers, hashes, report } =
@@ -286,19 +287,8 @@ impl Ledger {
     /// `Full`, `DiskFull`, `TooLarge`: nothing was appended. `Failed`: the process must stop. `Closed`.
     pub async fn append(&self, appends: Vec<Append>) -> Result<Vec<SealedEntry>, LedgerError> {
         let (reply, answer) = oneshot::channel();
-        let files: Vec<_> = appends.iter().filter_map(|append| append.file().cloned()).collect();
-        files.iter().for_each(LargeFile::set_named);
-        let appended = match self.send(appends, Some(reply)) {
-            Ok(()) => answer.await.unwrap_or_else(|_| Err(self.inner.failed())),
-            Err(error) => Err(error),
-        };
-        // After any other error a record may name them.
-        if let Err(LedgerError::Full { .. } | LedgerError::DiskFull { .. } | LedgerError::TooLarge { .. }) =
-            appended
-        {
-            files.iter().for_each(LargeFile::set_unnamed);
-        }
-        appended
+        self.send(appends, Some(reply))?;
+        answer.await.unwrap_or_else(|_| Err(self.inner.failed()))
     }
 
     /// Appends an entry with the next commit, which waits for [`StoreConfig::queued_wait`] at most to be asked for; nobody waits for it.
@@ -309,9 +299,7 @@ impl Ledger {
         if self.inner.disk_full.load(Ordering::Relaxed) {
             return Err(LedgerError::DiskFull { min_free_bytes: self.inner.min_free_bytes });
         }
-        let file = append.file().cloned();
-        file.iter().for_each(LargeFile::set_named);
-        self.send(vec![append], None).inspect_err(|_| file.iter().for_each(LargeFile::set_unnamed))
+        self.send(vec![append], None)
     }
 
     /// Where large bodies are kept.

@@ -130,7 +130,7 @@ impl Ledger {
         let erase = move || {
             overwrite(&ledger.inner.segments, found.location, &found.record, slot)?;
             if let StoredContent::Large { file, .. } = found.item.payload {
-                ledger.inner.large.named(file).set_unnamed();
+                ledger.inner.large.named(file).erase()?;
             }
             Ok(())
         };

@@ -3,7 +3,6 @@
 //! A torn tail is dropped, reported and zeroed. Damage before something durable is refused. An erasure whose NOTICE is
 //! durable is finished.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,7 +21,7 @@ use crate::durable::{Durable, Head};
 use crate::erasure::{Erasures, slots};
 use crate::hashes::HashFile;
 use crate::item::{CommitBody, Foreign, StoredContent, StoredItem};
-use crate::large::{FileRef, LargeFiles, LargeName};
+use crate::large::{FileRef, LargeFiles};
 use crate::payload::{Payload, SealedPayload};
 use crate::position::LogPosition;
 use crate::record::{Record, StorageKeyId, StreamId};
@@ -51,6 +50,8 @@ pub struct Recovery {
     pub entries: u64,
     /// Erasures that were finished.
     pub erasures_finished: u64,
+    /// Large payloads whose file is not there, or not as long as its record says.
+    pub payloads_lost: u64,
 }
 
 /// How the process before ended.
@@ -138,18 +139,19 @@ pub(crate) fn recover(
     let mut end = scanner.end().clone();
     let from = batch.first().map_or(end.at, |first| first.location);
     replay.last_batch(batch, &mut end)?;
-    large.settle(&replay.live_files())?;
     let entries = replay.entries;
     let dropped_tail = drop_tail(segments, &end)?;
     let durable = make_durable(segments, from, end.at)?;
+    let files = std::mem::take(&mut replay.files);
     let (ledgers, hashes, erasures) = replay.finish(durable);
     let erasures_finished = erasures.finish(segments, stream, &end)?;
+    let payloads_lost = settle_files(large, &files, &erasures)?;
     let shutdown = match (end.next_sequence, end.closed && !end.torn) {
         (0, _) => Shutdown::New,
         (_, true) => Shutdown::Clean,
         (_, false) => Shutdown::Crashed,
     };
-    let report = Recovery { shutdown, dropped_tail, entries, erasures_finished };
+    let report = Recovery { shutdown, dropped_tail, entries, erasures_finished, payloads_lost };
     Ok(Recovered { stream, end, ledgers, hashes, report })
 }
 
@@ -300,12 +302,6 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// Those whose payload nobody erased.
-    fn live_files(&self) -> HashMap<LargeName, (FileRef, Location)> {
-        let live = self.files.iter().filter(|(leaf, ..)| !self.erasures.is_named(leaf));
-        live.map(|(_, file, location)| (file.name, (*file, *location))).collect()
-    }
-
     fn finish(self, durable: Durable) -> (Vec<Arc<Shared>>, Vec<HashFile>, Erasures) {
         let heads = self.ledgers.iter().map(|(origin, _, tree)| Head {
             origin: origin.clone(),
@@ -319,6 +315,24 @@ impl<'a> Replay<'a> {
         };
         (self.ledgers.into_iter().zip(heads).map(sign).collect(), self.hashes, self.erasures)
     }
+}
+
+/// Gives how many are lost.
+fn settle_files(
+    large: &LargeFiles,
+    files: &[(LeafHash, FileRef, Location)],
+    erasures: &Erasures,
+) -> Result<u64, LedgerError> {
+    let (erased, live): (Vec<_>, Vec<_>) = files.iter().partition(|(leaf, ..)| erasures.is_named(leaf));
+    let contents = |files: Vec<&(LeafHash, FileRef, Location)>| -> Vec<FileRef> {
+        files.into_iter().map(|(_, content, _)| *content).collect()
+    };
+    let lost = large.settle(&contents(live), &contents(erased))?;
+    for (leaf, content, location) in files.iter().filter(|(_, content, _)| lost.contains(content)) {
+        let (file, segment) = (content.name.text(), name(location.segment));
+        tracing::error!(%leaf, file, segment, offset = location.offset, "the file of a payload is not there or not as long");
+    }
+    Ok(lost.len() as u64)
 }
 
 /// A ledger's records follow one another, and each confirms the head before it.

@@ -1,6 +1,7 @@
 //! Checks the folder of a stopped node, byte for byte: every record, slot and zero, and every stored checkpoint against
 //! the entries before it. Changes nothing, needs no key.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -93,6 +94,12 @@ pub fn verify_folder(disk: &Arc<dyn Disk>, folder: &Path) -> Result<FolderReport
     }
     if let Some(error) = erasures.unexplained().into_iter().next() {
         return Err(error);
+    }
+    let mut named = HashSet::new();
+    for (_, file, location) in &files {
+        if !named.insert(file.name) {
+            return Err(corrupt(*location, "another record names the same file for its payload"));
+        }
     }
     for (_, file, location) in files.iter().filter(|(leaf, ..)| !erasures.is_named(leaf)) {
         check_content(&**disk, folder, *file, *location)?;

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use crate::LedgerError;
 use crate::committer::{BATCH_ENTRIES_MAX, Committer, Group};
 use crate::durable::Durable;
+use crate::large::LargeFile;
 use crate::ledger::Inner;
 use crate::seal::SealedEntry;
 use crate::segment::StreamEnd;
@@ -155,6 +156,7 @@ impl Writer {
         }
         for group in released.groups {
             counters.entries.fetch_add(group.sealed.len() as u64, Ordering::Relaxed);
+            group.files.iter().for_each(LargeFile::settle);
             if let Some(reply) = group.reply {
                 // Whoever asked may have gone; the entry stays.
                 let _ = reply.send(Ok(group.sealed));
@@ -168,6 +170,7 @@ impl Writer {
     /// Who waits is told; what was queued was accepted, and is kept until there is room. Gives how many were told.
     fn put_back(&mut self, min_free_bytes: u64) -> usize {
         self.inner.disk_full.store(true, Ordering::Relaxed);
+        self.committer.set_unnamed();
         let refused = self.committer.put_back(Option::is_none);
         let told = refused.len();
         for reply in refused.into_iter().flatten() {

@@ -420,6 +420,7 @@ fn report(recovery: &Recovery) {
         shutdown = ?recovery.shutdown,
         entries = recovery.entries,
         erasures_finished = recovery.erasures_finished,
+        payloads_lost = recovery.payloads_lost,
         "the ledgers are read"
     );
     if let Some(tail) = &recovery.dropped_tail {

@@ -1,6 +1,7 @@
 //! Bodies of more than one chunk, and calls of many messages: delivered whole, both ways.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,12 @@ use peabiru_proto::limits::MAX_BODY_BYTES;
 use tonic::{Code, Status};
 
 fn files(member: &Member, folder: &str) -> usize {
-    fs::read_dir(ledger_folder(&member.agency.site).join(folder)).unwrap().count()
+    count(&ledger_folder(&member.agency.site).join(folder))
+}
+
+fn count(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { count(&path) } else { 1 }).sum()
 }
 
 fn fault(status: &Status) -> Fault {

@@ -100,9 +100,24 @@ impl SimDisk {
     pub fn restart(&self) {
         let mut state = self.state();
         let State { random, names, durable_names, .. } = &mut *state;
-        let mut survivors = durable_names.clone();
+        let mut survivors = BTreeMap::new();
+        for (path, content) in durable_names.iter() {
+            let renamed = names.iter().find(|(_, other)| Arc::ptr_eq(other, content));
+            match renamed {
+                // As it was, or not synced since it got another name: it has one of the two.
+                Some((new, _)) if new == path || chance(random, 2) => {
+                    survivors.insert(new.clone(), Arc::clone(content));
+                }
+                // A name that was taken away, and whose folder was not synced since, may be back.
+                None if chance(random, 2) => {}
+                Some(_) | None => {
+                    survivors.insert(path.clone(), Arc::clone(content));
+                }
+            }
+        }
         for (path, content) in names.iter() {
-            if !survivors.contains_key(path) && chance(random, 2) {
+            let is_new = !durable_names.values().any(|durable| Arc::ptr_eq(durable, content));
+            if is_new && chance(random, 2) {
                 survivors.insert(path.clone(), Arc::clone(content));
             }
         }
@@ -228,6 +243,11 @@ impl Disk for SimDisk {
         Ok(Box::new(SimFile { disk: self.clone(), content }))
     }
 
+    fn open_existing(&self, path: &Path) -> io::Result<Option<Box<dyn DiskFile>>> {
+        let found = self.state().names.get(path).map(Arc::clone);
+        Ok(found.map(|content| Box::new(SimFile { disk: self.clone(), content }) as Box<dyn DiskFile>))
+    }
+
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
         let state = self.state();
         let inside = state.names.keys().filter(|path| path.parent() == Some(folder));
@@ -254,7 +274,15 @@ impl Disk for SimDisk {
         state.may(Operation::Sync)?;
         if state.syncs == Syncs::Honest {
             let State { names, durable_names, .. } = &mut *state;
-            durable_names.retain(|path, _| path.parent() != Some(folder) || names.contains_key(path));
+            let (gone, left): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(durable_names)
+                .into_iter()
+                .partition(|(path, _)| path.parent() == Some(folder) && !names.contains_key(path));
+            *durable_names = left;
+            // A renaming is one step, also on the disk: the old name goes with the coming of the new one.
+            for content in gone.into_values() {
+                let renamed = names.iter().find(|(_, other)| Arc::ptr_eq(other, &content));
+                durable_names.extend(renamed.map(|(path, _)| (path.clone(), content)));
+            }
             let inside: Vec<_> = state
                 .names
                 .iter()

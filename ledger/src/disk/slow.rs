@@ -48,6 +48,10 @@ impl Disk for SlowDisk {
         Ok(Box::new(SlowFile { file: RealDisk.open(path)?, syncs: Arc::clone(&self.0) }))
     }
 
+    fn open_existing(&self, path: &Path) -> io::Result<Option<Box<dyn DiskFile>>> {
+        RealDisk.open_existing(path)
+    }
+
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
         RealDisk.list(folder)
     }

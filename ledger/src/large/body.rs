@@ -111,17 +111,17 @@ impl LargeSealer {
     /// The body has ended: seals its last chunk and the context, and makes the file durable.
     ///
     /// # Errors
-    /// `ContextTooLarge`; as `SpoolFile`'s.
+    /// `ContextTooLarge`; `Geometry` if there is no body; as `SpoolFile`'s.
     pub fn finish(mut self, context: &[u8], out: &mut dyn FnMut(Bytes)) -> Result<LargeSealed, LedgerError> {
         if context.len() > MAX_CONTEXT_BYTES {
             return Err(PayloadError::ContextTooLarge { bytes: context.len() }.into());
         }
-        let rank = if self.body_bytes == 0 { Rank::Last } else { Rank::Inner };
-        if self.body_bytes > 0 {
-            self.seal_pending(Rank::Last, out)?;
+        if self.body_bytes == 0 {
+            return Err(PayloadError::Geometry { body_bytes: 0 }.into());
         }
+        self.seal_pending(Rank::Last, out)?;
         let leaf = self.salts.leaf(0, context);
-        let sealed_context = self.cipher.seal(0, rank, context);
+        let sealed_context = self.cipher.seal(0, Rank::Inner, context);
         self.leaves.insert(0, leaf);
         let root = content::root_of_leaves(&self.leaves);
         let payload = SealedPayload::large(self.secrets, sealed_context, self.file.keep()?);

@@ -4,18 +4,21 @@ use std::sync::Arc;
 use peabiru_certs::StorageKey;
 use peabiru_proto::content;
 use peabiru_proto::entry::{Body, Common, Entry, ExchangeId, Notice};
+use peabiru_proto::hash::Digest;
 use peabiru_proto::limits::CHUNK_BYTES;
 use peabiru_proto::random::SeededRandom;
 use peabiru_proto::time::Timestamp;
 use proptest::prelude::*;
 
 use super::body::{LargeSealed, LargeSealer, cipher_bytes};
-use super::{LargeFiles, SYNC_BYTES};
+use super::{FileRef, LargeFiles, LargeName, NAME_BYTES, SYNC_BYTES};
 use crate::checkpoint::tests::key;
 use crate::disk::Disk;
 use crate::disk::sim::SimDisk;
 use crate::item::{Item, read_body, write_body};
-use crate::ledger::{Append, FillAhead, Ledger, LedgerIdentity, NOTICE_ERASED, Store, StoreConfig};
+use crate::ledger::{
+    Append, FillAhead, Ledger, LedgerIdentity, NOTICE_ERASED, RecoveredEntry, Recovery, Store, StoreConfig,
+};
 use crate::payload::{Direction, OpenBody, Payload, PayloadError, SealedPayload};
 use crate::position::LogPosition;
 use crate::verify::verify_folder;
@@ -57,10 +60,18 @@ fn folder(disk: &SimDisk, name: &str) -> Vec<String> {
     disk.list(&Path::new(FOLDER).join(name)).unwrap()
 }
 
+fn kept(disk: &SimDisk) -> Vec<String> {
+    (0..=u8::MAX).flat_map(|first| folder(disk, &format!("large/{first:02x}"))).collect()
+}
+
+fn place(name: &str) -> PathBuf {
+    Path::new(FOLDER).join("large").join(&name[..2]).join(name)
+}
+
 #[test]
 fn a_body_reads_back_whatever_its_length() {
     let files = files(&SimDisk::new(1), u64::MAX);
-    for length in [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES, 200_000] {
+    for length in [1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES, 200_000] {
         let body: Vec<u8> = (0..=u8::MAX).cycle().take(length).collect();
         let (sealed, sent) = seal(&files, b"context", &[&body]);
         let LargeSealed { payload, root, body_bytes } = sealed;
@@ -75,7 +86,7 @@ fn a_body_reads_back_whatever_its_length() {
 proptest! {
     /// However it comes in: the same root and the same ciphertext as the rule for small ones gives.
     #[test]
-    fn pieces_do_not_matter(cuts in proptest::collection::vec(0..70_000usize, 0..5), length in 0..70_000usize) {
+    fn pieces_do_not_matter(cuts in proptest::collection::vec(0..70_000usize, 0..5), length in 1..70_000usize) {
         let body: Vec<u8> = (0..=u8::MAX).cycle().take(length).collect();
         let mut cuts: Vec<_> = cuts.into_iter().filter(|cut| *cut < length).collect();
         cuts.sort_unstable();
@@ -107,7 +118,7 @@ fn a_changed_or_shortened_file_does_not_open() {
     let (LargeSealed { payload, root, body_bytes }, _) = seal(&files(&disk, u64::MAX), b"", &[&[7; 150_000]]);
     let open = |bytes| payload.open(&exchange(), Direction::Answer, &root, bytes);
     assert_eq!(open(body_bytes - 1), Err(PayloadError::Geometry { body_bytes: body_bytes - 1 }));
-    let path = Path::new(FOLDER).join("large").join(&folder(&disk, "large")[0]);
+    let path = Path::new(FOLDER).join("spool").join(&folder(&disk, "spool")[0]);
     disk.damage(&path, 70_000, 1);
     assert_eq!(open(body_bytes), Err(PayloadError::Chunk { index: 2 }));
 }
@@ -136,11 +147,18 @@ fn a_full_disk_is_noticed_on_the_way() {
     let mut file = files.spool().unwrap();
     disk.set_free_bytes(99);
     let megabyte = vec![0; 1024 * 1024];
-    let full = (0..=SYNC_BYTES / megabyte.len() as u64).find_map(|_| file.write(&megabyte).err());
+    let full = (0..=1 + SYNC_BYTES / megabyte.len() as u64).find_map(|_| file.write(&megabyte).err());
     assert!(matches!(full, Some(LedgerError::DiskFull { min_free_bytes: 100 })));
 }
 
 fn open_store(disk: &SimDisk) -> Result<Store, LedgerError> {
+    open_with(disk, &mut |_| {}).map(|(store, _)| store)
+}
+
+fn open_with(
+    disk: &SimDisk,
+    visit: &mut dyn FnMut(&RecoveredEntry<'_>),
+) -> Result<(Store, Recovery), LedgerError> {
     let config = StoreConfig {
         index: None,
         segment_bytes: 64 * 1024,
@@ -152,7 +170,7 @@ fn open_store(disk: &SimDisk) -> Result<Store, LedgerError> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let random = Arc::new(SeededRandom::new(1));
     let storage = Some(StorageKey::from_bytes([7; 32]));
-    Store::open(&disk, &config, vec![identity], storage, random, &mut |_| {}).map(|(store, _)| store)
+    Store::open(&disk, &config, vec![identity], storage, random, visit)
 }
 
 fn append(ledger: &Ledger, body: &[u8]) -> Append {
@@ -170,50 +188,62 @@ fn append(ledger: &Ledger, body: &[u8]) -> Append {
 }
 
 #[tokio::test]
-async fn files_that_no_record_names_go_at_the_start() {
+async fn what_no_record_names_goes_at_the_start_and_what_one_names_moves() {
     let disk = SimDisk::new(1);
     let store = open_store(&disk).unwrap();
     let ledger = store.ledgers().remove(0);
     ledger.append(vec![append(&ledger, &[1; 1000])]).await.unwrap();
-    let named = folder(&disk, "large");
+    let [named] = <[String; 1]>::try_from(kept(&disk)).unwrap();
     let refused = append(&ledger, &[3; 1000]);
-    assert_eq!(folder(&disk, "large").len(), 2);
+    assert_eq!(folder(&disk, "spool").len(), 1);
     drop(refused);
-    assert_eq!(folder(&disk, "large"), named, "it was never appended");
-    let unnamed = append(&ledger, &[2; 1000]);
-    unnamed.file().unwrap().set_named();
-    let mut unfinished = ledger.large_files().spool().unwrap();
-    unfinished.write(&[0; 10]).unwrap();
+    assert!(folder(&disk, "spool").is_empty(), "it was never appended");
+    let unfinished = ledger.large_files().spool().unwrap();
     std::mem::forget(unfinished);
-    assert_eq!((folder(&disk, "large").len(), folder(&disk, "spool").len()), (2, 1));
+    // As a crash before it was moved leaves it.
+    disk.rename(&place(&named), &Path::new(FOLDER).join("spool").join(&named)).unwrap();
+    drop(disk.open(&Path::new(FOLDER).join("spool/of-an-operator")).unwrap());
+    let read = ledger.inner.large.named(file_of(&named, &disk)).reader().unwrap().next_chunk().unwrap();
+    assert!(read.is_some(), "it is found where it is");
     store.close().await;
-    drop((ledger, store, unnamed));
+    drop((ledger, store));
     drop(open_store(&disk).unwrap());
-    assert_eq!((folder(&disk, "large"), folder(&disk, "spool").len()), (named, 0));
+    assert_eq!((kept(&disk), folder(&disk, "spool")), (vec![named], vec!["of-an-operator".to_owned()]));
+}
+
+fn file_of(name: &str, disk: &SimDisk) -> FileRef {
+    let content = disk.content(&Path::new(FOLDER).join("spool").join(name));
+    let name = LargeName::parse(name).unwrap();
+    FileRef { name, bytes: content.len() as u64, digest: Digest::of(&content) }
 }
 
 #[tokio::test]
-async fn a_missing_or_damaged_file_is_named() {
+async fn a_missing_or_damaged_file_is_named_and_stops_nobody() {
     let disk = SimDisk::new(1);
     let store = open_store(&disk).unwrap();
     let ledger = store.ledgers().remove(0);
-    ledger.append(vec![append(&ledger, &[1; 1000])]).await.unwrap();
+    let sealed = ledger.append(vec![append(&ledger, &[1; 1000])]).await.unwrap().remove(0);
     store.close().await;
     drop((ledger, store));
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     verify_folder(&shared, Path::new(FOLDER)).unwrap();
-    let name = folder(&disk, "large").remove(0);
-    let path = Path::new(FOLDER).join("large").join(&name);
-    disk.damage(&path, 500, 4);
+    let name = kept(&disk).remove(0);
+    disk.damage(&place(&name), 500, 4);
     let found = verify_folder(&shared, Path::new(FOLDER)).unwrap_err().to_string();
     assert!(found.contains(&name) && found.contains("damaged"), "{found}");
-    disk.remove(&path).unwrap();
-    for error in [verify_folder(&shared, Path::new(FOLDER)).err(), open_store(&disk).err()] {
-        assert!(
-            matches!(&error, Some(LedgerError::Corrupt { what, .. }) if what.contains(&name)),
-            "{error:?}"
-        );
-    }
+    disk.remove(&place(&name)).unwrap();
+    let missing = verify_folder(&shared, Path::new(FOLDER)).unwrap_err();
+    assert!(matches!(&missing, LedgerError::Corrupt { what, .. } if what.contains(&name)), "{missing:?}");
+    let mut payload = None;
+    let (_, recovery) = open_with(&disk, &mut |entry| payload = entry.payload()).unwrap();
+    assert_eq!(recovery.payloads_lost, 1);
+    let (Some(Payload::Sealed(payload)), Some((root, bytes))) = (payload, sealed.entry.body().content())
+    else {
+        panic!("its record is there")
+    };
+    let opened = payload.open(&exchange(), Direction::Answer, &root, bytes);
+    assert_eq!(opened, Err(PayloadError::Unreadable));
+    assert!(kept(&disk).is_empty(), "nobody makes a file by reading it");
 }
 
 /// FROZEN.
@@ -222,15 +252,12 @@ fn the_item_of_a_large_payload_is_frozen() {
     let disk = SimDisk::new(1);
     let store = open_store(&disk).unwrap();
     let append = append(&store.ledgers()[0], b"body");
-    let (name, crc) = {
-        let content = append.file().unwrap().content();
-        (content.name, content.crc)
-    };
     let Some(Payload::Sealed(payload)) = append.payload.as_deref() else { unreachable!() };
+    let FileRef { name, digest, .. } = payload.file().unwrap().content();
     let mut expected = vec![3];
     expected.extend_from_slice(&name.0);
     expected.extend_from_slice(&20u64.to_be_bytes());
-    expected.extend_from_slice(&crc.to_be_bytes());
+    expected.extend_from_slice(digest.as_bytes());
     expected.extend_from_slice(&16u32.to_be_bytes());
     expected.extend_from_slice(&payload.chunks()[0]);
     // No foreign entry.
@@ -240,10 +267,17 @@ fn the_item_of_a_large_payload_is_frozen() {
     let mut body = Vec::new();
     write_body(&origin, LogPosition::new(0), None, &[&item], &mut body);
     assert!(body.ends_with(&expected));
-    let file = disk.content(&Path::new(FOLDER).join("large").join(name.text()));
-    assert_eq!((file.len(), crc), (20, crc32fast::hash(&file)));
+    let file = disk.content(&Path::new(FOLDER).join("spool").join(name.text()));
+    assert_eq!((file.len(), digest), (20, Digest::of(&file)));
     assert!(read_body(body.clone().into(), 1).is_ok());
     assert!((1..expected.len()).all(|cut| read_body(body[..body.len() - cut].to_vec().into(), 1).is_err()));
+    // A last chunk of a tag alone, and no file at all.
+    for bytes in [16u64, 0] {
+        let mut other = body.clone();
+        let at = other.len() - expected.len() + 1 + NAME_BYTES;
+        other[at..at + 8].copy_from_slice(&bytes.to_be_bytes());
+        assert!(read_body(other.into(), 1).is_err(), "{bytes}");
+    }
 }
 
 #[tokio::test]
@@ -258,11 +292,17 @@ async fn erasing_takes_the_file_away_also_if_it_was_interrupted() {
             let storage = Some(StorageKey::from_bytes([7; 32]));
             Store::open(&disk, &config, vec![identity], storage, random, &mut |_| {}).unwrap()
         };
-        let large = || disk.list(&real.path().join("large")).unwrap().len();
+        let large = || {
+            let folders = disk.list(&real.path().join("large")).unwrap();
+            folders
+                .iter()
+                .map(|first| disk.list(&real.path().join("large").join(first)).unwrap().len())
+                .sum::<usize>()
+        };
         let (store, _) = open();
         let ledger = store.ledgers().remove(0);
         let sealed = ledger.append(vec![append(&ledger, &[1; 1000])]).await.unwrap().remove(0);
-        let mut notice = append(&ledger, b"");
+        let mut notice = append(&ledger, b"reason");
         let Body::Notice(body) = notice.entry.body() else { unreachable!() };
         let body = Notice {
             code: NOTICE_ERASED.to_owned(),
