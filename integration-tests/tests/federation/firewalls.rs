@@ -5,8 +5,8 @@ use peabiru_integration_tests::federation::{Agency, Caller, Federation, Member};
 use peabiru_proto::wire::PeerStatus;
 
 async fn say(caller: &mut Caller, text: &str) -> String {
-    let request = SayRequest { body: text.into(), ..SayRequest::default() };
-    caller.say(request).await.unwrap().into_inner().body
+    let request = SayRequest { body: text.to_owned().into(), ..SayRequest::default() };
+    String::from_utf8(caller.say(request).await.unwrap().into_inner().body.to_vec()).unwrap()
 }
 
 /// The one connection of a node.
