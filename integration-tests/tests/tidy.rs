@@ -39,8 +39,11 @@ const WAITING: &[&str] = &[
 ];
 
 /// An engine, and its one home.
-const ENGINES: &[(&str, &[&str])] =
-    &[("quinn", &["node/src/link/quic.rs"]), ("sled", &["ledger/src/index.rs"])];
+const ENGINES: &[(&str, &[&str])] = &[
+    ("quinn", &["node/src/link/quic.rs"]),
+    ("h2", &["node/src/link/http2.rs", "node/src/link/http2/stream.rs", "node/src/link/http2/drive.rs"]),
+    ("sled", &["ledger/src/index.rs"]),
+];
 
 /// Parts of a node that hand on the types of `exchange` and know nothing of each other.
 const SIBLINGS: &[&str] = &["door", "router", "link", "guard", "dispatcher", "admin"];

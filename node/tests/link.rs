@@ -10,8 +10,12 @@
 mod carriers;
 #[path = "link/firewall.rs"]
 mod firewall;
+#[path = "link/hostile_http2.rs"]
+mod hostile_http2;
 #[path = "link/raw.rs"]
 mod raw;
+#[path = "link/raw_http2.rs"]
+mod raw_http2;
 #[path = "link/road.rs"]
 mod road;
 

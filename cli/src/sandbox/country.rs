@@ -186,7 +186,7 @@ async fn enrol(
     let spec = SiteSpec {
         node: parse(&format!("{member}/node1"))?,
         member: parse(&member)?,
-        link: free_udp_address()?,
+        link: free_link_address()?,
         sections: sections(plan, &subsystem, service, token),
     };
     let path = folder.join(plan.code);
@@ -311,8 +311,14 @@ fn free_port() -> Result<u16, CliError> {
     listener.local_addr().map(|address| address.port()).map_err(no_port)
 }
 
-fn free_udp_address() -> Result<SocketAddr, CliError> {
-    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr()).map_err(no_port)
+/// An address that is free for UDP and for TCP.
+fn free_link_address() -> Result<SocketAddr, CliError> {
+    let free = || -> std::io::Result<SocketAddr> {
+        let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        StdTcpListener::bind(address)?;
+        Ok(address)
+    };
+    (1..PORT_ATTEMPTS).find_map(|_| free().ok()).map_or_else(free, Ok).map_err(no_port)
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it stands in map_err")]
@@ -352,6 +358,8 @@ async fn blocking<T: Send + 'static>(
 
 /// Shell variables that name everything in the sandbox.
 pub(crate) const ENVIRONMENT: &str = "env.sh";
+/// Ports that are tried until one is free for both carriers.
+const PORT_ATTEMPTS: u32 = 16;
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Country {

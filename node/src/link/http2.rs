@@ -228,7 +228,7 @@ impl Incoming {
         endpoint.tasks.spawn(driver.answered(
             connection,
             pings,
-            Routes { control, accepted, parked, places },
+            Routes { control: Some(control), accepted, parked, places },
         ));
         Ok(Connection(Arc::new(Shared {
             remote,

@@ -35,9 +35,9 @@ pub(crate) struct Guise {
     pub(crate) now: Timestamp,
 }
 
-struct Directory {
-    conf: Arc<GlobalConfiguration>,
-    now: Timestamp,
+pub(crate) struct Directory {
+    pub(crate) conf: Arc<GlobalConfiguration>,
+    pub(crate) now: Timestamp,
 }
 
 impl PeerDirectory for Directory {

@@ -435,6 +435,7 @@ pub(crate) fn open(arrived: &Arrived, direction: Direction) -> String {
 fn short_waits() -> Waits {
     Waits {
         read: Duration::from_millis(300),
+        write: Duration::from_secs(2),
         checkpoint: Duration::from_millis(500),
         retire: Duration::from_millis(100),
         ..Waits::default()

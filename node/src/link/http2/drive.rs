@@ -46,7 +46,8 @@ pub(super) struct Parked {
 
 /// Where streams go that the peer opens.
 pub(super) struct Routes {
-    pub(super) control: mpsc::Sender<(RecvStream, SendResponse<Bytes>)>,
+    /// Once.
+    pub(super) control: Option<mpsc::Sender<(RecvStream, SendResponse<Bytes>)>>,
     pub(super) accepted: mpsc::Sender<(Sender, Receiver)>,
     pub(super) parked: mpsc::Sender<Parked>,
     /// Bounds the tasks that serve exchanges: resetting a stream frees its place only when its task has ended.
@@ -93,7 +94,7 @@ impl Driver {
         mut self,
         mut connection: h2::server::Connection<TlsStream<TcpStream>, Bytes>,
         pings: Option<PingPong>,
-        routes: Routes,
+        mut routes: Routes,
     ) {
         let round_trip = Arc::clone(&self.round_trip);
         let mut alive = pin!(keep_alive(pings, &round_trip));
@@ -128,7 +129,7 @@ impl Driver {
 }
 
 impl Routes {
-    fn take(&self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    fn take(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
         let path = request.uri().path().to_owned();
         let body = request.into_body();
         match path.as_str() {
@@ -145,11 +146,11 @@ impl Routes {
                     refused.into_inner().respond.send_reset(Reason::REFUSED_STREAM);
                 }
             }
-            CONTROL => {
-                if let Err(refused) = self.control.try_send((body, respond)) {
-                    refused.into_inner().1.send_reset(Reason::REFUSED_STREAM);
-                }
-            }
+            CONTROL => match self.control.take() {
+                // There is room for the only one.
+                Some(control) => drop(control.try_send((body, respond))),
+                None => respond.send_reset(Reason::PROTOCOL_ERROR),
+            },
             _ => respond.send_reset(Reason::PROTOCOL_ERROR),
         }
     }
