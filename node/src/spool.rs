@@ -59,7 +59,8 @@ impl Spool {
         let mut sealer = made.await?;
         loop {
             let (data, end) = gather(&mut pieces, place).await?;
-            if sealer.body_bytes() + data.len() as u64 > self.body_bytes_max {
+            let bytes: usize = data.iter().map(Bytes::len).sum();
+            if sealer.body_bytes() + bytes as u64 > self.body_bytes_max {
                 return Err(self.too_large(place));
             }
             let push = move || {

@@ -119,16 +119,20 @@ async fn the_request_hash_is_over_what_was_sent() {
     let mut federation = Federation::start().await;
     let (mitic, mec, _) = schools(&mut federation, &[]).await;
     let target = "/r1/PY/GOV/MEC/app/schools/schools/7?x=1";
-    let put = request("PUT", target, &mitic.agency.token).header("x-road-id", "mine");
-    let answer = call(mitic.node.door.unwrap(), put.body(Full::from("body")).unwrap()).await;
-    let request_id = header(&answer, "x-road-request-id");
-    let head = format!(
-        "PUT\r\n{target}\r\nx-road-client:PY/GOV/MITIC/app\r\nx-road-id:mine\r\nx-road-request-id:{request_id}\r\n"
-    );
     let sha512 =
         |bytes: &[u8]| aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, bytes).as_ref().to_vec();
-    let hash = sha512(&[sha512(head.as_bytes()), sha512(b"body")].concat());
-    assert_eq!(header(&answer, "x-road-request-hash"), data_encoding::BASE64.encode(&hash));
+    // In memory, and through the spool.
+    for body in ["body".to_owned(), "maitei ".repeat(500_000)] {
+        let put = request("PUT", target, &mitic.agency.token).header("x-road-id", "mine");
+        let answer = call(mitic.node.door.unwrap(), put.body(Full::from(body.clone())).unwrap()).await;
+        assert_eq!(answer.body(), format!("PUT /base/schools/7?x=1 {body}").as_bytes());
+        let request_id = header(&answer, "x-road-request-id");
+        let head = format!(
+            "PUT\r\n{target}\r\nx-road-client:PY/GOV/MITIC/app\r\nx-road-id:mine\r\nx-road-request-id:{request_id}\r\n"
+        );
+        let hash = sha512(&[sha512(head.as_bytes()), sha512(body.as_bytes())].concat());
+        assert_eq!(header(&answer, "x-road-request-hash"), data_encoding::BASE64.encode(&hash));
+    }
     mitic.stop().await;
     mec.stop().await;
 }
@@ -190,7 +194,7 @@ async fn what_is_not_carried_is_said_in_both_spellings() {
     ] {
         assert_eq!(faults(&call(door, bare(headers)).await), expected, "{headers:?}");
     }
-    let big = request("PUT", target, token).body(Full::from(vec![0; 70_000])).unwrap();
+    let big = request("PUT", target, token).body(Full::from(vec![0; 9 * 1024 * 1024])).unwrap();
     assert_eq!(faults(&call(door, big).await), (400, "client.invalid_body", "payload.too_large"));
     assert_eq!(web.seen().len(), 1, "nothing else reached the service");
     mitic.stop().await;
