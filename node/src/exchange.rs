@@ -24,8 +24,8 @@ use peabiru_proto::id::{NodeId, ServiceId, SubsystemId};
 use peabiru_proto::policy::Purpose;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{self, Context, HeldEntry};
-use tokio::sync::{mpsc, oneshot};
 
+pub use crate::flow::{Outflow, Piece, Pieces};
 use crate::rest::target::Target;
 
 /// A future that a part of the node hands out behind a trait.
@@ -59,18 +59,6 @@ pub enum CallBody {
     Whole(Bytes, u64),
     /// More, while it comes; its end says how many gRPC messages it was.
     Large(Pieces<u64>),
-}
-
-/// A large body while it comes, a bounded number of pieces ahead. It is whole only with its `End`.
-pub type Pieces<E> = mpsc::Receiver<Result<Piece<E>, Fault>>;
-
-/// Of a large body.
-#[derive(Debug)]
-pub enum Piece<E> {
-    /// The next bytes.
-    Data(Bytes),
-    /// All bytes came, and what is known only then.
-    End(E),
 }
 
 /// What a caller gets.
@@ -182,18 +170,6 @@ pub enum Reply {
     Large(Outflow),
     /// A refusal before a valid seal: not sealed, counted.
     Refusal(Fault),
-}
-
-/// A message with a large body on its way out: its chunks go while the body still comes, its seal and the key after
-/// them.
-#[derive(Debug)]
-pub struct Outflow {
-    /// What the message will be, but for its content.
-    pub preview: Entry,
-    /// Ciphertext of its body's chunks, a bounded number ahead.
-    pub chunks: mpsc::Receiver<Bytes>,
-    /// Then the message itself, or why there is none.
-    pub sealed: oneshot::Receiver<Result<(SealedEntry, Arc<Payload>), Fault>>,
 }
 
 /// How a peer answered.

@@ -17,6 +17,7 @@ pub mod dispatcher;
 pub mod door;
 mod error;
 pub mod exchange;
+pub mod flow;
 pub mod globalconf;
 pub mod grpc;
 pub mod guard;

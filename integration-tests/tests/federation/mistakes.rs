@@ -27,11 +27,7 @@ async fn a_port_in_use_is_named_with_its_key() {
     let ended = start_changed(&mitic, "[metrics]\nlisten = \"127.0.0.1:0\"", &metrics).await;
     says(&ended, "node.listen", &[&taken.to_string(), "[metrics] listen", "in use"]);
     let udp = UdpSocket::bind(mitic.site.link).unwrap();
-    says(
-        &start(&mitic.site.config()).await,
-        "link.listen",
-        &[&mitic.site.link.to_string(), "quic", "in use"],
-    );
+    says(&start(&mitic.site.config()).await, "link.listen", &[&mitic.site.link.to_string(), "UDP", "in use"]);
     drop(udp);
     // The federation's own registry runs.
     let registry =

@@ -249,9 +249,10 @@ pub fn check_preview(
     if guard.replay().contains(preview.origin(), &exchange) {
         return Err(Refusal::Replayed { exchange });
     }
+    check_freshness(preview.common().created_at, request.expires_at, now)?;
     let (facts, _) = check_method(request, conf)?;
     if is_metadata(request) {
-        return Ok(());
+        return Err(Refusal::Shape("a metadata service takes no large body"));
     }
     if !facts.is_rest() {
         return grants.allow(asked(request, None), now).map(drop);

@@ -108,6 +108,10 @@ impl Inner {
             Frame::Head(head) => {
                 let lost = |why: &str| unknown(&peer.id, exchange, why);
                 let preview = Entry::decode(head.entry).map_err(|error| lost(&error.to_string()))?;
+                if preview.exchange() != exchange {
+                    opened.receiver.stop(Code::Protocol);
+                    return Err(lost("it announced the answer of another exchange"));
+                }
                 match self.take_large(&mut opened.receiver, &peer.budget, place).await {
                     Ok(Taken::Message(message, file)) => {
                         self.read_taken(&preview, message, Some(file), place)
@@ -120,9 +124,10 @@ impl Inner {
                         opened.receiver.stop(Code::Stalled);
                         return Err(lost("nothing more of its answer came"));
                     }
+                    // That it cannot be kept here does not undo what the service did.
                     Err(TakeError::Refused(fault)) => {
                         opened.receiver.stop(Code::Abandoned);
-                        return Err(Fault::new(fault.code, place, fault.message).with_exchange(exchange));
+                        return Err(lost(&fault.to_string()));
                     }
                 }
             }

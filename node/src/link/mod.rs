@@ -156,7 +156,7 @@ pub type ConfSource = Arc<dyn Fn() -> Option<Arc<GlobalConfiguration>> + Send + 
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// A socket.
-    #[error("cannot listen on {address} for {carrier}: {source}")]
+    #[error("cannot listen on {address} over {} for {carrier}: {source}", .carrier.transport())]
     Listen {
         /// Where.
         address: SocketAddr,

@@ -54,6 +54,15 @@ impl Carrier {
         }
     }
 
+    /// What it runs over, as administrators of firewalls call it.
+    #[must_use]
+    pub fn transport(self) -> &'static str {
+        match self {
+            Self::Quic => "UDP",
+            Self::Http2 => "TCP",
+        }
+    }
+
     /// The one that is tried if this one gives no connection.
     #[must_use]
     pub fn other(self) -> Self {
