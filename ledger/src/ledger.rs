@@ -302,9 +302,8 @@ impl Ledger {
         self.send(vec![append], None)
     }
 
-    /// Where large bodies are kept.
-    #[must_use]
-    pub fn large_files(&self) -> &LargeFiles {
+    #[cfg(test)]
+    pub(crate) fn large_files(&self) -> &LargeFiles {
         &self.inner.large
     }
 

@@ -21,12 +21,13 @@ use crate::core::{Core, done_and_unsealed, internal, ledger_fault, received_appe
 use crate::exchange::{
     Answer, Answered, Arrived, BoxFuture, Call, CallBody, Exchange, LinkAnswer, Outflow, Pieces, Reply,
 };
+use crate::flow::PIECES_QUEUED;
 use crate::grpc::framing::check_count;
 use crate::guard::answer::{self, Outstanding};
 use crate::link::Link;
 use crate::provider::Provider;
 use crate::router::Router;
-use crate::spool::{self, PIECES_QUEUED};
+use crate::spool;
 use crate::stage::{Stage, count_asked, count_refusal};
 
 /// Asks for the subsystems of this node.

@@ -32,3 +32,6 @@ pub struct Outflow {
     /// Then the message itself, or why there is none.
     pub sealed: oneshot::Receiver<Result<(SealedEntry, Arc<Payload>), Fault>>,
 }
+
+/// Pieces, or chunks, of a large body that wait for the next stage.
+pub(crate) const PIECES_QUEUED: usize = 8;

@@ -22,9 +22,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::core::{Core, done_and_unsealed, internal, ledger_fault, not_hosted, received_append};
 use crate::exchange::{AnswerEnd, Arrived, Outflow, Pieces, Reply, Served, Services};
+use crate::flow::PIECES_QUEUED;
 use crate::guard::request::{Authorised, Received, Refused, Verified, check_preview};
 use crate::metadata;
-use crate::spool::{PIECES_QUEUED, Spooled};
+use crate::spool::Spooled;
 use crate::stage::{Stage, count_answered, count_refusal};
 
 /// Answers for the members of this node.

@@ -164,7 +164,5 @@ pub(crate) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Pieces, or chunks, of a large body that wait for the next step.
-pub(crate) const PIECES_QUEUED: usize = 8;
 /// Bytes that are encrypted at once: a few chunks.
 const GATHERED_BYTES: usize = 256 * 1024;

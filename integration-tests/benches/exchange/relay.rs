@@ -74,7 +74,9 @@ pub async fn provide(own: &Path, peer: &Path, authority: &Path, at: &str) {
         let (services, budget, exchange) = (Arc::clone(&services), budget.clone(), ExchangeId::new(&random));
         let (service, consumer, purpose) = (service.clone(), consumer.clone(), purpose.clone());
         tokio::spawn(async move {
-            let Ok((Frame::Message(message), _reserved)) = receiver.only_frame(&budget).await else { return };
+            let Ok((Frame::Message(message), _reserved)) = receiver.first_frame(&budget).await else {
+                return;
+            };
             let (context, body) = unpack(message);
             let invocation = Invocation {
                 exchange,
@@ -144,7 +146,7 @@ async fn carry(connection: &Connection, budget: &Budget, call: Call) -> Result<A
     let sent = sender.send(&mut [pack(&call.context, body)]).await;
     sent.map_err(|error| broken(error.to_string()))?;
     sender.finish();
-    match receiver.only_frame(budget).await {
+    match receiver.first_frame(budget).await {
         Ok((Frame::Message(message), _reserved)) => {
             let (context, body) = unpack(message);
             Ok(Answer { outcome: 0, context, body: OpenBody::Whole(body) })

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 pub use connection::{Endpoint, Location};
 
 use crate::exchange::{AnswerEnd, BoxFuture, Invocation, Served, Services};
+use crate::flow::PIECES_QUEUED;
 use crate::grpc::body::{self, Read, RoadBody, Watcher};
 use crate::grpc::framing::{Messages, check_count, count_messages, decode_status_text};
 use crate::grpc::metadata::{put_fields, text, to_fields};
@@ -177,8 +178,6 @@ fn protocol(what: String) -> Fault {
     Fault::new(FaultCode::ServiceProtocol, Place::Service, what)
 }
 
-/// Pieces of a large body that wait for the ledger's spool.
-const PIECES_QUEUED: usize = 8;
 /// Eight digits of milliseconds, the longest `grpc-timeout`.
 const TIMEOUT_MS_MAX: u128 = 99_999_999;
 /// UNAUTHENTICATED.

@@ -11,8 +11,9 @@ use peabiru_proto::wire::Context;
 use tokio::sync::mpsc;
 
 use super::connection::Connection;
-use super::{PIECES_QUEUED, protocol};
+use super::protocol;
 use crate::exchange::{AnswerEnd, Invocation, Served};
+use crate::flow::PIECES_QUEUED;
 use crate::grpc::body::{self, Read, RoadBody, Watcher};
 use crate::rest::hash::request_id;
 use crate::rest::headers::{self, Way, insert};

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::identify::Credential;
 use super::{MESSAGE_WAIT, Route, Shared, host, parse_purpose, refused, shown};
 use crate::exchange::{Answered, Call, CallBody};
+use crate::flow::PIECES_QUEUED;
 use crate::grpc::body::{self, Read, RoadBody, Watcher};
 use crate::grpc::framing::{Messages, count_messages, encode_status_text, timeout};
 use crate::grpc::metadata::{put_fields, text, to_fields};
@@ -248,5 +249,3 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
 }
 
 const CONTENT_TYPE: &str = "application/grpc";
-/// Pieces of a large body that wait for the ledger's spool.
-const PIECES_QUEUED: usize = 8;

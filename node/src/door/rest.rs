@@ -21,6 +21,7 @@ use super::http1::Violation;
 use super::identify::Credential;
 use super::{MESSAGE_WAIT, Shared, host, parse_purpose, refusal, refused, shown};
 use crate::exchange::{Answer, Answered, Call, CallBody};
+use crate::flow::PIECES_QUEUED;
 use crate::grpc::body::{self, Read, RoadBody, Watcher};
 use crate::grpc::metadata::text;
 use crate::rest::hash::{BodyHash, BodyHasher, HeaderPart, request_id};
@@ -394,6 +395,4 @@ fn invalid(message: &str) -> Fault {
     Fault::new(FaultCode::PayloadInvalid, Place::ConsumerNode, message)
 }
 
-/// Pieces of a large body that wait for the ledger's spool.
-const PIECES_QUEUED: usize = 8;
 const LIST_CLIENTS: &str = "/listClients";

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use peabiru_ledger::payload::Payload;
+use peabiru_ledger::payload::{Payload, SealedPayload};
 use peabiru_ledger::seal::{Seal, SealedEntry};
 use peabiru_proto::entry::{Entry, ExchangeId};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
@@ -13,6 +13,7 @@ use peabiru_proto::wire::{FetchRequest, FetchResponse, LargeHead, SealedMessage,
 use tokio::time::{Instant, timeout};
 
 use super::carrier::{Receiver, Sender};
+use super::control::Named;
 use super::counters::Counters;
 use super::frame::{self, Outgoing};
 use super::large::{SendError, TakeError, Taken};
@@ -193,13 +194,7 @@ impl Inner {
         sealed: &SealedEntry,
         payload: &Payload,
     ) -> Result<Vec<Bytes>, Fault> {
-        let Payload::Sealed(payload) = payload else {
-            return Err(internal("a payload in clear does not leave the node"));
-        };
-        let ledger = self.ledgers.get(sealed.entry.origin());
-        let ledger = ledger.ok_or_else(|| internal("an entry of a ledger that is not of this node"))?;
-        let named =
-            peer.announcer.announce(ledger, &sealed.seal).map_err(|error| internal(&error.to_string()))?;
+        let (payload, named) = self.announce(peer, sealed, payload)?;
         Ok(frame::encode_message(&Outgoing {
             entry: sealed.entry.bytes(),
             position: sealed.seal.position,
@@ -207,6 +202,23 @@ impl Inner {
             proof: named.proof.as_ref().unwrap_or(&sealed.seal.proof),
             payload,
         }))
+    }
+
+    /// Sets the checkpoint of a sealed message on its way; gives what else the message needs.
+    pub(super) fn announce<'a>(
+        &self,
+        peer: &Peer,
+        sealed: &SealedEntry,
+        payload: &'a Payload,
+    ) -> Result<(&'a SealedPayload, Named), Fault> {
+        let Payload::Sealed(payload) = payload else {
+            return Err(internal("a payload in clear does not leave the node"));
+        };
+        let ledger = self.ledgers.get(sealed.entry.origin());
+        let ledger = ledger.ok_or_else(|| internal("an entry of a ledger that is not of this node"))?;
+        let named =
+            peer.announcer.announce(ledger, &sealed.seal).map_err(|error| internal(&error.to_string()))?;
+        Ok((payload, named))
     }
 
     async fn refuse(&self, sender: &mut Sender, fault: &Fault) {

@@ -241,16 +241,6 @@ impl Receiver {
         }
     }
 
-    /// The only frame of a stream, and its end.
-    ///
-    /// # Errors
-    /// `Lost`, `Frame`.
-    pub async fn only_frame(&mut self, budget: &Budget) -> Result<(Frame, Reserved), StreamError> {
-        let frame = self.frame(budget).await?.ok_or(FrameError::Truncated)?;
-        self.ended().await?;
-        Ok(frame)
-    }
-
     /// The first frame of a stream: its only one, unless it is the head of a large message.
     ///
     /// # Errors

@@ -110,13 +110,7 @@ impl Inner {
     }
 
     fn end_frame(&self, peer: &Peer, sealed: &SealedEntry, payload: &Payload) -> Result<Bytes, Fault> {
-        let Payload::Sealed(payload) = payload else {
-            return Err(internal("a payload in clear does not leave the node"));
-        };
-        let ledger = self.ledgers.get(sealed.entry.origin());
-        let ledger = ledger.ok_or_else(|| internal("an entry of a ledger that is not of this node"))?;
-        let named =
-            peer.announcer.announce(ledger, &sealed.seal).map_err(|error| internal(&error.to_string()))?;
+        let (payload, named) = self.announce(peer, sealed, payload)?;
         let proof = named.proof.as_ref().unwrap_or(&sealed.seal.proof);
         Ok(frame::encode(Frame::End(SealedMessage {
             entry: sealed.entry.bytes().clone(),

@@ -172,7 +172,7 @@ impl Road {
             conf: self.conf(),
             ledgers: vec![ledger.clone()],
             spool: Spool {
-                files: ledger.large_files().clone(),
+                files: store.large_files().clone(),
                 random: Arc::new(SystemRandom::default()),
                 body_bytes_max: 1024 * 1024,
             },
