@@ -170,7 +170,10 @@ fn read_hello(hello: &wire::Hello) {
     let Ok(read) = Hello::read(hello, &node) else { return };
     assert!((VERSION_MIN..=VERSION).contains(&read.version));
     assert!(read.known.len() <= MAX_HELLO_CHECKPOINTS);
-    let written = Hello::write(&node, read.globalconf_version, read.serial, &read.known);
+    let written = wire::Hello {
+        replaces: read.replaces.unwrap_or_default(),
+        ..Hello::write(&node, read.globalconf_version, read.serial, &read.known)
+    };
     assert_eq!(Hello::read(&written, &node), Ok(read));
 }
 
