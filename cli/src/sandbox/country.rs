@@ -226,7 +226,9 @@ fn sections(plan: &Plan, subsystem: &str, addresses: &[SocketAddr], token: &str)
     let mut text = String::new();
     for (offer, address) in plan.services.iter().zip(addresses) {
         let name = offer.name;
-        text.push_str(&format!("[[services]]\nservice = \"{subsystem}/{name}\"\nurl = \"http://{address}\"\n\n"));
+        text.push_str(&format!(
+            "[[services]]\nservice = \"{subsystem}/{name}\"\nurl = \"http://{address}\"\n\n"
+        ));
     }
     if plan.services.is_empty() {
         text.push_str(&format!(
@@ -254,7 +256,9 @@ fn serve(listeners: Vec<TcpListener>, stopped: &watch::Receiver<()>) -> Result<J
     };
     let mut services = JoinSet::new();
     let mut listeners = listeners.into_iter();
-    if let (Some(of_ine), Some(of_mec), Some(of_rest)) = (listeners.next(), listeners.next(), listeners.next()) {
+    if let (Some(of_ine), Some(of_mec), Some(of_rest)) =
+        (listeners.next(), listeners.next(), listeners.next())
+    {
         let (ine, mec) = (ine.serve(of_ine, stop()), mec.serve(of_mec, stop()));
         let mec_rest = mec_rest.serve(of_rest, stop());
         services.spawn(async move { ended(ine.await) });

@@ -13,7 +13,14 @@ use tonic::metadata::MetadataValue;
 use crate::mec::school_service_client::SchoolServiceClient;
 use crate::mec::{ListSchoolsRequest, StreamSchoolsRequest};
 
-#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic, reason = "generated")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    clippy::all,
+    clippy::pedantic,
+    reason = "generated"
+)]
 mod mec {
     tonic::include_proto!("py.mec.v1");
 }
