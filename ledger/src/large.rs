@@ -6,7 +6,7 @@
 //! ```
 //!
 //! FROZEN: NAME is 32 hex digits, and stands in at most one record of a stream. The content is the ciphertext of chunks 1,
-//! 2, … of one payload, one after another. Chunk 0 (the context) stands in the commit record, and key and salt in a slot as
+//! 2, … of one payload, one after another: two at least, since a body of one chunk stands in the record. Chunk 0 (the context) stands in the commit record, and key and salt in a slot as
 //! for every payload. The file is synced, and its name too, before the record is written.
 //!
 //! A start moves what a record names out of the spool, and removes the rest of the spool. A file in `large` is removed by
@@ -46,6 +46,11 @@ struct Folders {
     spooled_bytes: AtomicU64,
 }
 
+/// What one holder has of the spool; clones share it. Beyond a quarter of the spool it gets more only as long as another
+/// quarter stays free for others.
+#[derive(Debug, Clone, Default)]
+pub struct SpoolShare(Arc<AtomicU64>);
+
 /// Name of a file: 16 random bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct LargeName(pub(crate) [u8; NAME_BYTES]);
@@ -59,9 +64,9 @@ pub(crate) struct FileRef {
     pub(crate) digest: Digest,
 }
 
-/// A file that is being written. Dropped before `keep`, it is removed.
+/// A file that is being written. Dropped before `close`, it is removed.
 pub struct SpoolFile {
-    /// None once it was kept.
+    /// None once it was closed.
     spooled: Option<Spooled>,
     file: Box<dyn DiskFile>,
     unsynced_bytes: u64,
@@ -73,17 +78,20 @@ pub struct SpoolFile {
 /// A name in the spool, and what it takes of it. Dropped, both are given back.
 struct Spooled {
     folders: Arc<Folders>,
+    share: SpoolShare,
     name: LargeName,
     bytes: u64,
 }
 
-/// A whole file, durable under its name; clones share it. One that no record was asked to name is removed with the last.
+/// A whole file, durable once it was kept; clones share it. One that no record was asked to name is removed with the last.
 #[derive(Clone)]
 pub struct LargeFile(Arc<Kept>);
 
 struct Kept {
     folders: Arc<Folders>,
     content: FileRef,
+    /// Until it is durable.
+    unsynced: Mutex<Option<Box<dyn DiskFile>>>,
     /// As long as no durable record names it.
     spooled: Mutex<Option<Spooled>>,
     /// A commit record names it, or may.
@@ -116,16 +124,24 @@ impl LargeFiles {
         })))
     }
 
-    /// A new file in the spool. Blocks on the disk, as everything here.
+    /// A new file in the spool, for `declared_bytes` if its length is known. Blocks on the disk, as everything here.
     ///
     /// # Errors
-    /// `Disk`.
-    pub fn spool(&self) -> Result<SpoolFile, LedgerError> {
+    /// `SpoolFull`, `SpoolShare`, `DiskFull`, `Disk`.
+    pub fn spool(&self, share: &SpoolShare, declared_bytes: Option<u64>) -> Result<SpoolFile, LedgerError> {
+        let declared_bytes = declared_bytes.unwrap_or(0);
+        let (spooled_bytes, held_bytes) =
+            (self.0.spooled_bytes.load(Ordering::Relaxed), share.0.load(Ordering::Relaxed));
+        self.0.check_bounds(
+            spooled_bytes.saturating_add(declared_bytes),
+            held_bytes.saturating_add(declared_bytes),
+        )?;
+        self.0.check_space(declared_bytes)?;
         let mut name = LargeName([0; NAME_BYTES]);
         self.0.random.fill(&mut name.0);
         let path = self.0.spool.join(name.text());
         let file = self.0.disk.open(&path).map_err(at(&path))?;
-        let spooled = Some(Spooled { folders: Arc::clone(&self.0), name, bytes: 0 });
+        let spooled = Some(Spooled { folders: Arc::clone(&self.0), share: share.clone(), name, bytes: 0 });
         Ok(SpoolFile { spooled, file, unsynced_bytes: 0, digest: Context::new(&SHA256), broken: false })
     }
 
@@ -134,7 +150,7 @@ impl LargeFiles {
     }
 
     pub(crate) fn named(&self, content: FileRef) -> LargeFile {
-        let file = LargeFile::new(&self.0, content, None);
+        let file = LargeFile::new(&self.0, content, None, None);
         file.set_named();
         file
     }
@@ -168,6 +184,28 @@ impl LargeFiles {
 }
 
 impl Folders {
+    /// Whether the spool may have so many bytes, and one holder of it so many of them.
+    fn check_bounds(&self, spooled_bytes: u64, held_bytes: u64) -> Result<(), LedgerError> {
+        let spool_bytes_max = self.spool_bytes_max;
+        if spooled_bytes > spool_bytes_max {
+            return Err(LedgerError::SpoolFull { spool_bytes_max });
+        }
+        let share_bytes_max = spool_bytes_max / 4;
+        if held_bytes > share_bytes_max && spooled_bytes > spool_bytes_max - share_bytes_max {
+            return Err(LedgerError::SpoolShare { share_bytes_max });
+        }
+        Ok(())
+    }
+
+    /// Whether the disk has room for so many bytes more.
+    fn check_space(&self, bytes: u64) -> Result<(), LedgerError> {
+        let Self { disk, spool, min_free_bytes, .. } = self;
+        if disk.free_bytes(spool).map_err(at(spool))? < min_free_bytes.saturating_add(bytes) {
+            return Err(LedgerError::DiskFull { min_free_bytes: *min_free_bytes });
+        }
+        Ok(())
+    }
+
     /// Where a file is from the moment when its record is durable.
     fn place(&self, name: LargeName) -> (PathBuf, PathBuf) {
         let text = name.text();
@@ -257,7 +295,7 @@ impl SpoolFile {
     /// Appends. What was written is synced now and then, so that other syncs need not wait for all of it.
     ///
     /// # Errors
-    /// `SpoolFull`, `DiskFull`, `Disk`. The file is of no use afterwards.
+    /// `SpoolFull`, `SpoolShare`, `DiskFull`, `Disk`. The file is of no use afterwards.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), LedgerError> {
         let written = self.try_write(bytes);
         self.broken |= written.is_err();
@@ -271,7 +309,7 @@ impl SpoolFile {
         let path = spooled.path();
         spooled.reserve(length)?;
         if self.unsynced_bytes == 0 {
-            spooled.check_space()?;
+            spooled.folders.check_space(0)?;
         }
         self.digest.update(bytes);
         self.file.write_all_at(bytes, offset).map_err(at(&path))?;
@@ -283,20 +321,17 @@ impl SpoolFile {
         Ok(())
     }
 
-    /// Makes it and its name durable: ready for the commit record.
+    /// Nothing more comes: it can be read, and is not durable yet.
     ///
     /// # Errors
-    /// `Disk`; `Closed` after a write that failed.
-    pub fn keep(mut self) -> Result<LargeFile, LedgerError> {
+    /// `Closed` after a write that failed.
+    pub fn close(mut self) -> Result<LargeFile, LedgerError> {
         if self.broken {
             return Err(LedgerError::Closed);
         }
         let Some(spooled) = self.spooled.take() else { return Err(LedgerError::Closed) };
-        self.file.sync().map_err(at(&spooled.path()))?;
-        let Folders { disk, spool, .. } = &*spooled.folders;
-        disk.sync_folder(spool).map_err(at(spool))?;
         let content = FileRef { name: spooled.name, bytes: spooled.bytes, digest: finish(self.digest) };
-        Ok(LargeFile::new(&Arc::clone(&spooled.folders), content, Some(spooled)))
+        Ok(LargeFile::new(&Arc::clone(&spooled.folders), content, Some(spooled), Some(self.file)))
     }
 
     /// Its length so far.
@@ -308,21 +343,20 @@ impl SpoolFile {
 
 impl Spooled {
     fn reserve(&mut self, length: u64) -> Result<(), LedgerError> {
-        let Folders { spooled_bytes, spool_bytes_max, .. } = &*self.folders;
-        if spooled_bytes.fetch_add(length, Ordering::Relaxed) + length > *spool_bytes_max {
-            spooled_bytes.fetch_sub(length, Ordering::Relaxed);
-            return Err(LedgerError::SpoolFull { spool_bytes_max: *spool_bytes_max });
-        }
+        let spooled_bytes = self.folders.spooled_bytes.fetch_add(length, Ordering::Relaxed) + length;
+        let held_bytes = self.share.0.fetch_add(length, Ordering::Relaxed) + length;
         self.bytes += length;
-        Ok(())
+        let checked = self.folders.check_bounds(spooled_bytes, held_bytes);
+        if checked.is_err() {
+            self.give_back(length);
+        }
+        checked
     }
 
-    fn check_space(&self) -> Result<(), LedgerError> {
-        let Folders { disk, spool, min_free_bytes, .. } = &*self.folders;
-        if disk.free_bytes(spool).map_err(at(spool))? < *min_free_bytes {
-            return Err(LedgerError::DiskFull { min_free_bytes: *min_free_bytes });
-        }
-        Ok(())
+    fn give_back(&mut self, length: u64) {
+        self.folders.spooled_bytes.fetch_sub(length, Ordering::Relaxed);
+        self.share.0.fetch_sub(length, Ordering::Relaxed);
+        self.bytes -= length;
     }
 
     fn path(&self) -> PathBuf {
@@ -331,23 +365,42 @@ impl Spooled {
 
     /// It has gone where it stays: only what it took is given back.
     fn moved(mut self) {
-        self.folders.spooled_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.bytes = 0;
+        self.give_back(self.bytes);
     }
 }
 
 impl Drop for Spooled {
     fn drop(&mut self) {
-        self.folders.spooled_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.give_back(self.bytes);
         // Not there if it was moved. One that stays is removed by the next start.
         let _ = self.folders.disk.remove(&self.path());
     }
 }
 
 impl LargeFile {
-    fn new(folders: &Arc<Folders>, content: FileRef, spooled: Option<Spooled>) -> Self {
-        let (folders, spooled) = (Arc::clone(folders), Mutex::new(spooled));
-        Self(Arc::new(Kept { folders, content, spooled, named: AtomicBool::new(false) }))
+    fn new(
+        folders: &Arc<Folders>,
+        content: FileRef,
+        spooled: Option<Spooled>,
+        unsynced: Option<Box<dyn DiskFile>>,
+    ) -> Self {
+        let (folders, unsynced, spooled) = (Arc::clone(folders), Mutex::new(unsynced), Mutex::new(spooled));
+        Self(Arc::new(Kept { folders, content, unsynced, spooled, named: AtomicBool::new(false) }))
+    }
+
+    /// Makes it and its name durable, once: ready for the commit record.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Disk`.
+    pub fn keep(&self) -> Result<(), LedgerError> {
+        let mut unsynced = self.0.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(file) = &*unsynced else { return Ok(()) };
+        let folders = &self.0.folders;
+        folders.check_space(0)?;
+        file.sync().map_err(at(&folders.spool.join(self.0.content.name.text())))?;
+        folders.disk.sync_folder(&folders.spool).map_err(at(&folders.spool))?;
+        *unsynced = None;
+        Ok(())
     }
 
     /// Its length.
@@ -360,13 +413,13 @@ impl LargeFile {
     ///
     /// # Errors
     /// As `SpoolFile`'s.
-    pub fn duplicate(&self) -> Result<Self, LedgerError> {
-        let mut copy = LargeFiles(Arc::clone(&self.0.folders)).spool()?;
+    pub fn duplicate(&self, share: &SpoolShare) -> Result<Self, LedgerError> {
+        let mut copy = LargeFiles(Arc::clone(&self.0.folders)).spool(share, Some(self.bytes()))?;
         let mut reader = self.reader()?;
         while let Some(chunk) = reader.next_chunk()? {
             copy.write(&chunk)?;
         }
-        copy.keep()
+        copy.close()
     }
 
     pub(crate) fn content(&self) -> FileRef {

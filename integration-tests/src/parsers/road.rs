@@ -5,7 +5,6 @@ use peabiru_ledger::checkpoint::SignedCheckpoint;
 use peabiru_node::door::authority::AuthorityMender;
 use peabiru_node::door::http1::Follower;
 use peabiru_node::grpc::framing::{count_messages, decode_status_text, encode_status_text, timeout};
-use peabiru_node::link::Fetched;
 use peabiru_node::link::frame::{Decoder, FrameError, encode};
 use peabiru_node::link::heads::Update;
 use peabiru_node::link::hello::{Hello, VERSION, VERSION_MIN};
@@ -197,7 +196,7 @@ fn read_message(message: SealedMessage) {
 
 fn read_held(held: wire::HeldEntry) {
     let (checkpoint, index) = (held.checkpoint.clone(), held.index);
-    match Incoming::fetched(Fetched { held, file: None }, Timestamp::from_ms(1), Place::ConsumerNode) {
+    match Incoming::fetched(held, None, Timestamp::from_ms(1), Place::ConsumerNode) {
         Ok(_) => {
             let checkpoint = SignedCheckpoint::parse(&checkpoint).expect("a message was made of it");
             assert!(index < checkpoint.size().entries());
