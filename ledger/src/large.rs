@@ -14,6 +14,7 @@
 //! and an error to whoever asks for it.
 
 pub mod body;
+mod spool;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,8 @@ use crate::LedgerError;
 use crate::disk::{Disk, DiskFile};
 use crate::scan::corrupt;
 use crate::segment::{Location, at};
+use spool::Spooled;
+pub use spool::{SpoolFile, SpoolShare};
 
 /// The two folders.
 #[derive(Clone)]
@@ -46,11 +49,6 @@ struct Folders {
     spooled_bytes: AtomicU64,
 }
 
-/// What one holder has of the spool; clones share it. Beyond a quarter of the spool it gets more only as long as another
-/// quarter stays free for others.
-#[derive(Debug, Clone, Default)]
-pub struct SpoolShare(Arc<AtomicU64>);
-
 /// Name of a file: 16 random bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct LargeName(pub(crate) [u8; NAME_BYTES]);
@@ -62,25 +60,6 @@ pub(crate) struct FileRef {
     pub(crate) bytes: u64,
     /// SHA-256 of the content: finds damage without a key.
     pub(crate) digest: Digest,
-}
-
-/// A file that is being written. Dropped before `close`, it is removed.
-pub struct SpoolFile {
-    /// None once it was closed.
-    spooled: Option<Spooled>,
-    file: Box<dyn DiskFile>,
-    unsynced_bytes: u64,
-    digest: Context,
-    /// A write or sync failed: nothing of it is to be trusted.
-    broken: bool,
-}
-
-/// A name in the spool, and what it takes of it. Dropped, both are given back.
-struct Spooled {
-    folders: Arc<Folders>,
-    share: SpoolShare,
-    name: LargeName,
-    bytes: u64,
 }
 
 /// A whole file, durable once it was kept; clones share it. One that no record was asked to name is removed with the last.
@@ -124,27 +103,6 @@ impl LargeFiles {
         })))
     }
 
-    /// A new file in the spool, for `declared_bytes` if its length is known. Blocks on the disk, as everything here.
-    ///
-    /// # Errors
-    /// `SpoolFull`, `SpoolShare`, `DiskFull`, `Disk`.
-    pub fn spool(&self, share: &SpoolShare, declared_bytes: Option<u64>) -> Result<SpoolFile, LedgerError> {
-        let declared_bytes = declared_bytes.unwrap_or(0);
-        let (spooled_bytes, held_bytes) =
-            (self.0.spooled_bytes.load(Ordering::Relaxed), share.0.load(Ordering::Relaxed));
-        self.0.check_bounds(
-            spooled_bytes.saturating_add(declared_bytes),
-            held_bytes.saturating_add(declared_bytes),
-        )?;
-        self.0.check_space(declared_bytes)?;
-        let mut name = LargeName([0; NAME_BYTES]);
-        self.0.random.fill(&mut name.0);
-        let path = self.0.spool.join(name.text());
-        let file = self.0.disk.open(&path).map_err(at(&path))?;
-        let spooled = Some(Spooled { folders: Arc::clone(&self.0), share: share.clone(), name, bytes: 0 });
-        Ok(SpoolFile { spooled, file, unsynced_bytes: 0, digest: Context::new(&SHA256), broken: false })
-    }
-
     pub(crate) fn disk(&self) -> &dyn Disk {
         &*self.0.disk
     }
@@ -184,28 +142,6 @@ impl LargeFiles {
 }
 
 impl Folders {
-    /// Whether the spool may have so many bytes, and one holder of it so many of them.
-    fn check_bounds(&self, spooled_bytes: u64, held_bytes: u64) -> Result<(), LedgerError> {
-        let spool_bytes_max = self.spool_bytes_max;
-        if spooled_bytes > spool_bytes_max {
-            return Err(LedgerError::SpoolFull { spool_bytes_max });
-        }
-        let share_bytes_max = spool_bytes_max / 4;
-        if held_bytes > share_bytes_max && spooled_bytes > spool_bytes_max - share_bytes_max {
-            return Err(LedgerError::SpoolShare { share_bytes_max });
-        }
-        Ok(())
-    }
-
-    /// Whether the disk has room for so many bytes more.
-    fn check_space(&self, bytes: u64) -> Result<(), LedgerError> {
-        let Self { disk, spool, min_free_bytes, .. } = self;
-        if disk.free_bytes(spool).map_err(at(spool))? < min_free_bytes.saturating_add(bytes) {
-            return Err(LedgerError::DiskFull { min_free_bytes: *min_free_bytes });
-        }
-        Ok(())
-    }
-
     /// Where a file is from the moment when its record is durable.
     fn place(&self, name: LargeName) -> (PathBuf, PathBuf) {
         let text = name.text();
@@ -289,92 +225,6 @@ pub(crate) fn check_content(
 
 fn finish(digest: Context) -> Digest {
     Digest::from_slice(digest.finish().as_ref()).expect("SHA-256 gives 32 bytes")
-}
-
-impl SpoolFile {
-    /// Appends. What was written is synced now and then, so that other syncs need not wait for all of it.
-    ///
-    /// # Errors
-    /// `SpoolFull`, `SpoolShare`, `DiskFull`, `Disk`. The file is of no use afterwards.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), LedgerError> {
-        let written = self.try_write(bytes);
-        self.broken |= written.is_err();
-        written
-    }
-
-    fn try_write(&mut self, bytes: &[u8]) -> Result<(), LedgerError> {
-        let length = bytes.len() as u64;
-        let Some(spooled) = &mut self.spooled else { return Err(LedgerError::Closed) };
-        let offset = spooled.bytes;
-        let path = spooled.path();
-        spooled.reserve(length)?;
-        if self.unsynced_bytes == 0 {
-            spooled.folders.check_space(0)?;
-        }
-        self.digest.update(bytes);
-        self.file.write_all_at(bytes, offset).map_err(at(&path))?;
-        self.unsynced_bytes += length;
-        if self.unsynced_bytes >= SYNC_BYTES {
-            self.file.sync().map_err(at(&path))?;
-            self.unsynced_bytes = 0;
-        }
-        Ok(())
-    }
-
-    /// Nothing more comes: it can be read, and is not durable yet.
-    ///
-    /// # Errors
-    /// `Closed` after a write that failed.
-    pub fn close(mut self) -> Result<LargeFile, LedgerError> {
-        if self.broken {
-            return Err(LedgerError::Closed);
-        }
-        let Some(spooled) = self.spooled.take() else { return Err(LedgerError::Closed) };
-        let content = FileRef { name: spooled.name, bytes: spooled.bytes, digest: finish(self.digest) };
-        Ok(LargeFile::new(&Arc::clone(&spooled.folders), content, Some(spooled), Some(self.file)))
-    }
-
-    /// Its length so far.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.spooled.as_ref().map_or(0, |spooled| spooled.bytes)
-    }
-}
-
-impl Spooled {
-    fn reserve(&mut self, length: u64) -> Result<(), LedgerError> {
-        let spooled_bytes = self.folders.spooled_bytes.fetch_add(length, Ordering::Relaxed) + length;
-        let held_bytes = self.share.0.fetch_add(length, Ordering::Relaxed) + length;
-        self.bytes += length;
-        let checked = self.folders.check_bounds(spooled_bytes, held_bytes);
-        if checked.is_err() {
-            self.give_back(length);
-        }
-        checked
-    }
-
-    fn give_back(&mut self, length: u64) {
-        self.folders.spooled_bytes.fetch_sub(length, Ordering::Relaxed);
-        self.share.0.fetch_sub(length, Ordering::Relaxed);
-        self.bytes -= length;
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folders.spool.join(self.name.text())
-    }
-
-    /// It has gone where it stays: only what it took is given back.
-    fn moved(mut self) {
-        self.give_back(self.bytes);
-    }
-}
-
-impl Drop for Spooled {
-    fn drop(&mut self) {
-        self.give_back(self.bytes);
-        // Not there if it was moved. One that stays is removed by the next start.
-        let _ = self.folders.disk.remove(&self.path());
-    }
 }
 
 impl LargeFile {
@@ -515,7 +365,5 @@ const LARGE_FOLDER: &str = "large";
 pub(crate) const NAME_BYTES: usize = 16;
 /// `spool_bytes_max` if nobody says otherwise.
 pub(crate) const SPOOL_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
-/// After so many bytes a file in the spool is synced, and the space left is looked at.
-const SYNC_BYTES: u64 = 4 * 1024 * 1024;
 /// Most bytes that one read of a check takes.
 const READ_BYTES: usize = 64 * 1024;

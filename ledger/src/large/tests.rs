@@ -11,7 +11,8 @@ use peabiru_proto::time::Timestamp;
 use proptest::prelude::*;
 
 use super::body::{LargeSealed, LargeSealer, cipher_bytes};
-use super::{FileRef, LargeFiles, LargeName, NAME_BYTES, SYNC_BYTES, SpoolFile, SpoolShare};
+use super::spool::SYNC_BYTES;
+use super::{FileRef, LargeFiles, LargeName, NAME_BYTES, SpoolFile, SpoolShare};
 use crate::checkpoint::tests::key;
 use crate::disk::Disk;
 use crate::disk::sim::SimDisk;
@@ -109,6 +110,7 @@ proptest! {
         let (sealed, sent) = seal(&files, b"ctx", &pieces);
         let salt = sealed.payload.secrets().salt();
         prop_assert_eq!(sealed.root, content::content_root(salt, content::chunks(b"ctx", &body)));
+        prop_assert_eq!(sent.len() as u64, cipher_bytes(length as u64));
         let open = sealed.payload.open(&exchange(), Direction::Answer, &sealed.root, length as u64).unwrap();
         prop_assert_eq!(read(&open.body), body);
     }

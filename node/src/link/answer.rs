@@ -86,7 +86,7 @@ impl Inner {
         };
         let refused = match self.take_large(peer, receiver, &preview, place).await {
             Ok(Taken::Message(incoming, reserved)) => {
-                let reply = self.reply_to(peer, incoming).await;
+                let reply = self.reply_to(peer, *incoming).await;
                 drop(reserved);
                 return self.send_reply(peer, reply, sender).await;
             }

@@ -132,7 +132,7 @@ impl Inner {
         };
         match self.take_large(peer, receiver, &preview, Place::ConsumerNode).await {
             Ok(Taken::Message(incoming, _reserved)) => {
-                self.answered(peer, Ok(incoming), awaited.exchange, until).await
+                self.answered(peer, Ok(*incoming), awaited.exchange, until).await
             }
             // The service was asked already.
             Ok(Taken::Refused(fault)) => Err(lost(&fault.message)),

@@ -29,7 +29,7 @@ use crate::spool::{Holder, blocking};
 /// What comes after a `head`.
 pub(super) enum Taken {
     /// The message that was announced, or a FAULT in its place. Its body can be read, and is not durable yet.
-    Message(Incoming, Reserved),
+    Message(Box<Incoming>, Reserved),
     /// The other side gave it up.
     Refused(wire::Fault),
 }
@@ -203,7 +203,7 @@ impl Inner {
                 Frame::End(message) => {
                     receiver.ended(&mut patience).await?;
                     let incoming = self.read_end(preview, message, file, place).map_err(TakeError::Other)?;
-                    return Ok(Taken::Message(incoming, reserved));
+                    return Ok(Taken::Message(Box::new(incoming), reserved));
                 }
                 Frame::Refusal(fault) => return Ok(Taken::Refused(fault)),
                 _ => return Err(StreamError::from(FrameError::Unexpected("a chunk or the end")).into()),

@@ -33,12 +33,12 @@ pub mod message;
 pub mod patience;
 mod peer;
 mod pool;
-mod preview;
+pub mod preview;
 pub mod quic;
 mod reset;
 pub mod terms;
 #[cfg(test)]
-pub(crate) mod testing;
+mod testing;
 
 use std::collections::HashMap;
 use std::io;

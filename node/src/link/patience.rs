@@ -99,8 +99,9 @@ impl Patience {
     }
 }
 
-/// Least mean rate of a large message while this node waits for the peer, in bytes per second.
-const LARGE_RATE_MIN: u64 = 64 * 1024;
+/// Least mean rate of a large message while this node waits for the peer, in bytes per second: a line of 4 Mbit/s carries as
+/// many at once as one connection may.
+const LARGE_RATE_MIN: u64 = 16 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ use super::internal;
 
 /// The entry of a head: a REQUEST or a RESPONSE, not sealed.
 #[derive(Debug)]
-pub(super) struct Preview {
+pub struct Preview {
     entry: Entry,
     declared: Declared,
 }
@@ -46,7 +46,10 @@ impl Awaited {
 
 impl Preview {
     /// Reads a head.
-    pub(super) fn read(head: LargeHead) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(head: LargeHead) -> Result<Self, String> {
         let entry = Entry::decode(head.entry).map_err(|error| format!("entry: {error}"))?;
         let (root, body_bytes) = match entry.body() {
             Body::Request(Request { content: Content::Whole { root, body_bytes }, .. }) => {
@@ -72,7 +75,8 @@ impl Preview {
     }
 
     /// Length of the body's ciphertext, if the head tells it.
-    pub(super) fn declared_bytes(&self) -> Option<u64> {
+    #[must_use]
+    pub fn declared_bytes(&self) -> Option<u64> {
         match self.declared {
             Declared::Nothing => None,
             Declared::Exactly(bytes) => Some(cipher_bytes(bytes)),
@@ -208,41 +212,41 @@ mod tests {
         }
     }
 
-    fn entry(common: &Common, body: Body) -> Entry {
+    fn entry(common: &Common, body: &Body) -> Entry {
         let origin = "py.example/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/1".parse().unwrap();
-        Entry::encode(&origin, common, &body).unwrap()
+        Entry::encode(&origin, common, body).unwrap()
     }
 
-    fn read(body: Body) -> Result<Preview, String> {
+    fn read(body: &Body) -> Result<Preview, String> {
         Preview::read(LargeHead { entry: entry(&common(), body).bytes().clone() })
     }
 
     fn asks(request: Request) -> Entry {
-        entry(&common(), Body::Request(request))
+        entry(&common(), &Body::Request(request))
     }
 
     #[test]
     fn a_head_says_both_root_and_size_or_neither() {
-        assert_eq!(read(Body::Request(request(0, 0))).unwrap().declared_bytes(), None);
-        let declared = read(Body::Response(response(7, LONG))).unwrap().declared_bytes();
+        assert_eq!(read(&Body::Request(request(0, 0))).unwrap().declared_bytes(), None);
+        let declared = read(&Body::Response(response(7, LONG))).unwrap().declared_bytes();
         assert_eq!(declared, Some(cipher_bytes(LONG)));
         for (root, bytes) in [(0, LONG), (7, 0), (7, 65_536)] {
-            assert!(read(Body::Request(request(root, bytes))).is_err(), "{root} {bytes}");
-            assert!(read(Body::Response(response(root, bytes))).is_err(), "{root} {bytes}");
+            assert!(read(&Body::Request(request(root, bytes))).is_err(), "{root} {bytes}");
+            assert!(read(&Body::Response(response(root, bytes))).is_err(), "{root} {bytes}");
         }
         let stream = Request { content: Content::Stream, ..request(0, 0) };
-        assert!(read(Body::Request(stream)).unwrap_err().contains("stream"));
-        assert!(read(Body::Fault(fault())).is_err());
+        assert!(read(&Body::Request(stream)).unwrap_err().contains("stream"));
+        assert!(read(&Body::Fault(fault())).is_err());
     }
 
     #[test]
     fn the_request_at_the_end_is_the_one_that_was_announced() {
-        let preview = read(Body::Request(request(0, 0))).unwrap();
+        let preview = read(&Body::Request(request(0, 0))).unwrap();
         let sent = || request(7, LONG);
         assert_eq!(preview.check(&asks(sent()), cipher_bytes(LONG)), Ok(()));
         let later = Common { created_at: MADE.plus(Duration::from_secs(600)), ..common() };
         let moved = Request { expires_at: MADE.plus(Duration::from_secs(660)), ..sent() };
-        assert_eq!(preview.check(&entry(&later, Body::Request(moved)), cipher_bytes(LONG)), Ok(()));
+        assert_eq!(preview.check(&entry(&later, &Body::Request(moved)), cipher_bytes(LONG)), Ok(()));
 
         assert!(preview.check(&asks(sent()), cipher_bytes(LONG) - 1).is_err(), "another length");
         assert!(preview.check(&asks(request(7, 65_536)), 65_552).is_err(), "it fits a message");
@@ -267,14 +271,14 @@ mod tests {
             Common { node: Some("PY/GOV/MEC/n2".parse().unwrap()), ..common() },
             Common { globalconf: None, ..common() },
         ] {
-            assert!(preview.check(&entry(&other, Body::Request(sent())), cipher_bytes(LONG)).is_err());
+            assert!(preview.check(&entry(&other, &Body::Request(sent())), cipher_bytes(LONG)).is_err());
         }
-        assert!(preview.check(&entry(&common(), Body::Fault(fault())), cipher_bytes(LONG)).is_err());
+        assert!(preview.check(&entry(&common(), &Body::Fault(fault())), cipher_bytes(LONG)).is_err());
     }
 
     #[test]
     fn what_a_head_declares_is_exact() {
-        let preview = read(Body::Request(request(7, LONG))).unwrap();
+        let preview = read(&Body::Request(request(7, LONG))).unwrap();
         assert_eq!(preview.check(&asks(request(7, LONG)), cipher_bytes(LONG)), Ok(()));
         assert!(preview.check(&asks(request(8, LONG)), cipher_bytes(LONG)).is_err());
         assert!(preview.check(&asks(request(7, LONG + 1)), cipher_bytes(LONG + 1)).is_err());
@@ -282,9 +286,9 @@ mod tests {
 
     #[test]
     fn an_answer_may_end_with_another_outcome_or_a_fault_to_the_same_request() {
-        let preview = read(Body::Response(response(0, 0))).unwrap();
+        let preview = read(&Body::Response(response(0, 0))).unwrap();
         let answers =
-            |response| preview.check(&entry(&common(), Body::Response(response)), cipher_bytes(LONG));
+            |response| preview.check(&entry(&common(), &Body::Response(response)), cipher_bytes(LONG));
         let other_leaf = LeafHash::from_bytes([9; 32]);
         assert_eq!(answers(Response { outcome: 5, ..response(7, LONG) }), Ok(()));
         assert!(answers(Response { request_leaf: other_leaf, ..response(7, LONG) }).is_err());
@@ -292,7 +296,7 @@ mod tests {
         assert!(
             answers(Response { addressee: "PY/GOV/MEC/n1".parse().unwrap(), ..response(7, LONG) }).is_err()
         );
-        let fails = |fault| preview.check(&entry(&common(), Body::Fault(fault)), 3);
+        let fails = |fault| preview.check(&entry(&common(), &Body::Fault(fault)), 3);
         assert_eq!(fails(fault()), Ok(()));
         assert!(fails(FaultHead { request_leaf: other_leaf, ..fault() }).is_err());
         assert!(fails(FaultHead { received_leaf: other_leaf, ..fault() }).is_err());
@@ -301,7 +305,7 @@ mod tests {
     #[test]
     fn only_the_awaited_answer_is_taken() {
         let own = "PY/GOV/MITIC/n1".parse().unwrap();
-        let preview = read(Body::Response(response(0, 0))).unwrap();
+        let preview = read(&Body::Response(response(0, 0))).unwrap();
         let awaited = |exchange: u8, leaf: u8| Awaited {
             exchange: ExchangeId::from_slice(&[exchange; 16]).unwrap(),
             request_leaf: LeafHash::from_bytes([leaf; 32]),
@@ -311,7 +315,7 @@ mod tests {
         assert!(preview.answers(&awaited(2, 4), &own).is_err());
         assert!(preview.answers(&awaited(1, 5), &own).is_err());
         assert!(preview.answers(&awaited(1, 4), &"PY/GOV/MITIC/n2".parse().unwrap()).is_err());
-        let asks = read(Body::Request(request(0, 0))).unwrap();
+        let asks = read(&Body::Request(request(0, 0))).unwrap();
         assert!(asks.answers(&awaited(1, 4), &own).is_err());
     }
 }

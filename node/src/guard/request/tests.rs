@@ -1,4 +1,6 @@
-use peabiru_ledger::position::{LogPosition, TreeSize};
+use data_encoding::BASE64;
+use peabiru_ledger::checkpoint::SignedCheckpoint;
+use peabiru_ledger::position::LogPosition;
 use peabiru_ledger::proof::InclusionProof;
 use peabiru_proto::contract::ContractDocument;
 use peabiru_proto::entry::{Common, ExchangeId};
@@ -7,7 +9,6 @@ use peabiru_proto::random::SeededRandom;
 use peabiru_proto::wire;
 
 use super::*;
-use crate::link::testing::TestLedger;
 
 const CONTRACT: &str = r#"{"openapi":"3.0.3","x-peabiru-purposes":["planning"],"paths":{
     "/schools/{id}":{"get":{},"put":{}},"/schools/all":{"get":{}},"/admin/{what}":{"get":{}}}}"#;
@@ -56,12 +57,21 @@ fn a_consumers_node_cannot_seal_one_operation_and_send_another_path() {
     }
 }
 
+/// Well formed; nobody asks here whether the signature holds.
+fn unsigned_checkpoint() -> SignedCheckpoint {
+    let [root, signature] = [vec![0; 32], vec![0; 68]].map(|bytes| BASE64.encode(&bytes));
+    let note = format!("py.example/registry/1\n1\n{root}\n\n\u{2014} py.example/registry/1 {signature}\n");
+    SignedCheckpoint::parse(note.as_bytes()).unwrap()
+}
+
 fn verified(exchange: ExchangeId) -> Verified {
-    let (ledger, request) = (TestLedger::of(1, "sender"), request("GET /schools/{id}"));
+    let request = request("GET /schools/{id}");
     let node: NodeId = "PY/GOV/MITIC/n1".parse().unwrap();
     let common =
         Common { exchange, created_at: Timestamp::from_ms(1), node: Some(node.clone()), globalconf: None };
-    let entry = Entry::encode(&ledger.origin(), &common, &Body::Request(request.clone())).unwrap();
+    let entry =
+        Entry::encode(&"py.example/registry/1".parse().unwrap(), &common, &Body::Request(request.clone()))
+            .unwrap();
     let (payload, _) =
         SealedPayload::seal(&SeededRandom::new(1), &exchange, Direction::Request, b"", b"").unwrap();
     let arrived = Arrived {
@@ -69,7 +79,7 @@ fn verified(exchange: ExchangeId) -> Verified {
         entry,
         position: LogPosition::new(0),
         proof: InclusionProof::default(),
-        checkpoint: ledger.checkpoint(TreeSize::new(1)),
+        checkpoint: unsigned_checkpoint(),
         payload,
         opened: None,
         received_at: Timestamp::from_ms(1),
