@@ -257,8 +257,13 @@ impl Seeds {
         let held = wire::HeldEntry { payload: Some(payload), ..held };
         write("hello", [hello.encode_to_vec(), update.encode_to_vec()]);
         write("message", [message.encode_to_vec(), held.encode_to_vec()]);
-        let fetch =
-            wire::FetchRequest { request_leaf_hash: vec![5; 32].into(), exchange_id: vec![6; 16].into() };
+        let fetch = wire::FetchRequest {
+            request_leaf_hash: vec![5; 32].into(),
+            exchange_id: vec![6; 16].into(),
+            body_leaf_hash: vec![7; 32].into(),
+            first_chunk: 3,
+        };
+        let head = wire::LargeHead { entry: message.entry.clone() };
         let fault = Fault::new(FaultCode::NodeDraining, Place::ProviderNode, "this node is stopping");
         let frames = [
             Frame::Hello(hello),
@@ -267,6 +272,9 @@ impl Seeds {
             Frame::Refusal(fault.to_proto()),
             Frame::Fetch(fetch),
             Frame::Fetched(wire::FetchResponse { entries: vec![held] }),
+            Frame::Head(head),
+            Frame::Chunk(vec![8; 30].into()),
+            Frame::Chunk(Bytes::new()),
         ]
         .map(encode);
         let streams = frames.iter().map(|frame| [&[11], &frame[..]].concat());

@@ -61,6 +61,12 @@ impl Spawned {
         self.child = None;
     }
 
+    /// Of the node that runs.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.child.as_ref().and_then(Child::id).unwrap()
+    }
+
     /// An application of this agency that calls the service of another; it connects when it first calls, and again
     /// whenever the node is back.
     #[must_use]

@@ -13,11 +13,14 @@ use std::time::Duration;
 
 use peabiru_integration_tests::echo::wire::{NoteRequest, SayRequest};
 use peabiru_integration_tests::evidence::{exchange_of, export};
-use peabiru_integration_tests::federation::{Caller, Federation};
+use peabiru_integration_tests::federation::{Caller, Federation, ledger_folder};
 use peabiru_integration_tests::process::Spawned;
+use peabiru_ledger::disk::{Disk, RealDisk};
 use peabiru_ledger::evidence::{Outcome, verify};
+use peabiru_ledger::verify::verify_folder;
 use peabiru_proto::globalconf::ConfigurationAnchor;
 use peabiru_proto::random::{Random as _, SystemRandom};
+use peabiru_proto::wire::ListEntriesRequest;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
@@ -87,10 +90,62 @@ async fn what_a_client_was_told_had_succeeded_outlasts_twenty_kills_of_either_no
     }
 }
 
+/// Bodies of a megabyte, both ways: a kill falls into the middle of some.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_bodies_that_were_delivered_outlast_kills_of_either_node() {
+    let mut federation = Federation::start().await;
+    let [mitic, mec] = federation.members(["MITIC", "MEC"]).await;
+    mec.grant("MITIC").await;
+    let program = Path::new(env!("CARGO_BIN_EXE_peabiru-spawned"));
+    let mut nodes =
+        [Spawned::start(mitic.stop().await, program).await, Spawned::start(mec.stop().await, program).await];
+    let told = Arc::new(Told::default());
+    let (stop, stopped) = watch::channel(false);
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        callers.spawn(call_on(nodes[0].caller("MEC"), Kind::Large, Arc::clone(&told), stopped.clone()));
+    }
+    for round in 0..LARGE_KILLS {
+        told.wait_for(1).await;
+        let node = &mut nodes[round % 2];
+        node.kill().await;
+        node.relaunch().await;
+    }
+    told.wait_for(1).await;
+    stop.send_replace(true);
+    while let Some(ended) = callers.join_next().await {
+        ended.unwrap();
+    }
+    let exchanges = std::mem::take(&mut *told.exchanges.lock().unwrap());
+    for node in &nodes {
+        let until = Instant::now() + CATCH_UP_WAIT;
+        for Success { exchange, .. } in &exchanges {
+            // Its own two entries, each with a large body: what a crash took is being fetched meanwhile.
+            while entries_of(&mut node.admin().await, exchange).await < 2 {
+                assert!(Instant::now() < until, "{exchange} lost an entry");
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    for mut node in nodes {
+        node.kill().await;
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        // Every file that a record names is there, whole.
+        verify_folder(&disk, &ledger_folder(&node.agency.site)).unwrap();
+    }
+}
+
+/// How many entries a node has of an exchange.
+async fn entries_of(node: &mut peabiru_cli::client::NodeClient, exchange: &str) -> usize {
+    let asked = ListEntriesRequest { exchange_id: exchange.to_owned(), ..ListEntriesRequest::default() };
+    node.list_entries(asked).await.map_or(0, |listed| listed.into_inner().entries.len())
+}
+
 #[derive(Clone, Copy)]
 enum Kind {
     Read,
     Write,
+    Large,
 }
 
 /// Calls again and again. An error is no news here: one of the nodes is down.
@@ -105,6 +160,14 @@ async fn call_on(mut caller: Caller, kind: Kind, told: Arc<Told>, stopped: watch
                 if let Ok(answer) = caller.say(SayRequest { body: "?".into(), ..SayRequest::default() }).await
                 {
                     told.success(Success { exchange: exchange_of(answer.metadata()), noted: None });
+                }
+            }
+            Kind::Large => {
+                let said = SayRequest { body: vec![7; 1_000_000].into(), ..SayRequest::default() };
+                if let Ok(answer) = caller.say(said.clone()).await {
+                    let exchange = exchange_of(answer.metadata());
+                    assert!(answer.into_inner().body == said.body);
+                    told.success(Success { exchange, noted: None });
                 }
             }
             Kind::Write => {
@@ -162,6 +225,7 @@ impl Told {
 }
 
 const KILLS: usize = 20;
+const LARGE_KILLS: usize = 8;
 const CALLERS: usize = 8;
 /// The moment of a kill is random: after 1 to this many successes, with all other callers under way.
 const SUCCESSES_BETWEEN_KILLS: u8 = 40;

@@ -23,6 +23,7 @@ const DECIDING: &[&str] = &[
     "node/src/door/http1.rs",
     "node/src/rest",
     "node/src/link/frame.rs",
+    "node/src/link/preview.rs",
 ];
 /// The two places that ask the machine.
 const SOURCES: &[&str] = &["proto/src/time.rs", "proto/src/random.rs"];

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use peabiru_certs::StorageKey;
 use peabiru_proto::entry::{Body, Common, Entry, ExchangeId, Notice};
 use peabiru_proto::hash::LeafHash;
+use peabiru_proto::limits::MAX_BODY_BYTES;
 use peabiru_proto::origin::Origin;
 use peabiru_proto::random::{Random as _, SeededRandom};
 use peabiru_proto::time::Timestamp;
@@ -16,6 +17,7 @@ use crate::LedgerError;
 use crate::checkpoint::tests::key;
 use crate::disk::Disk;
 use crate::disk::sim::{Operation, SimDisk};
+use crate::large::SpoolShare;
 use crate::large::body::{LargeSealed, LargeSealer};
 use crate::ledger::{Append, FillAhead, Ledger, LedgerIdentity, Recovery, Shutdown, Store, StoreConfig};
 use crate::payload::{Direction, Payload, SealedPayload};
@@ -87,7 +89,12 @@ fn append(ledger: &Ledger, random: &SeededRandom, body_bytes: usize) -> Append {
 /// With a body in a file of its own.
 fn append_large(ledger: &Ledger, random: &SeededRandom, body_bytes: usize) -> Result<Append, LedgerError> {
     let exchange = ExchangeId::new(random);
-    let mut sealer = LargeSealer::new(random, &exchange, Direction::Request, ledger.large_files().spool()?);
+    let mut sealer = LargeSealer::new(
+        random,
+        &exchange,
+        Direction::Request,
+        ledger.large_files().spool(&SpoolShare::default(), None)?,
+    );
     sealer.push(&vec![5; body_bytes], &mut drop)?;
     let LargeSealed { payload, root, body_bytes } = sealer.finish(b"", &mut drop)?;
     let notice = Notice { code: "test".to_owned(), subject: String::new(), content_root: root, body_bytes };
@@ -106,7 +113,7 @@ async fn append_until_crash(store: &Store, seed: u64) -> Vec<SealedEntry> {
                 let mut sealed = Vec::new();
                 for round in 0..4 {
                     let append = |number| match (task, number) {
-                        (5, 0) => append_large(&ledger, &random, 200 * round + 1),
+                        (5, 0) => append_large(&ledger, &random, MAX_BODY_BYTES + 200 * round + 1),
                         _ => Ok(append(&ledger, &random, 100 * task + 3000 * round)),
                     };
                     let Ok(appends) = (0..=round % 2).map(append).collect() else { break };

@@ -71,6 +71,14 @@ pub enum LedgerError {
         /// What they may have together.
         spool_bytes_max: u64,
     },
+    /// Too many of them belong to one peer or caller.
+    #[error(
+        "its bodies on their way would have more than {share_bytes_max} bytes, and the rest is for others: try again when some have passed"
+    )]
+    SpoolShare {
+        /// What one has at least.
+        share_bytes_max: u64,
+    },
     /// A payload that cannot be made or opened.
     #[error(transparent)]
     Payload(#[from] PayloadError),
@@ -140,6 +148,7 @@ impl LedgerError {
             Self::Full { .. } => "ledger.full",
             Self::DiskFull { .. } => "ledger.disk_full",
             Self::SpoolFull { .. } => "ledger.spool_full",
+            Self::SpoolShare { .. } => "ledger.spool_share",
             Self::Payload(_) => "ledger.payload",
             Self::TooLarge { .. } => "ledger.too_large",
             Self::Failed { .. } => "ledger.failed",
@@ -157,7 +166,7 @@ impl LedgerError {
     #[must_use]
     pub fn fault_code(&self) -> FaultCode {
         match self {
-            Self::Full { .. } | Self::SpoolFull { .. } => FaultCode::NodeOverloaded,
+            Self::Full { .. } | Self::SpoolFull { .. } | Self::SpoolShare { .. } => FaultCode::NodeOverloaded,
             Self::DiskFull { .. } => FaultCode::NodeDiskFull,
             Self::Closed => FaultCode::NodeDraining,
             Self::TooLarge { .. }

@@ -9,6 +9,9 @@
 //! foreign = 0 | 1 ‖ peer's entry ‖ position (u64) ‖ proof ‖ number of its note in `notes` (u32)
 //! ```
 //!
+//! A file has more bytes than the ciphertext of one chunk, 65,552: a smaller body stands in the record. One key and salt
+//! seal exactly one payload.
+//!
 //! Every text and byte string has its length before it as u32. Integers are big-endian.
 
 use std::sync::Arc;
@@ -269,10 +272,12 @@ fn read_item(
     Ok(StoredItem { entry, payload, foreign })
 }
 
-/// Whether a file of so many bytes can be chunks 1, 2, …, and so long a ciphertext chunk 0.
+/// Whether a file of so many bytes can be chunks 1, 2, … of a body that is too long for a small payload, and so long a
+/// ciphertext chunk 0.
 fn is_large(bytes: u64, context: usize) -> bool {
-    let last = bytes % (CHUNK_BYTES + TAG_BYTES) as u64;
-    bytes > 0
+    let whole = (CHUNK_BYTES + TAG_BYTES) as u64;
+    let last = bytes % whole;
+    bytes > whole
         && (last == 0 || last > TAG_BYTES as u64)
         && (TAG_BYTES..=MAX_CONTEXT_BYTES + TAG_BYTES).contains(&context)
 }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! FROZEN: NAME is 32 hex digits, and stands in at most one record of a stream. The content is the ciphertext of chunks 1,
-//! 2, … of one payload, one after another. Chunk 0 (the context) stands in the commit record, and key and salt in a slot as
+//! 2, … of one payload, one after another: two at least, since a body of one chunk stands in the record. Chunk 0 (the context) stands in the commit record, and key and salt in a slot as
 //! for every payload. The file is synced, and its name too, before the record is written.
 //!
 //! A start moves what a record names out of the spool, and removes the rest of the spool. A file in `large` is removed by
@@ -14,6 +14,7 @@
 //! and an error to whoever asks for it.
 
 pub mod body;
+mod spool;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,8 @@ use crate::LedgerError;
 use crate::disk::{Disk, DiskFile};
 use crate::scan::corrupt;
 use crate::segment::{Location, at};
+use spool::Spooled;
+pub use spool::{SpoolFile, SpoolShare};
 
 /// The two folders.
 #[derive(Clone)]
@@ -59,31 +62,15 @@ pub(crate) struct FileRef {
     pub(crate) digest: Digest,
 }
 
-/// A file that is being written. Dropped before `keep`, it is removed.
-pub struct SpoolFile {
-    /// None once it was kept.
-    spooled: Option<Spooled>,
-    file: Box<dyn DiskFile>,
-    unsynced_bytes: u64,
-    digest: Context,
-    /// A write or sync failed: nothing of it is to be trusted.
-    broken: bool,
-}
-
-/// A name in the spool, and what it takes of it. Dropped, both are given back.
-struct Spooled {
-    folders: Arc<Folders>,
-    name: LargeName,
-    bytes: u64,
-}
-
-/// A whole file, durable under its name; clones share it. One that no record was asked to name is removed with the last.
+/// A whole file, durable once it was kept; clones share it. One that no record was asked to name is removed with the last.
 #[derive(Clone)]
 pub struct LargeFile(Arc<Kept>);
 
 struct Kept {
     folders: Arc<Folders>,
     content: FileRef,
+    /// Until it is durable.
+    unsynced: Mutex<Option<Box<dyn DiskFile>>>,
     /// As long as no durable record names it.
     spooled: Mutex<Option<Spooled>>,
     /// A commit record names it, or may.
@@ -116,25 +103,12 @@ impl LargeFiles {
         })))
     }
 
-    /// A new file in the spool. Blocks on the disk, as everything here.
-    ///
-    /// # Errors
-    /// `Disk`.
-    pub fn spool(&self) -> Result<SpoolFile, LedgerError> {
-        let mut name = LargeName([0; NAME_BYTES]);
-        self.0.random.fill(&mut name.0);
-        let path = self.0.spool.join(name.text());
-        let file = self.0.disk.open(&path).map_err(at(&path))?;
-        let spooled = Some(Spooled { folders: Arc::clone(&self.0), name, bytes: 0 });
-        Ok(SpoolFile { spooled, file, unsynced_bytes: 0, digest: Context::new(&SHA256), broken: false })
-    }
-
     pub(crate) fn disk(&self) -> &dyn Disk {
         &*self.0.disk
     }
 
     pub(crate) fn named(&self, content: FileRef) -> LargeFile {
-        let file = LargeFile::new(&self.0, content, None);
+        let file = LargeFile::new(&self.0, content, None, None);
         file.set_named();
         file
     }
@@ -253,101 +227,30 @@ fn finish(digest: Context) -> Digest {
     Digest::from_slice(digest.finish().as_ref()).expect("SHA-256 gives 32 bytes")
 }
 
-impl SpoolFile {
-    /// Appends. What was written is synced now and then, so that other syncs need not wait for all of it.
-    ///
-    /// # Errors
-    /// `SpoolFull`, `DiskFull`, `Disk`. The file is of no use afterwards.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), LedgerError> {
-        let written = self.try_write(bytes);
-        self.broken |= written.is_err();
-        written
-    }
-
-    fn try_write(&mut self, bytes: &[u8]) -> Result<(), LedgerError> {
-        let length = bytes.len() as u64;
-        let Some(spooled) = &mut self.spooled else { return Err(LedgerError::Closed) };
-        let offset = spooled.bytes;
-        let path = spooled.path();
-        spooled.reserve(length)?;
-        if self.unsynced_bytes == 0 {
-            spooled.check_space()?;
-        }
-        self.digest.update(bytes);
-        self.file.write_all_at(bytes, offset).map_err(at(&path))?;
-        self.unsynced_bytes += length;
-        if self.unsynced_bytes >= SYNC_BYTES {
-            self.file.sync().map_err(at(&path))?;
-            self.unsynced_bytes = 0;
-        }
-        Ok(())
-    }
-
-    /// Makes it and its name durable: ready for the commit record.
-    ///
-    /// # Errors
-    /// `Disk`; `Closed` after a write that failed.
-    pub fn keep(mut self) -> Result<LargeFile, LedgerError> {
-        if self.broken {
-            return Err(LedgerError::Closed);
-        }
-        let Some(spooled) = self.spooled.take() else { return Err(LedgerError::Closed) };
-        self.file.sync().map_err(at(&spooled.path()))?;
-        let Folders { disk, spool, .. } = &*spooled.folders;
-        disk.sync_folder(spool).map_err(at(spool))?;
-        let content = FileRef { name: spooled.name, bytes: spooled.bytes, digest: finish(self.digest) };
-        Ok(LargeFile::new(&Arc::clone(&spooled.folders), content, Some(spooled)))
-    }
-
-    /// Its length so far.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.spooled.as_ref().map_or(0, |spooled| spooled.bytes)
-    }
-}
-
-impl Spooled {
-    fn reserve(&mut self, length: u64) -> Result<(), LedgerError> {
-        let Folders { spooled_bytes, spool_bytes_max, .. } = &*self.folders;
-        if spooled_bytes.fetch_add(length, Ordering::Relaxed) + length > *spool_bytes_max {
-            spooled_bytes.fetch_sub(length, Ordering::Relaxed);
-            return Err(LedgerError::SpoolFull { spool_bytes_max: *spool_bytes_max });
-        }
-        self.bytes += length;
-        Ok(())
-    }
-
-    fn check_space(&self) -> Result<(), LedgerError> {
-        let Folders { disk, spool, min_free_bytes, .. } = &*self.folders;
-        if disk.free_bytes(spool).map_err(at(spool))? < *min_free_bytes {
-            return Err(LedgerError::DiskFull { min_free_bytes: *min_free_bytes });
-        }
-        Ok(())
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folders.spool.join(self.name.text())
-    }
-
-    /// It has gone where it stays: only what it took is given back.
-    fn moved(mut self) {
-        self.folders.spooled_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.bytes = 0;
-    }
-}
-
-impl Drop for Spooled {
-    fn drop(&mut self) {
-        self.folders.spooled_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        // Not there if it was moved. One that stays is removed by the next start.
-        let _ = self.folders.disk.remove(&self.path());
-    }
-}
-
 impl LargeFile {
-    fn new(folders: &Arc<Folders>, content: FileRef, spooled: Option<Spooled>) -> Self {
-        let (folders, spooled) = (Arc::clone(folders), Mutex::new(spooled));
-        Self(Arc::new(Kept { folders, content, spooled, named: AtomicBool::new(false) }))
+    fn new(
+        folders: &Arc<Folders>,
+        content: FileRef,
+        spooled: Option<Spooled>,
+        unsynced: Option<Box<dyn DiskFile>>,
+    ) -> Self {
+        let (folders, unsynced, spooled) = (Arc::clone(folders), Mutex::new(unsynced), Mutex::new(spooled));
+        Self(Arc::new(Kept { folders, content, unsynced, spooled, named: AtomicBool::new(false) }))
+    }
+
+    /// Makes it and its name durable, once: ready for the commit record.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Disk`.
+    pub fn keep(&self) -> Result<(), LedgerError> {
+        let mut unsynced = self.0.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(file) = &*unsynced else { return Ok(()) };
+        let folders = &self.0.folders;
+        folders.check_space(0)?;
+        file.sync().map_err(at(&folders.spool.join(self.0.content.name.text())))?;
+        folders.disk.sync_folder(&folders.spool).map_err(at(&folders.spool))?;
+        *unsynced = None;
+        Ok(())
     }
 
     /// Its length.
@@ -360,13 +263,13 @@ impl LargeFile {
     ///
     /// # Errors
     /// As `SpoolFile`'s.
-    pub fn duplicate(&self) -> Result<Self, LedgerError> {
-        let mut copy = LargeFiles(Arc::clone(&self.0.folders)).spool()?;
+    pub fn duplicate(&self, share: &SpoolShare) -> Result<Self, LedgerError> {
+        let mut copy = LargeFiles(Arc::clone(&self.0.folders)).spool(share, Some(self.bytes()))?;
         let mut reader = self.reader()?;
         while let Some(chunk) = reader.next_chunk()? {
             copy.write(&chunk)?;
         }
-        copy.keep()
+        copy.close()
     }
 
     pub(crate) fn content(&self) -> FileRef {
@@ -462,7 +365,5 @@ const LARGE_FOLDER: &str = "large";
 pub(crate) const NAME_BYTES: usize = 16;
 /// `spool_bytes_max` if nobody says otherwise.
 pub(crate) const SPOOL_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
-/// After so many bytes a file in the spool is synced, and the space left is looked at.
-const SYNC_BYTES: u64 = 4 * 1024 * 1024;
 /// Most bytes that one read of a check takes.
 const READ_BYTES: usize = 64 * 1024;

@@ -398,6 +398,14 @@ impl Ledger {
         if self.inner.storage_key.is_none() && appends.iter().any(encrypted) {
             return Err(LedgerError::NoStorageKey);
         }
+        for append in &appends {
+            if let Some(Payload::Sealed(sealed)) = append.payload.as_deref()
+                && let Some(file) = sealed.file()
+            {
+                // Done already by whoever could wait for it; without it no record may name the file.
+                file.keep()?;
+            }
+        }
         let items: Vec<_> = appends.into_iter().map(Item::encode).collect();
         let bytes = items.iter().map(Item::record_bytes).sum();
         let max = batch_bytes_max(self.inner.segments.segment_bytes);

@@ -15,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::core::{Core, internal, ledger_fault, received_append};
 use crate::exchange::Wanted;
-use crate::guard::answer::{self, Outstanding};
-use crate::link::{LargeBodies, Link};
+use crate::guard::answer::Outstanding;
+use crate::link::Link;
 use crate::memory::Unanswered;
+use crate::spool;
 
 /// Fetches what is missing.
 pub(crate) struct CatchUp {
@@ -88,28 +89,35 @@ impl CatchUp {
     async fn fetch(&self, missing: &Unanswered) -> Result<Found, Fault> {
         let conf = self.core.conf(Place::ConsumerNode)?;
         let wanted = Wanted { exchange: missing.exchange, request_leaf: missing.request_leaf };
-        let held = self.link.fetch(&missing.addressee, wanted, LargeBodies::Wanted, FETCH_WAIT).await?;
+        let fetched = self.link.fetch(&missing.addressee, wanted, FETCH_WAIT).await?;
         let answers = |entry: &Entry| match entry.body() {
             Body::Response(head) => head.request_leaf == missing.request_leaf,
             Body::Fault(head) => head.request_leaf == missing.request_leaf,
             Body::Request(_) | Body::Received(_) | Body::Notice(_) => false,
         };
-        let found = held
-            .into_iter()
-            .find(|fetched| Entry::decode(fetched.held.entry.clone()).is_ok_and(|entry| answers(&entry)));
+        let found = fetched
+            .entries
+            .iter()
+            .find(|held| Entry::decode(held.entry.clone()).is_ok_and(|entry| answers(&entry)));
         let Some(found) = found else {
             let over = self.core.clock.now() > missing.expires_at.plus(ANSWER_WAIT);
             return Ok(if over { Found::Nothing } else { Found::NotYet });
         };
-        let arrived = self.link.arrived(&missing.addressee, found).await?;
+        let body = match &found.payload {
+            Some(payload) if payload.file_bytes > 0 => {
+                Some(self.link.fetch_body(&missing.addressee, wanted, found, FETCH_WAIT).await?)
+            }
+            Some(_) | None => None,
+        };
+        let mut arrived = self.link.arrived(&missing.addressee, found.clone(), body).await?;
         let outstanding = Outstanding {
             exchange: missing.exchange,
             request_leaf: missing.request_leaf,
             provider: missing.provider.clone(),
             own: self.core.own.clone(),
         };
-        let checked = answer::check(&arrived, &outstanding, &conf)
-            .map_err(|refusal| refusal.fault(Place::ConsumerNode, missing.exchange))?;
+        let checked = self.core.check_answer(&mut arrived, &outstanding, &conf).await?;
+        spool::keep(&arrived.payload, Place::ConsumerNode).await?;
         let ledger =
             self.core.ledger_by_origin(&missing.origin).ok_or_else(|| internal("a ledger is gone"))?;
         let entry =

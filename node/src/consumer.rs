@@ -23,11 +23,11 @@ use crate::exchange::{
 };
 use crate::flow::PIECES_QUEUED;
 use crate::grpc::framing::check_count;
-use crate::guard::answer::{self, Outstanding};
+use crate::guard::answer::Outstanding;
 use crate::link::Link;
 use crate::provider::Provider;
 use crate::router::Router;
-use crate::spool;
+use crate::spool::{self, Holder};
 use crate::stage::{Stage, count_asked, count_refusal};
 
 /// Asks for the subsystems of this node.
@@ -142,12 +142,12 @@ impl Consumer {
             CallBody::Large(pieces) => self.ask_large(&asking, pieces).await?,
         };
         let arrived = match answer {
-            LinkAnswer::Arrived(arrived) => arrived,
+            LinkAnswer::Arrived(arrived) => *arrived,
             LinkAnswer::Refused(fault) => return Err(fault),
         };
         let provider = call.service.member();
         let outstanding = Outstanding { exchange, request_leaf, provider, own: self.core.own.clone() };
-        self.deliver(&arrived, &outstanding, planned, ledger, conf).await
+        self.deliver(arrived, &outstanding, planned, ledger, conf).await
     }
 
     /// The body's chunks go while it comes; the request is sealed when it has ended, and then its key goes.
@@ -234,10 +234,11 @@ impl Consumer {
         let Payload::Sealed(payload) = payload else {
             return Err(internal("an exchange's payload is always encrypted"));
         };
-        let payload = spool::duplicate(payload, Place::ConsumerNode).await?;
+        let share = self.core.spool.share(&Holder::Peer(self.core.own.clone()));
+        let payload = spool::duplicate(payload, share, Place::ConsumerNode).await?;
         Ok(Arrived {
             peer: self.core.own.clone(),
-            opened: spool::open(&sealed.entry, &payload).await,
+            opened: None,
             entry: sealed.entry,
             position: sealed.seal.position,
             proof: sealed.seal.proof,
@@ -251,24 +252,28 @@ impl Consumer {
     /// fetched from the provider again. From no other node, if that is this one: then it is waited for.
     async fn deliver(
         &self,
-        arrived: &Arrived,
+        mut arrived: Arrived,
         outstanding: &Outstanding,
         planned: &Planned,
         ledger: &Ledger,
         conf: &GlobalConfiguration,
     ) -> Result<Answer, Fault> {
-        let checked = answer::check(arrived, outstanding, conf)
-            .map_err(|refusal| refusal.fault(Place::ConsumerNode, outstanding.exchange))?;
+        let checked = self.core.check_answer(&mut arrived, outstanding, conf).await?;
         let entry =
             self.core.entry(ledger, outstanding.exchange, Some(conf), &Body::Received(checked.received))?;
-        let append = received_append(entry, arrived);
-        let kept = if planned.addressee == self.core.own {
-            ledger.append(vec![append]).await.map(drop)
-        } else {
-            ledger.queue(append)
+        let kept = match spool::keep(&arrived.payload, Place::ConsumerNode).await {
+            Err(fault) => Err(fault),
+            Ok(()) => {
+                let append = received_append(entry, &arrived);
+                let kept = if planned.addressee == self.core.own {
+                    ledger.append(vec![append]).await.map(drop)
+                } else {
+                    ledger.queue(append)
+                };
+                kept.map_err(|error| ledger_fault(&error, Place::ConsumerNode))
+            }
         };
-        if let Err(error) = kept {
-            let fault = ledger_fault(&error, Place::ConsumerNode);
+        if let Err(fault) = kept {
             return Err(match planned.facts.side_effects {
                 SideEffects::Present if checked.result.is_ok() => {
                     done_and_unsealed(&fault, Place::ConsumerNode)
@@ -321,10 +326,10 @@ impl Asking<'_> {
         chunks: mpsc::Sender<Bytes>,
     ) -> Result<(SealedEntry, Arc<Payload>), Fault> {
         let context = |_: &mut u64| self.call.context.clone();
+        let holder = Holder::Caller(self.call.caller.clone());
         let spool = &self.core.spool;
-        let spooled = spool
-            .take(&self.exchange, Direction::Request, Place::ConsumerNode, pieces, chunks, context)
-            .await?;
+        let spooled =
+            spool.take(&holder, &self.exchange, Direction::Request, pieces, chunks, context).await?;
         self.check_count(spooled.end)?;
         let content = Content::Whole { root: spooled.root, body_bytes: spooled.body_bytes };
         self.append(spooled.payload, content).await

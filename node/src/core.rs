@@ -24,7 +24,9 @@ use prost::Message as _;
 use crate::exchange::Arrived;
 use crate::globalconf::Globalconf;
 use crate::guard::Guard;
+use crate::guard::answer::{self, CheckedAnswer, Outstanding};
 use crate::guard::grant::Grants;
+use crate::guard::refusal::Refusal;
 use crate::spool::Spool;
 
 /// NOTICE code of a grant's revision; its payload is the grant.
@@ -108,6 +110,24 @@ impl Core {
     #[must_use]
     pub fn ledger_by_origin(&self, origin: &Origin) -> Option<&Ledger> {
         self.ledgers.values().find(|ledger| ledger.origin() == origin)
+    }
+
+    /// Whether an answer belongs to a request of ours: a large body is read only if everything else holds.
+    ///
+    /// # Errors
+    /// Why it is not delivered.
+    pub(crate) async fn check_answer(
+        &self,
+        arrived: &mut Arrived,
+        outstanding: &Outstanding,
+        conf: &GlobalConfiguration,
+    ) -> Result<CheckedAnswer, Fault> {
+        let fault = |refusal: Refusal| refusal.fault(Place::ConsumerNode, outstanding.exchange);
+        if arrived.payload.file().is_some() {
+            answer::check_head(arrived, outstanding, conf).map_err(fault)?;
+            arrived.opened = self.spool.open(&arrived.entry, &arrived.payload).await;
+        }
+        answer::check(arrived, outstanding, conf).map_err(fault)
     }
 
     /// An entry of `ledger` about `exchange`, made now.

@@ -149,7 +149,8 @@ pub struct Arrived {
     pub checkpoint: SignedCheckpoint,
     /// Ciphertext, key and salt.
     pub payload: SealedPayload,
-    /// The payload opened, if its body is in a file: whoever makes this has read it whole, off the runtime's threads.
+    /// The payload opened, if its body is in a file: read whole off the runtime's threads, after all that is cheaper was
+    /// checked.
     pub opened: Option<Result<OpenPayload, PayloadError>>,
     /// When its last byte came.
     pub received_at: Timestamp,

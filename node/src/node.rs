@@ -202,11 +202,11 @@ impl Opened {
         let by_member = members.iter().map(|(member, origin, _)| {
             (member.clone(), store.ledger(origin).expect("the store was opened with this identity"))
         });
-        let spool = Spool {
-            files: store.large_files().clone(),
-            random: Arc::clone(&environment.random),
-            body_bytes_max: config.storage.max_body_mebibytes * MEBIBYTE,
-        };
+        let spool = Spool::new(
+            store.large_files().clone(),
+            Arc::clone(&environment.random),
+            config.storage.max_body_mebibytes * MEBIBYTE,
+        );
         let core = Core::new(
             config.node.id.clone(),
             Arc::clone(&environment.clock),

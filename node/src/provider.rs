@@ -23,9 +23,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::core::{Core, done_and_unsealed, internal, ledger_fault, not_hosted, received_append};
 use crate::exchange::{AnswerEnd, Arrived, Outflow, Pieces, Reply, Served, Services};
 use crate::flow::PIECES_QUEUED;
-use crate::guard::request::{Authorised, Received, Refused, Verified, check_preview};
+use crate::guard::request::{Authorised, Denied, Received, Refused, Verified, check_preview};
 use crate::metadata;
-use crate::spool::Spooled;
+use crate::spool::{self, Holder, Spooled};
 use crate::stage::{Stage, count_answered, count_refusal};
 
 /// Answers for the members of this node.
@@ -80,8 +80,17 @@ impl Provider {
             Ok(conf) => conf,
             Err(fault) => return refuse(fault.with_exchange(exchange)),
         };
+        let mut received = Received::new(arrived);
+        if let Some(payload) = received.large() {
+            // What costs little comes before reading a whole file.
+            if let Err(refusal) = received.check(&self.core.guard, &conf, self.core.clock.now()) {
+                return refuse(refusal.fault(Place::ProviderNode, exchange));
+            }
+            let opened = self.core.spool.open(received.entry(), payload).await;
+            received.set_opened(opened);
+        }
         let now = self.core.clock.now();
-        let verified = match Received::new(arrived).verify(&self.core.guard, &conf, now) {
+        let verified = match received.verify(&self.core.guard, &conf, now) {
             Ok(verified) => verified,
             Err(refusal) => return refuse(refusal.fault(Place::ProviderNode, exchange)),
         };
@@ -89,7 +98,8 @@ impl Provider {
         guarded.end();
         let sealed = match authorised {
             Ok(authorised) => self.invoke(authorised, &conf).await,
-            Err(refused) => self.seal_refusal(*refused, &conf).await,
+            Err(Denied::Sealed(refused)) => self.seal_refusal(*refused, &conf).await,
+            Err(Denied::Unsealed(refusal)) => Err(refusal.fault(Place::ProviderNode, exchange)),
         };
         if sealed.is_ok() {
             count_answered();
@@ -119,6 +129,7 @@ impl Provider {
         conf: &Arc<GlobalConfiguration>,
     ) -> Result<Reply, Fault> {
         let ledger = self.ledger(authorised.verified())?;
+        spool::keep(&authorised.verified().arrived().payload, Place::ProviderNode).await?;
         let receipt = self.receipt(ledger, &authorised, conf)?;
         let mut receipt = match authorised.side_effects() {
             SideEffects::Present => commit(ledger, receipt).await?,
@@ -199,8 +210,8 @@ impl Provider {
         let exchange = verified.arrived().entry.exchange();
         let context = |end: &mut AnswerEnd| std::mem::take(&mut end.context);
         let spool = &self.core.spool;
-        let spooled =
-            spool.take(&exchange, Direction::Answer, Place::ProviderNode, pieces, chunks, context).await;
+        let holder = Holder::Peer(verified.arrived().peer.clone());
+        let spooled = spool.take(&holder, &exchange, Direction::Answer, pieces, chunks, context).await;
         match spooled {
             Ok(Spooled { payload, root, body_bytes, end }) => {
                 let head = AnswerHead { outcome: Ok(end.outcome), content_root: root, body_bytes };

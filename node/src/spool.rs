@@ -1,20 +1,22 @@
 //! Large bodies on their way into the ledger: encrypted into the spool as they come, each chunk's ciphertext handed on at
 //! once. Whatever blocks on the disk runs off the runtime's threads, and holds none of them while nothing comes.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use peabiru_ledger::LedgerError;
 use peabiru_ledger::large::body::{LargeSealed, LargeSealer};
-use peabiru_ledger::large::{LargeFile, LargeFiles};
+use peabiru_ledger::large::{LargeFile, LargeFiles, SpoolShare};
 use peabiru_ledger::payload::{Direction, OpenPayload, Payload, PayloadError, SealedPayload};
-use peabiru_proto::entry::{Entry, ExchangeId};
+use peabiru_proto::entry::{Body, Entry, ExchangeId};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::hash::ContentRoot;
+use peabiru_proto::id::{NodeId, SubsystemId};
 use peabiru_proto::random::Random;
 use peabiru_proto::wire::Context;
 use prost::Message as _;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::core::{internal, ledger_fault};
 use crate::exchange::{Piece, Pieces};
@@ -36,9 +38,55 @@ pub struct Spool {
     pub random: Arc<dyn Random>,
     /// Longest body, in bytes.
     pub body_bytes_max: u64,
+    /// As many as nodes and own subsystems are registered.
+    shares: Arc<Mutex<HashMap<Holder, SpoolShare>>>,
+    /// Turns to read a whole file and check it.
+    verifying: Arc<Semaphore>,
+}
+
+/// For whom a large body is kept on its way: each has a share of the spool.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Holder {
+    /// It came from this node, or goes to it.
+    Peer(NodeId),
+    /// A local application sends it.
+    Caller(SubsystemId),
 }
 
 impl Spool {
+    /// A spool in these folders.
+    #[must_use]
+    pub fn new(files: LargeFiles, random: Arc<dyn Random>, body_bytes_max: u64) -> Self {
+        let verifying = Arc::new(Semaphore::new(VERIFICATIONS_MAX));
+        Self { files, random, body_bytes_max, shares: Arc::default(), verifying }
+    }
+
+    /// What one has of it.
+    pub(crate) fn share(&self, holder: &Holder) -> SpoolShare {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        shares.entry(holder.clone()).or_default().clone()
+    }
+
+    /// Reads a large payload whole and checks it; none if its body is in memory.
+    pub(crate) async fn open(
+        &self,
+        entry: &Entry,
+        payload: &SealedPayload,
+    ) -> Option<Result<OpenPayload, PayloadError>> {
+        payload.file()?;
+        let Some((root, body_bytes)) = entry.body().content() else { return Some(Err(PayloadError::Root)) };
+        let direction = match entry.body() {
+            Body::Request(_) => Direction::Request,
+            _ => Direction::Answer,
+        };
+        // Nobody closes it.
+        let _turn = self.verifying.acquire().await;
+        let (exchange, payload) = (entry.exchange(), payload.clone());
+        let opened =
+            tokio::task::spawn_blocking(move || payload.open(&exchange, direction, &root, body_bytes)).await;
+        Some(opened.unwrap_or(Err(PayloadError::Unreadable)))
+    }
+
     /// Takes a body to its end. `context` is asked for then.
     ///
     /// # Errors
@@ -46,19 +94,21 @@ impl Spool {
     /// chunks any more.
     pub(crate) async fn take<E>(
         &self,
+        holder: &Holder,
         exchange: &ExchangeId,
         direction: Direction,
-        place: Place,
         mut pieces: Pieces<E>,
         chunks: mpsc::Sender<Bytes>,
         context: impl FnOnce(&mut E) -> Context,
     ) -> Result<Spooled<E>, Fault> {
         let (files, random, exchange) = (self.files.clone(), Arc::clone(&self.random), *exchange);
-        let made =
-            blocking(place, move || Ok(LargeSealer::new(&*random, &exchange, direction, files.spool()?)));
+        let (share, place) = (self.share(holder), place(direction));
+        let made = blocking(place, move || {
+            Ok(LargeSealer::new(&*random, &exchange, direction, files.spool(&share, None)?))
+        });
         let mut sealer = made.await?;
         loop {
-            let (data, end) = gather(&mut pieces, place).await?;
+            let (data, end) = gather(&mut pieces, direction).await?;
             let bytes: usize = data.iter().map(Bytes::len).sum();
             if sealer.body_bytes() + bytes as u64 > self.body_bytes_max {
                 return Err(self.too_large(place));
@@ -93,7 +143,7 @@ impl Spool {
 }
 
 /// What came meanwhile, up to a few chunks, and the end if it was among it.
-async fn gather<E>(pieces: &mut Pieces<E>, place: Place) -> Result<(Vec<Bytes>, Option<E>), Fault> {
+async fn gather<E>(pieces: &mut Pieces<E>, direction: Direction) -> Result<(Vec<Bytes>, Option<E>), Fault> {
     let (mut data, mut bytes) = (Vec::new(), 0);
     let mut next = pieces.recv().await;
     loop {
@@ -105,7 +155,11 @@ async fn gather<E>(pieces: &mut Pieces<E>, place: Place) -> Result<(Vec<Bytes>, 
             Some(Ok(Piece::End(end))) => return Ok((data, Some(end))),
             Some(Err(fault)) => return Err(fault),
             None => {
-                return Err(Fault::new(FaultCode::PayloadInvalid, place, "the body broke off"));
+                let (code, place) = match direction {
+                    Direction::Request => (FaultCode::PayloadInvalid, Place::ConsumerNode),
+                    Direction::Answer => (FaultCode::ServiceProtocol, Place::Service),
+                };
+                return Err(Fault::new(code, place, "the body broke off"));
             }
         }
         if bytes >= GATHERED_BYTES {
@@ -129,27 +183,32 @@ async fn hand_on(chunks: &mpsc::Sender<Bytes>, sealed: Vec<Bytes>) -> Result<(),
     Ok(())
 }
 
-/// Reads a large payload whole and checks it; none if its body is in memory.
-pub async fn open(entry: &Entry, payload: &SealedPayload) -> Option<Result<OpenPayload, PayloadError>> {
-    payload.file()?;
-    let Some((root, body_bytes)) = entry.body().content() else { return Some(Err(PayloadError::Root)) };
-    let direction = match entry.body() {
-        peabiru_proto::entry::Body::Request(_) => Direction::Request,
-        _ => Direction::Answer,
-    };
-    let (exchange, payload) = (entry.exchange(), payload.clone());
-    let opened =
-        tokio::task::spawn_blocking(move || payload.open(&exchange, direction, &root, body_bytes)).await;
-    Some(opened.unwrap_or(Err(PayloadError::Unreadable)))
+/// Makes the file of a large payload durable, ready for the entry that is to name it.
+pub(crate) async fn keep(payload: &SealedPayload, place: Place) -> Result<(), Fault> {
+    match payload.file().cloned() {
+        Some(file) => blocking(place, move || file.keep()).await,
+        None => Ok(()),
+    }
+}
+
+fn place(direction: Direction) -> Place {
+    match direction {
+        Direction::Request => Place::ConsumerNode,
+        Direction::Answer => Place::ProviderNode,
+    }
 }
 
 /// The same payload for another entry of this node: no two share a file.
-pub(crate) async fn duplicate(payload: &SealedPayload, place: Place) -> Result<SealedPayload, Fault> {
+pub(crate) async fn duplicate(
+    payload: &SealedPayload,
+    share: SpoolShare,
+    place: Place,
+) -> Result<SealedPayload, Fault> {
     let (Some(file), [context]) = (payload.file().cloned(), payload.chunks()) else {
         return Ok(payload.clone());
     };
     let (secrets, context) = (payload.secrets().clone(), context.clone());
-    let copy: LargeFile = blocking(place, move || file.duplicate()).await?;
+    let copy: LargeFile = blocking(place, move || file.duplicate(&share)).await?;
     Ok(SealedPayload::large(secrets, context, copy))
 }
 
@@ -166,3 +225,5 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 /// Bytes that are encrypted at once: a few chunks.
 const GATHERED_BYTES: usize = 256 * 1024;
+/// Files that are read whole and checked at once.
+const VERIFICATIONS_MAX: usize = 4;

@@ -12,6 +12,8 @@ mod carriers;
 mod firewall;
 #[path = "link/hostile_http2.rs"]
 mod hostile_http2;
+#[path = "link/large.rs"]
+mod large;
 #[path = "link/raw.rs"]
 mod raw;
 #[path = "link/raw_http2.rs"]
@@ -26,7 +28,6 @@ use peabiru_ledger::payload::Direction;
 use peabiru_ledger::position::TreeSize;
 use peabiru_ledger::proof::ConsistencyProof;
 use peabiru_node::exchange::{LinkAnswer, Wanted};
-use peabiru_node::link::LargeBodies;
 use peabiru_node::link::heads::Heads;
 use peabiru_node::link::hello::Hello;
 use peabiru_proto::fault::{Fault, FaultCode};
@@ -98,9 +99,8 @@ async fn a_counterparty_fetches_an_answer_that_it_missed() {
     };
     mec.say(&mitic.site.id, "something else").await.unwrap();
     let wanted = Wanted { exchange: first.entry.exchange(), request_leaf: LeafHash::from_bytes([1; 32]) };
-    let held = mec.link.fetch(&mitic.site.id, wanted, LargeBodies::Wanted, LONG).await.unwrap();
-    let [held] = <[_; 1]>::try_from(held).unwrap();
-    let again = mec.link.arrived(&mitic.site.id, held).await.unwrap();
+    let held = mec.link.fetch(&mitic.site.id, wanted, LONG).await.unwrap();
+    let again = mec.link.arrived(&mitic.site.id, held.entries[0].clone(), None).await.unwrap();
     assert_eq!(again.entry, first.entry);
     assert!(
         again.checkpoint.size() > first.checkpoint.size(),

@@ -21,6 +21,7 @@ use peabiru_node::exchange::{
 use peabiru_node::link::budget::Budget;
 use peabiru_node::link::carrier::Connection;
 use peabiru_node::link::frame;
+use peabiru_node::link::patience::Patience;
 use peabiru_node::link::quic;
 use peabiru_node::metrics;
 use peabiru_proto::contract::Streaming;
@@ -74,7 +75,9 @@ pub async fn provide(own: &Path, peer: &Path, authority: &Path, at: &str) {
         let (services, budget, exchange) = (Arc::clone(&services), budget.clone(), ExchangeId::new(&random));
         let (service, consumer, purpose) = (service.clone(), consumer.clone(), purpose.clone());
         tokio::spawn(async move {
-            let Ok((Frame::Message(message), _reserved)) = receiver.first_frame(&budget).await else {
+            let Ok((Frame::Message(message), _reserved)) =
+                receiver.first_frame(&budget, &mut Patience::once(DEADLINE)).await
+            else {
                 return;
             };
             let (context, body) = unpack(message);
@@ -146,7 +149,7 @@ async fn carry(connection: &Connection, budget: &Budget, call: Call) -> Result<A
     let sent = sender.send(&mut [pack(&call.context, body)]).await;
     sent.map_err(|error| broken(error.to_string()))?;
     sender.finish();
-    match receiver.first_frame(budget).await {
+    match receiver.first_frame(budget, &mut Patience::once(DEADLINE)).await {
         Ok((Frame::Message(message), _reserved)) => {
             let (context, body) = unpack(message);
             Ok(Answer { outcome: 0, context, body: OpenBody::Whole(body) })

@@ -5,16 +5,16 @@ use peabiru_ledger::checkpoint::SignedCheckpoint;
 use peabiru_node::door::authority::AuthorityMender;
 use peabiru_node::door::http1::Follower;
 use peabiru_node::grpc::framing::{count_messages, decode_status_text, encode_status_text, timeout};
-use peabiru_node::link::Fetched;
 use peabiru_node::link::frame::{Decoder, FrameError, encode};
 use peabiru_node::link::heads::Update;
 use peabiru_node::link::hello::{Hello, VERSION, VERSION_MIN};
 use peabiru_node::link::message::Incoming;
+use peabiru_node::link::preview::Preview;
 use peabiru_node::rest::target::{self, Target};
 use peabiru_proto::entry::Entry;
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::id::NodeId;
-use peabiru_proto::limits::{MAX_FRAME_BYTES, MAX_HELLO_CHECKPOINTS};
+use peabiru_proto::limits::{CHUNK_BYTES, MAX_FRAME_BYTES, MAX_HELLO_CHECKPOINTS, TAG_BYTES};
 use peabiru_proto::path::{Pattern, Template};
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{self, SealedMessage, link_frame::Frame};
@@ -37,8 +37,16 @@ pub fn frame(bytes: &[u8]) {
             Frame::Message(message) | Frame::End(message) => read_message(message),
             Frame::Refusal(fault) => super::fault(&fault.encode_to_vec()),
             Frame::Fetched(held) => held.entries.into_iter().for_each(read_held),
-            Frame::Fetch(_) | Frame::Head(_) | Frame::Chunk(_) => {}
+            Frame::Head(head) => read_head(head),
+            Frame::Fetch(_) | Frame::Chunk(_) => {}
         }
+    }
+}
+
+/// A head that is taken announces a body that is too long for a message, or says nothing of its length.
+fn read_head(head: wire::LargeHead) {
+    if let Ok(preview) = Preview::read(head) {
+        assert!(preview.declared_bytes().is_none_or(|bytes| bytes > (CHUNK_BYTES + TAG_BYTES) as u64));
     }
 }
 
@@ -197,7 +205,7 @@ fn read_message(message: SealedMessage) {
 
 fn read_held(held: wire::HeldEntry) {
     let (checkpoint, index) = (held.checkpoint.clone(), held.index);
-    match Incoming::fetched(Fetched { held, file: None }, Timestamp::from_ms(1), Place::ConsumerNode) {
+    match Incoming::fetched(held, None, Timestamp::from_ms(1), Place::ConsumerNode) {
         Ok(_) => {
             let checkpoint = SignedCheckpoint::parse(&checkpoint).expect("a message was made of it");
             assert!(index < checkpoint.size().entries());

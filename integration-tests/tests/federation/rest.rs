@@ -6,6 +6,7 @@ use http_body_util::Full;
 use peabiru_integration_tests::federation::{Federation, Member, grant_of};
 use peabiru_integration_tests::web::{Web, call};
 use peabiru_proto::wire::ListEntriesRequest;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Two members; the service of the second is at `/base` of its server, and the first may do what `methods` say.
 async fn schools(federation: &mut Federation, methods: &[&str]) -> (Member, Member, Web) {
@@ -245,6 +246,35 @@ async fn metadata_services_say_what_x_roads_say() {
     );
     assert_eq!(header(&list(None).await, "x-peabiru-fault"), "client.unidentified");
     assert!(web.seen().is_empty(), "the node itself answers");
+    mitic.stop().await;
+    mec.stop().await;
+}
+
+/// Answers every call with the beginning of a large body, then goes away.
+async fn breaks_off() -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = [0; 1];
+            let _ = stream.read_exact(&mut asked).await;
+            let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
+            let _ = stream.write_all(&[&head[..], &[7; 300_000]].concat()).await;
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_answer_that_the_service_breaks_off_blames_the_service() {
+    let mut federation = Federation::start().await;
+    let mitic = federation.enrol("MITIC").await;
+    let mec = federation.enrol_web("MEC", &format!("http://{}", breaks_off().await)).await;
+    let (mitic, mec) = (mitic.start().await, mec.start().await);
+    let service = "PY/GOV/MEC/app/schools".parse().unwrap();
+    grant_of(&mut mec.admin().await, &service, "MITIC", &["testing"], &[]).await;
+    let answer = ask(&mitic, "GET", "schools/schools/7").await;
+    assert_eq!(header(&answer, "x-peabiru-fault"), "service.protocol", "{answer:?}");
     mitic.stop().await;
     mec.stop().await;
 }

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use peabiru_proto::content::{self, ChunkSalts, chunk_count};
 use peabiru_proto::entry::ExchangeId;
 use peabiru_proto::hash::{ContentRoot, Digest};
-use peabiru_proto::limits::{CHUNK_BYTES, MAX_CONTEXT_BYTES, TAG_BYTES};
+use peabiru_proto::limits::{CHUNK_BYTES, MAX_BODY_BYTES, MAX_CONTEXT_BYTES, TAG_BYTES};
 use peabiru_proto::random::Random;
 
 use super::{LargeFile, SpoolFile};
@@ -111,20 +111,22 @@ impl LargeSealer {
     /// The body has ended: seals its last chunk and the context, and makes the file durable.
     ///
     /// # Errors
-    /// `ContextTooLarge`; `Geometry` if there is no body; as `SpoolFile`'s.
+    /// `ContextTooLarge`; `Geometry` of a body that a small payload takes; as `SpoolFile`'s.
     pub fn finish(mut self, context: &[u8], out: &mut dyn FnMut(Bytes)) -> Result<LargeSealed, LedgerError> {
         if context.len() > MAX_CONTEXT_BYTES {
             return Err(PayloadError::ContextTooLarge { bytes: context.len() }.into());
         }
-        if self.body_bytes == 0 {
-            return Err(PayloadError::Geometry { body_bytes: 0 }.into());
+        if self.body_bytes <= MAX_BODY_BYTES as u64 {
+            return Err(PayloadError::Geometry { body_bytes: self.body_bytes }.into());
         }
         self.seal_pending(Rank::Last, out)?;
         let leaf = self.salts.leaf(0, context);
         let sealed_context = self.cipher.seal(0, Rank::Inner, context);
         self.leaves.insert(0, leaf);
         let root = content::root_of_leaves(&self.leaves);
-        let payload = SealedPayload::large(self.secrets, sealed_context, self.file.keep()?);
+        let file = self.file.close()?;
+        file.keep()?;
+        let payload = SealedPayload::large(self.secrets, sealed_context, file);
         Ok(LargeSealed { payload, root, body_bytes: self.body_bytes })
     }
 
@@ -153,7 +155,10 @@ pub fn open(
 ) -> Result<OpenPayload, LedgerError> {
     let chunks = chunk_count(body_bytes);
     let [context] = payload.chunks() else { return Err(PayloadError::Geometry { body_bytes }.into()) };
-    if file.bytes() != cipher_bytes(body_bytes) || context.len() > MAX_CONTEXT_BYTES + TAG_BYTES {
+    if !is_large(body_bytes)
+        || file.bytes() != cipher_bytes(body_bytes)
+        || context.len() > MAX_CONTEXT_BYTES + TAG_BYTES
+    {
         return Err(PayloadError::Geometry { body_bytes }.into());
     }
     let secrets = payload.secrets().clone();
@@ -172,6 +177,12 @@ pub fn open(
     Ok(OpenPayload { context, body: OpenBody::Large(body) })
 }
 
+/// Whether a body of this size stands in a file of its own: one that a small payload takes never does.
+#[must_use]
+pub const fn is_large(body_bytes: u64) -> bool {
+    body_bytes > MAX_BODY_BYTES as u64
+}
+
 /// Length of the file of a body of this size.
 #[must_use]
 pub const fn cipher_bytes(body_bytes: u64) -> u64 {
@@ -184,7 +195,17 @@ impl LargeFile {
     /// # Errors
     /// `Disk`.
     pub fn reader(&self) -> Result<CipherReader, LedgerError> {
-        Ok(CipherReader { name: self.0.path(), file: self.open()?, left_bytes: self.bytes(), offset: 0 })
+        self.reader_after(0)
+    }
+
+    /// Reads the ciphertext of what comes after the first so many chunks.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub fn reader_after(&self, chunks: u64) -> Result<CipherReader, LedgerError> {
+        let offset = chunks.saturating_mul((CHUNK_BYTES + TAG_BYTES) as u64).min(self.bytes());
+        let left_bytes = self.bytes() - offset;
+        Ok(CipherReader { name: self.0.path(), file: self.open()?, left_bytes, offset })
     }
 }
 

@@ -5,13 +5,14 @@ use peabiru_certs::StorageKey;
 use peabiru_proto::content;
 use peabiru_proto::entry::{Body, Common, Entry, ExchangeId, Notice};
 use peabiru_proto::hash::Digest;
-use peabiru_proto::limits::CHUNK_BYTES;
+use peabiru_proto::limits::{CHUNK_BYTES, MAX_BODY_BYTES, TAG_BYTES};
 use peabiru_proto::random::SeededRandom;
 use peabiru_proto::time::Timestamp;
 use proptest::prelude::*;
 
 use super::body::{LargeSealed, LargeSealer, cipher_bytes};
-use super::{FileRef, LargeFiles, LargeName, NAME_BYTES, SYNC_BYTES};
+use super::spool::SYNC_BYTES;
+use super::{FileRef, LargeFiles, LargeName, NAME_BYTES, SpoolFile, SpoolShare};
 use crate::checkpoint::tests::key;
 use crate::disk::Disk;
 use crate::disk::sim::SimDisk;
@@ -38,12 +39,16 @@ fn files(disk: &SimDisk, spool_bytes_max: u64) -> LargeFiles {
 
 fn seal(files: &LargeFiles, context: &[u8], pieces: &[&[u8]]) -> (LargeSealed, Vec<u8>) {
     let random = SeededRandom::new(2);
-    let mut sealer = LargeSealer::new(&random, &exchange(), Direction::Answer, files.spool().unwrap());
+    let mut sealer = LargeSealer::new(&random, &exchange(), Direction::Answer, spool(files));
     let mut sent = Vec::new();
     for piece in pieces {
         sealer.push(piece, &mut |chunk| sent.extend_from_slice(&chunk)).unwrap();
     }
     (sealer.finish(context, &mut |chunk| sent.extend_from_slice(&chunk)).unwrap(), sent)
+}
+
+fn spool(files: &LargeFiles) -> SpoolFile {
+    files.spool(&SpoolShare::default(), None).unwrap()
 }
 
 fn read(body: &OpenBody) -> Vec<u8> {
@@ -71,7 +76,7 @@ fn place(name: &str) -> PathBuf {
 #[test]
 fn a_body_reads_back_whatever_its_length() {
     let files = files(&SimDisk::new(1), u64::MAX);
-    for length in [1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES, 200_000] {
+    for length in [CHUNK_BYTES + 1, 2 * CHUNK_BYTES - 1, 2 * CHUNK_BYTES, 2 * CHUNK_BYTES + 1, 300_000] {
         let body: Vec<u8> = (0..=u8::MAX).cycle().take(length).collect();
         let (sealed, sent) = seal(&files, b"context", &[&body]);
         let LargeSealed { payload, root, body_bytes } = sealed;
@@ -86,7 +91,10 @@ fn a_body_reads_back_whatever_its_length() {
 proptest! {
     /// However it comes in: the same root and the same ciphertext as the rule for small ones gives.
     #[test]
-    fn pieces_do_not_matter(cuts in proptest::collection::vec(0..70_000usize, 0..5), length in 1..70_000usize) {
+    fn pieces_do_not_matter(
+        cuts in proptest::collection::vec(0..200_000usize, 0..5),
+        length in MAX_BODY_BYTES + 1..200_000usize,
+    ) {
         let body: Vec<u8> = (0..=u8::MAX).cycle().take(length).collect();
         let mut cuts: Vec<_> = cuts.into_iter().filter(|cut| *cut < length).collect();
         cuts.sort_unstable();
@@ -102,14 +110,41 @@ proptest! {
         let (sealed, sent) = seal(&files, b"ctx", &pieces);
         let salt = sealed.payload.secrets().salt();
         prop_assert_eq!(sealed.root, content::content_root(salt, content::chunks(b"ctx", &body)));
-        if length <= CHUNK_BYTES {
-            // The cipher of small payloads, whose vectors are frozen.
-            let mut chunks = sealed.payload.chunks().to_vec();
-            chunks.extend((!sent.is_empty()).then(|| sent.clone().into()));
-            let small = SealedPayload::from_parts(sealed.payload.secrets().clone(), chunks);
-            prop_assert!(small.open(&exchange(), Direction::Answer, &sealed.root, length as u64).is_ok());
-        }
+        prop_assert_eq!(sent.len() as u64, cipher_bytes(length as u64));
+        let open = sealed.payload.open(&exchange(), Direction::Answer, &sealed.root, length as u64).unwrap();
+        prop_assert_eq!(read(&open.body), body);
     }
+}
+
+/// The chunks of a large body are sealed as those of a small one, whose vectors are frozen.
+#[test]
+fn its_ciphertext_is_frozen() {
+    let files = files(&SimDisk::new(1), u64::MAX);
+    let (sealed, sent) = seal(&files, b"context", &[&[7; CHUNK_BYTES], b"body"]);
+    let small = SealedPayload::from_parts(
+        sealed.payload.secrets().clone(),
+        vec![
+            sealed.payload.chunks()[0].clone(),
+            sent[..CHUNK_BYTES + TAG_BYTES].to_vec().into(),
+            sent[CHUNK_BYTES + TAG_BYTES..].to_vec().into(),
+        ],
+    );
+    let open = small.open(&exchange(), Direction::Answer, &sealed.root, sealed.body_bytes).unwrap();
+    assert_eq!((&open.context[..], open.body.bytes()), (&b"context"[..], CHUNK_BYTES as u64 + 4));
+}
+
+#[test]
+fn what_a_small_payload_takes_gets_no_file() {
+    let disk = SimDisk::new(1);
+    let files = files(&disk, u64::MAX);
+    for length in [0, 1, MAX_BODY_BYTES] {
+        let random = SeededRandom::new(2);
+        let mut sealer = LargeSealer::new(&random, &exchange(), Direction::Answer, spool(&files));
+        sealer.push(&vec![7; length], &mut drop).unwrap();
+        let refused = sealer.finish(b"", &mut drop).unwrap_err();
+        assert!(matches!(refused, LedgerError::Payload(PayloadError::Geometry { .. })), "{length}");
+    }
+    assert!(folder(&disk, "spool").is_empty());
 }
 
 #[test]
@@ -127,28 +162,51 @@ fn a_changed_or_shortened_file_does_not_open() {
 fn the_spool_has_a_bound_and_gives_back_what_is_dropped() {
     let disk = SimDisk::new(1);
     let files = files(&disk, 1000);
-    let mut first = files.spool().unwrap();
-    first.write(&[0; 900]).unwrap();
-    let mut second = files.spool().unwrap();
-    assert!(matches!(second.write(&[0; 101]), Err(LedgerError::SpoolFull { spool_bytes_max: 1000 })));
-    assert_eq!(folder(&disk, "spool").len(), 2);
-    drop(first);
-    second.write(&[0; 1000]).unwrap();
-    drop(second);
+    let mut first = spool(&files);
+    first.write(&[0; 750]).unwrap();
+    let mut others: Vec<_> = (0..2).map(|_| spool(&files)).collect();
+    others[0].write(&[0; 249]).unwrap();
+    assert!(matches!(others[1].write(&[0; 2]), Err(LedgerError::SpoolFull { spool_bytes_max: 1000 })));
+    assert_eq!(folder(&disk, "spool").len(), 3);
+    drop((first, others));
+    spool(&files).write(&[0; 750]).unwrap();
     assert_eq!(folder(&disk, "spool").len(), 0);
 }
 
 #[test]
-fn a_full_disk_is_noticed_on_the_way() {
+fn one_holder_leaves_a_quarter_of_the_spool_to_others() {
+    let files = files(&SimDisk::new(1), 1000);
+    let (greedy, other) = (SpoolShare::default(), SpoolShare::default());
+    let mut held: Vec<_> = (0..5).map(|_| files.spool(&greedy, None).unwrap()).collect();
+    held[..3].iter_mut().for_each(|file| file.write(&[0; 250]).unwrap());
+    let full = |refused| matches!(refused, Err(LedgerError::SpoolShare { share_bytes_max: 250 }));
+    assert!(full(held[3].write(&[0; 1])), "it has three quarters");
+    assert!(full(files.spool(&greedy, Some(1)).map(drop)), "and no more if it says before how much");
+    let mut second = files.spool(&other, Some(250)).unwrap();
+    second.write(&[0; 250]).unwrap();
+    assert!(matches!(files.spool(&other, Some(1)).map(drop), Err(LedgerError::SpoolFull { .. })));
+    held.truncate(1);
+    files.spool(&greedy, Some(250)).unwrap().write(&[0; 250]).unwrap();
+}
+
+#[test]
+fn a_full_disk_is_noticed_at_the_beginning_on_the_way_and_at_the_end() {
     let disk = SimDisk::new(1);
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let files =
         LargeFiles::open(shared, Arc::new(SeededRandom::new(1)), Path::new(FOLDER), u64::MAX, 100).unwrap();
-    let mut file = files.spool().unwrap();
+    let full =
+        |refused: Option<LedgerError>| matches!(refused, Some(LedgerError::DiskFull { min_free_bytes: 100 }));
+    disk.set_free_bytes(1100);
+    assert!(full(files.spool(&SpoolShare::default(), Some(1001)).err()));
+    let mut file = files.spool(&SpoolShare::default(), Some(1000)).unwrap();
+    let mut other = spool(&files);
+    other.write(&[0; 10]).unwrap();
     disk.set_free_bytes(99);
+    assert!(full(other.close().unwrap().keep().err()));
+    assert!(full(files.spool(&SpoolShare::default(), None).err()));
     let megabyte = vec![0; 1024 * 1024];
-    let full = (0..=1 + SYNC_BYTES / megabyte.len() as u64).find_map(|_| file.write(&megabyte).err());
-    assert!(matches!(full, Some(LedgerError::DiskFull { min_free_bytes: 100 })));
+    assert!(full((0..=1 + SYNC_BYTES / megabyte.len() as u64).find_map(|_| file.write(&megabyte).err())));
 }
 
 fn open_store(disk: &SimDisk) -> Result<Store, LedgerError> {
@@ -192,13 +250,13 @@ async fn what_no_record_names_goes_at_the_start_and_what_one_names_moves() {
     let disk = SimDisk::new(1);
     let store = open_store(&disk).unwrap();
     let ledger = store.ledgers().remove(0);
-    ledger.append(vec![append(&ledger, &[1; 1000])]).await.unwrap();
+    ledger.append(vec![append(&ledger, &[1; 70_000])]).await.unwrap();
     let [named] = <[String; 1]>::try_from(kept(&disk)).unwrap();
-    let refused = append(&ledger, &[3; 1000]);
+    let refused = append(&ledger, &[3; 70_000]);
     assert_eq!(folder(&disk, "spool").len(), 1);
     drop(refused);
     assert!(folder(&disk, "spool").is_empty(), "it was never appended");
-    let unfinished = ledger.large_files().spool().unwrap();
+    let unfinished = spool(ledger.large_files());
     std::mem::forget(unfinished);
     // As a crash before it was moved leaves it.
     disk.rename(&place(&named), &Path::new(FOLDER).join("spool").join(&named)).unwrap();
@@ -222,7 +280,7 @@ async fn a_missing_or_damaged_file_is_named_and_stops_nobody() {
     let disk = SimDisk::new(1);
     let store = open_store(&disk).unwrap();
     let ledger = store.ledgers().remove(0);
-    let sealed = ledger.append(vec![append(&ledger, &[1; 1000])]).await.unwrap().remove(0);
+    let sealed = ledger.append(vec![append(&ledger, &[1; 70_000])]).await.unwrap().remove(0);
     store.close().await;
     drop((ledger, store));
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
@@ -251,12 +309,12 @@ async fn a_missing_or_damaged_file_is_named_and_stops_nobody() {
 fn the_item_of_a_large_payload_is_frozen() {
     let disk = SimDisk::new(1);
     let store = open_store(&disk).unwrap();
-    let append = append(&store.ledgers()[0], b"body");
+    let append = append(&store.ledgers()[0], &[7; CHUNK_BYTES + 4]);
     let Some(Payload::Sealed(payload)) = append.payload.as_deref() else { unreachable!() };
     let FileRef { name, digest, .. } = payload.file().unwrap().content();
     let mut expected = vec![3];
     expected.extend_from_slice(&name.0);
-    expected.extend_from_slice(&20u64.to_be_bytes());
+    expected.extend_from_slice(&65_572u64.to_be_bytes());
     expected.extend_from_slice(digest.as_bytes());
     expected.extend_from_slice(&16u32.to_be_bytes());
     expected.extend_from_slice(&payload.chunks()[0]);
@@ -268,11 +326,11 @@ fn the_item_of_a_large_payload_is_frozen() {
     write_body(&origin, LogPosition::new(0), None, &[&item], &mut body);
     assert!(body.ends_with(&expected));
     let file = disk.content(&Path::new(FOLDER).join("spool").join(name.text()));
-    assert_eq!((file.len(), digest), (20, Digest::of(&file)));
+    assert_eq!((file.len(), digest), (65_572, Digest::of(&file)));
     assert!(read_body(body.clone().into(), 1).is_ok());
     assert!((1..expected.len()).all(|cut| read_body(body[..body.len() - cut].to_vec().into(), 1).is_err()));
-    // A last chunk of a tag alone, and no file at all.
-    for bytes in [16u64, 0] {
+    // A last chunk of a tag alone, what a small payload takes, and no file at all.
+    for bytes in [65_568u64, 65_552, 20, 0] {
         let mut other = body.clone();
         let at = other.len() - expected.len() + 1 + NAME_BYTES;
         other[at..at + 8].copy_from_slice(&bytes.to_be_bytes());
@@ -301,8 +359,8 @@ async fn erasing_takes_the_file_away_also_if_it_was_interrupted() {
         };
         let (store, _) = open();
         let ledger = store.ledgers().remove(0);
-        let sealed = ledger.append(vec![append(&ledger, &[1; 1000])]).await.unwrap().remove(0);
-        let mut notice = append(&ledger, b"reason");
+        let sealed = ledger.append(vec![append(&ledger, &[1; 70_000])]).await.unwrap().remove(0);
+        let mut notice = append(&ledger, &[2; 70_000]);
         let Body::Notice(body) = notice.entry.body() else { unreachable!() };
         let body = Notice {
             code: NOTICE_ERASED.to_owned(),

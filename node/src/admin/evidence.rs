@@ -26,7 +26,6 @@ use crate::core::{Core, internal};
 use crate::exchange::Wanted;
 use crate::globalconf::RefreshError;
 use crate::holdings;
-use crate::link::LargeBodies;
 
 impl Admin {
     pub(super) fn tiles(
@@ -66,8 +65,8 @@ impl Admin {
         let held = blocking(move || read(&ledgers, &exchange)).await?;
         let mut theirs = Vec::new();
         if let Some((peer, wanted)) = counterparty(&held, &self.core.own) {
-            match self.link.fetch(&peer, wanted, LargeBodies::Left, FETCH_WAIT).await {
-                Ok(fetched) => theirs = fetched.into_iter().map(|fetched| fetched.held).collect(),
+            match self.link.fetch(&peer, wanted, FETCH_WAIT).await {
+                Ok(fetched) => theirs = fetched.entries,
                 Err(fault) => {
                     tracing::warn!(%exchange, %peer, %fault, "what the counterparty holds is missing in the evidence");
                 }

@@ -92,7 +92,9 @@ pub async fn hand_on<B, W>(
     B::Error: std::fmt::Display,
     W: Watcher,
 {
-    let broken = |what: String| Fault::new(FaultCode::PayloadInvalid, place, what);
+    // Whose body it is has broken its protocol.
+    let code = if place == Place::Service { FaultCode::ServiceProtocol } else { FaultCode::PayloadInvalid };
+    let broken = |what: String| Fault::new(code, place, what);
     let mut trailers = None;
     let mut data = first;
     let ended = loop {

@@ -35,7 +35,7 @@ pub struct CheckedAnswer {
     pub received: ReceivedHead,
 }
 
-/// Shape → peer hosts origin → exchange, addressee, outstanding request → seal → payload.
+/// As `check_head`, then the payload.
 ///
 /// # Errors
 /// The first check that fails: the answer is not delivered.
@@ -44,6 +44,32 @@ pub fn check(
     outstanding: &Outstanding,
     conf: &GlobalConfiguration,
 ) -> Result<CheckedAnswer, Refusal> {
+    let head = checked_head(arrived, outstanding, conf)?;
+    let (context, body) = open_payload(arrived, Direction::Answer, &head.content_root, head.body_bytes)?;
+    let result = match head.outcome {
+        Outcome::Status(outcome) => Ok(Answer { outcome, context, body }),
+        Outcome::Fault(code) => Err(sealed_fault(code, &body, outstanding)?),
+    };
+    Ok(CheckedAnswer { result, received: received_head(arrived) })
+}
+
+/// Shape → peer hosts origin → exchange, addressee, outstanding request → seal: all but the payload.
+///
+/// # Errors
+/// The first check that fails.
+pub fn check_head(
+    arrived: &Arrived,
+    outstanding: &Outstanding,
+    conf: &GlobalConfiguration,
+) -> Result<(), Refusal> {
+    checked_head(arrived, outstanding, conf).map(drop)
+}
+
+fn checked_head<'a>(
+    arrived: &'a Arrived,
+    outstanding: &Outstanding,
+    conf: &GlobalConfiguration,
+) -> Result<AnswerHead<'a>, Refusal> {
     let head = AnswerHead::of(arrived)?;
     let origin = arrived.entry.origin();
     conf.ledger(origin)
@@ -59,12 +85,7 @@ pub fn check(
         return Err(Refusal::AnswerMismatch("another request leaf"));
     }
     check_seal(arrived)?;
-    let (context, body) = open_payload(arrived, Direction::Answer, &head.content_root, head.body_bytes)?;
-    let result = match head.outcome {
-        Outcome::Status(outcome) => Ok(Answer { outcome, context, body }),
-        Outcome::Fault(code) => Err(sealed_fault(code, &body, outstanding)?),
-    };
-    Ok(CheckedAnswer { result, received: received_head(arrived) })
+    Ok(head)
 }
 
 struct AnswerHead<'a> {

@@ -1,9 +1,12 @@
 //! A request on its way through the guard: `Received` → `Verified` → `Authorised`, cheap checks before dear ones.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use peabiru_ledger::payload::{Direction, OpenBody};
+use peabiru_ledger::payload::{Direction, OpenBody, OpenPayload, PayloadError, SealedPayload};
 use peabiru_ledger::seal::Seal;
 use peabiru_proto::contract::{METADATA, MethodFacts, ServiceFacts};
 use peabiru_proto::entry::{
@@ -54,6 +57,15 @@ struct Allowed {
     target: Option<Target>,
 }
 
+/// Why a verified message is not answered.
+#[derive(Debug)]
+pub enum Denied {
+    /// A copy, or none can be told from a copy: what is not remembered must not grow the ledger.
+    Unsealed(Refusal),
+    /// What must be sealed.
+    Sealed(Box<Refused>),
+}
+
 /// A refusal after a valid seal, with what must be sealed about it.
 #[derive(Debug)]
 pub struct Refused {
@@ -82,16 +94,47 @@ impl Received {
         &self.0.entry
     }
 
-    /// Shape → addressee and identity → freshness → replay look-up → seal.
+    /// The payload, if its body is in a file: to be opened after `check` and before `verify`.
+    #[must_use]
+    pub fn large(&self) -> Option<&SealedPayload> {
+        self.0.payload.file().map(|_| &self.0.payload)
+    }
+
+    /// It was read whole.
+    pub fn set_opened(&mut self, opened: Option<Result<OpenPayload, PayloadError>>) {
+        self.0.opened = opened;
+    }
+
+    /// Shape → addressee and identity → freshness → replay look-up → seal: all but the payload.
     ///
     /// # Errors
     /// The first check that fails. Nothing was noted: the caller counts it and answers without a seal.
+    pub fn check(&self, guard: &Guard, conf: &GlobalConfiguration, now: Timestamp) -> Result<(), Refusal> {
+        self.head(guard, conf, now).map(drop)
+    }
+
+    /// As `check`, then the payload.
+    ///
+    /// # Errors
+    /// As `check`.
     pub fn verify(
         self,
         guard: &Guard,
         conf: &GlobalConfiguration,
         now: Timestamp,
     ) -> Result<Verified, Refusal> {
+        let (request, root, body_bytes) = self.head(guard, conf, now)?;
+        let request = request.clone();
+        let (context, body) = open_payload(&self.0, Direction::Request, &root, body_bytes)?;
+        Ok(Verified { arrived: self.0, request, context, body })
+    }
+
+    fn head(
+        &self,
+        guard: &Guard,
+        conf: &GlobalConfiguration,
+        now: Timestamp,
+    ) -> Result<(&Request, ContentRoot, u64), Refusal> {
         let entry = &self.0.entry;
         let Body::Request(request) = entry.body() else {
             return Err(Refusal::Shape("an exchange starts with a REQUEST entry"));
@@ -106,9 +149,7 @@ impl Received {
             return Err(Refusal::Replayed { exchange });
         }
         check_seal(&self.0)?;
-        let (context, body) = open_payload(&self.0, Direction::Request, &root, body_bytes)?;
-        let request = request.clone();
-        Ok(Verified { arrived: self.0, request, context, body })
+        Ok((request, root, body_bytes))
     }
 }
 
@@ -116,15 +157,14 @@ impl Verified {
     /// Contract → grant and policy → replay insert-if-absent, which decides.
     ///
     /// # Errors
-    /// Boxed with the message itself, because the refusal is to be sealed. A copy that lost the race is refused
-    /// like any other.
+    /// `Sealed` with the message itself. A copy that lost the race is refused like any other copy: without a seal.
     pub fn authorise(
         self,
         guard: &Guard,
         conf: &GlobalConfiguration,
         grants: &Grants,
         now: Timestamp,
-    ) -> Result<Authorised, Box<Refused>> {
+    ) -> Result<Authorised, Denied> {
         let allowed = check_contract(&self.request, &self.context, conf).and_then(|allowed| {
             // X-Road skips the access check for these, and so do we: what they say is no secret among members.
             let target = allowed.target.as_ref();
@@ -135,13 +175,10 @@ impl Verified {
             Ok((allowed, grant))
         });
         // Refused messages are remembered too: a copy of one must not grow the ledger again.
-        let outcome = match (self.note(&mut guard.replay(), now), allowed) {
-            (Err(replayed), _) => Err(replayed),
-            (Ok(()), allowed) => allowed,
-        };
-        match outcome {
+        self.note(&mut guard.replay(), now).map_err(Denied::Unsealed)?;
+        match allowed {
             Ok((allowed, grant)) => Ok(Authorised { verified: self, grant, allowed }),
-            Err(refusal) => Err(Box::new(Refused { verified: self, refusal })),
+            Err(refusal) => Err(Denied::Sealed(Box::new(Refused { verified: self, refusal }))),
         }
     }
 
@@ -377,7 +414,7 @@ fn check_target(request: &Request, context: &Context, facts: &ServiceFacts) -> R
     }
 }
 
-/// Context and body of a payload, checked against the head. A large one was opened when it arrived.
+/// Context and body of a payload, checked against the head. A large one was opened before.
 pub(super) fn open_payload(
     arrived: &Arrived,
     direction: Direction,
@@ -410,56 +447,4 @@ fn fields_of(message: &Bytes) -> usize {
         fields += 1;
     }
     fields
-}
-
-#[cfg(test)]
-mod tests {
-    use peabiru_proto::contract::ContractDocument;
-    use peabiru_proto::hash::{ContentRoot, ContractDigest};
-
-    use super::*;
-
-    const CONTRACT: &str = r#"{"openapi":"3.0.3","x-peabiru-purposes":["planning"],"paths":{
-        "/schools/{id}":{"get":{},"put":{}},"/schools/all":{"get":{}},"/admin/{what}":{"get":{}}}}"#;
-
-    fn judged(method: &str, verb: &str, path: &str) -> Result<Target, Refusal> {
-        let request = Request {
-            expires_at: Timestamp::from_ms(2),
-            consumer: "PY/GOV/MITIC/app".parse().unwrap(),
-            service: "PY/GOV/MEC/app/schools".parse().unwrap(),
-            method: method.to_owned(),
-            addressee: "PY/GOV/MEC/n1".parse().unwrap(),
-            contract_version: 1,
-            contract_digest: ContractDigest::of(CONTRACT.as_bytes()),
-            side_effects: SideEffects::None,
-            purpose: "planning".parse().unwrap(),
-            consent_commitment: None,
-            content: Content::Whole { root: ContentRoot::from_slice(&[1; 32]).unwrap(), body_bytes: 0 },
-            retry_of: None,
-        };
-        let context = Context { verb: verb.to_owned(), path: path.to_owned(), ..Context::default() };
-        let document = ContractDocument::parse(CONTRACT.into()).unwrap();
-        check_target(&request, &context, document.service("schools").unwrap())
-    }
-
-    #[test]
-    fn a_consumers_node_cannot_seal_one_operation_and_send_another_path() {
-        let road = "/r1/PY/GOV/MEC/app/schools";
-        let template = "GET /schools/{id}";
-        assert!(judged(template, "GET", &format!("{road}/schools/7?x=1")).is_ok());
-        for (verb, path) in [
-            ("GET", format!("{road}/admin/7")),
-            ("GET", format!("{road}/schools/all")),
-            ("PUT", format!("{road}/schools/7")),
-            ("get", format!("{road}/schools/7")),
-            ("GET", format!("{road}/schools/7/8")),
-            ("GET", format!("{road}/schools/%2e%2e/admin/7")),
-            ("GET", "/r1/PY/GOV/MEC/app/others/schools/7".to_owned()),
-            ("GET", "/schools/7".to_owned()),
-            ("GET", String::new()),
-        ] {
-            let refused = judged(template, verb, &path);
-            assert!(matches!(refused, Err(Refusal::Target(_))), "{verb} {path}: {refused:?}");
-        }
-    }
 }

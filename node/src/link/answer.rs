@@ -5,11 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use peabiru_ledger::payload::{Payload, SealedPayload};
 use peabiru_ledger::seal::{Seal, SealedEntry};
-use peabiru_proto::entry::{Entry, ExchangeId};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
-use peabiru_proto::hash::LeafHash;
-use peabiru_proto::limits::MAX_FETCH_ENTRIES;
-use peabiru_proto::wire::{FetchRequest, FetchResponse, LargeHead, SealedMessage, link_frame::Frame};
+use peabiru_proto::wire::{LargeHead, SealedMessage, link_frame::Frame};
 use tokio::time::{Instant, timeout};
 
 use super::carrier::{Receiver, Sender};
@@ -18,10 +15,12 @@ use super::counters::Counters;
 use super::frame::{self, Outgoing};
 use super::large::{SendError, TakeError, Taken};
 use super::message::Incoming;
+use super::patience::Patience;
 use super::peer::Peer;
+use super::preview::Preview;
 use super::terms::{Code, StreamError};
 use super::{Inner, internal};
-use crate::exchange::{Held, Reply, Wanted};
+use crate::exchange::{Held, Reply};
 
 impl Inner {
     /// Serves one stream from its first byte to its last, each wait bounded.
@@ -31,52 +30,52 @@ impl Inner {
         mut sender: Sender,
         mut receiver: Receiver,
     ) {
-        let read = timeout(self.waits.read, receiver.first_frame(&peer.budget)).await;
-        let (asked, reserved) = match read {
-            Ok(Ok(read)) => read,
-            Ok(Err(error)) => return self.unread(&mut sender, &mut receiver, error).await,
-            Err(_) => return self.stalled(&peer, &mut receiver),
+        let mut patience = Patience::once(self.waits.read);
+        let (asked, reserved) = match receiver.first_frame(&peer.budget, &mut patience).await {
+            Ok(read) => read,
+            Err(error) => return self.unread(&peer, &mut sender, &mut receiver, error).await,
         };
         self.counters.bytes_received.increment(reserved.bytes());
         match asked {
             Frame::Message(message) => self.answer_message(&peer, message, &mut sender).await,
-            Frame::Head(head) => {
+            Frame::Head(head) => self.answer_large(&peer, head, &mut sender, &mut receiver).await,
+            Frame::Fetch(request) => {
+                // A few bytes; what is fetched takes more.
                 drop(reserved);
-                return self.answer_large(&peer, &head, &mut sender, &mut receiver).await;
+                return self.answer_fetch(&peer, &request, &mut sender).await;
             }
-            Frame::Fetch(request) => self.answer_fetch(&peer, &request, &mut sender).await,
             _ => self.refuse(&mut sender, &malformed(&"a message or a fetch was due")).await,
         }
         drop(reserved);
     }
 
-    async fn unread(&self, sender: &mut Sender, receiver: &mut Receiver, error: StreamError) {
-        if let StreamError::Frame(error) = error {
-            self.counters.malformed.increment(1);
-            receiver.stop(Code::Protocol);
-            self.refuse(sender, &malformed(&error)).await;
+    async fn unread(&self, peer: &Peer, sender: &mut Sender, receiver: &mut Receiver, error: StreamError) {
+        match error {
+            StreamError::Frame(error) => {
+                self.counters.malformed.increment(1);
+                receiver.stop(Code::Protocol);
+                self.refuse(sender, &malformed(&error)).await;
+            }
+            StreamError::Stalled => {
+                self.counters.stalled.increment(1);
+                tracing::warn!(peer = %peer.id, "a message did not come to its end in time");
+                receiver.stop(Code::Stalled);
+            }
+            StreamError::NoMemory => {
+                receiver.stop(Code::Abandoned);
+                self.refuse(sender, &overloaded()).await;
+            }
+            StreamError::Lost(_) => {}
         }
     }
 
-    fn stalled(&self, peer: &Peer, receiver: &mut Receiver) {
-        self.counters.stalled.increment(1);
-        tracing::warn!(peer = %peer.id, "a message did not come to its end in time");
-        receiver.stop(Code::Stalled);
-    }
-
     /// A large message: judged by what its head announces, then kept, then judged again whole.
-    async fn answer_large(
-        &self,
-        peer: &Peer,
-        head: &LargeHead,
-        sender: &mut Sender,
-        receiver: &mut Receiver,
-    ) {
+    async fn answer_large(&self, peer: &Peer, head: LargeHead, sender: &mut Sender, receiver: &mut Receiver) {
         let place = Place::ProviderNode;
-        let admitted = match Entry::decode(head.entry.clone()) {
+        let admitted = match Preview::read(head) {
             _ if self.is_draining() => Err(draining()),
-            Ok(preview) => self.inbound.admit(&peer.id, &preview).map(|()| preview),
-            Err(error) => Err(malformed(&format_args!("entry: {error}"))),
+            Ok(preview) => self.inbound.admit(&peer.id, preview.entry()).map(|()| preview),
+            Err(error) => Err(malformed(&error)),
         };
         let preview = match admitted {
             Ok(preview) => preview,
@@ -85,21 +84,18 @@ impl Inner {
                 return receiver.stop(Code::Abandoned);
             }
         };
-        let incoming = match self.take_large(receiver, &peer.budget, place).await {
-            Ok(Taken::Message(message, file)) => self.read_taken(&preview, message, Some(file), place),
-            Ok(Taken::Fault(_) | Taken::Refused(_)) => Err(malformed(&"a request was due")),
-            Err(TakeError::Stream(error)) => return self.unread(sender, receiver, error).await,
-            Err(TakeError::Stalled) => return self.stalled(peer, receiver),
-            Err(TakeError::Refused(fault)) => {
-                self.refuse(sender, &fault.with_exchange(preview.exchange())).await;
-                return receiver.stop(Code::Abandoned);
+        let refused = match self.take_large(peer, receiver, &preview, place).await {
+            Ok(Taken::Message(incoming, reserved)) => {
+                let reply = self.reply_to(peer, *incoming).await;
+                drop(reserved);
+                return self.send_reply(peer, reply, sender).await;
             }
+            Ok(Taken::Refused(_)) => malformed(&"a request was due"),
+            Err(TakeError::Stream(error)) => return self.unread(peer, sender, receiver, error).await,
+            Err(TakeError::Unkept(fault) | TakeError::Other(fault)) => fault,
         };
-        let reply = match incoming {
-            Ok(incoming) => self.reply_to(peer, incoming).await,
-            Err(fault) => Reply::Refusal(fault),
-        };
-        self.send_reply(peer, reply, sender).await;
+        self.refuse(sender, &refused.with_exchange(preview.entry().exchange())).await;
+        receiver.stop(Code::Abandoned);
     }
 
     async fn answer_message(&self, peer: &Peer, message: SealedMessage, sender: &mut Sender) {
@@ -117,7 +113,7 @@ impl Inner {
                 Ok(_) => sender.finish(),
                 Err(SendError::Fault(fault)) => self.refuse(sender, &fault).await,
                 // The peer is gone, gave the answer up, or does not read it: it can fetch it later.
-                Err(SendError::Stream(_) | SendError::Stalled) => {}
+                Err(SendError::Stream(_)) => {}
             },
             Reply::Refusal(fault) => self.refuse(sender, &fault).await,
         }
@@ -141,36 +137,8 @@ impl Inner {
         }
     }
 
-    async fn answer_fetch(&self, peer: &Peer, request: &FetchRequest, sender: &mut Sender) {
-        let wanted = ExchangeId::from_slice(&request.exchange_id)
-            .zip(LeafHash::from_slice(&request.request_leaf_hash).ok());
-        let Some((exchange, request_leaf)) = wanted else {
-            let what = "a fetch names an exchange id of 16 bytes and a leaf hash of 32";
-            return self.refuse(sender, &malformed(&what)).await;
-        };
-        let mut held = self.inbound.fetch(peer.id.clone(), Wanted { exchange, request_leaf }).await;
-        held.truncate(MAX_FETCH_ENTRIES);
-        let files: Vec<_> = held.iter().filter_map(|held| held.payload.as_ref()?.file().cloned()).collect();
-        let entries = held.into_iter().map(|held| self.announced(peer, held).to_proto()).collect();
-        sender.mark_bulk();
-        let fetched = frame::encode(Frame::Fetched(FetchResponse { entries }));
-        if files.is_empty() {
-            return self.send(sender, vec![fetched]).await;
-        }
-        if timeout(self.waits.write, sender.send(&mut [fetched])).await.is_err() {
-            return self.counters.stalled.increment(1);
-        }
-        for file in files {
-            // The peer is gone, or does not want it.
-            if self.send_file(sender, &file).await.is_err() {
-                return;
-            }
-        }
-        sender.finish();
-    }
-
     /// Our own entry under our newest head, which is on its way to the peer. What another node sealed stays as it came.
-    fn announced(&self, peer: &Peer, mut held: Held) -> Held {
+    pub(super) fn announced(&self, peer: &Peer, mut held: Held) -> Held {
         let Some(ledger) = self.ledgers.get(held.sealed.entry.origin()) else { return held };
         for _ in 0..RESEAL_ATTEMPTS {
             match peer.announcer.announce(ledger, &held.sealed.seal) {
@@ -221,13 +189,13 @@ impl Inner {
         Ok((payload, named))
     }
 
-    async fn refuse(&self, sender: &mut Sender, fault: &Fault) {
+    pub(super) async fn refuse(&self, sender: &mut Sender, fault: &Fault) {
         Counters::refused(fault);
         self.send(sender, vec![frame::encode(Frame::Refusal(fault.to_proto()))]).await;
     }
 
     /// Writes the answer. A peer that does not read it loses it: it can fetch it later.
-    async fn send(&self, sender: &mut Sender, mut pieces: Vec<Bytes>) {
+    pub(super) async fn send(&self, sender: &mut Sender, mut pieces: Vec<Bytes>) {
         let bytes: usize = pieces.iter().map(Bytes::len).sum();
         match timeout(self.waits.write, sender.send(&mut pieces)).await {
             Ok(Ok(())) => {
@@ -241,8 +209,12 @@ impl Inner {
     }
 }
 
-fn malformed(what: &dyn std::fmt::Display) -> Fault {
+pub(super) fn malformed(what: &dyn std::fmt::Display) -> Fault {
     Fault::new(FaultCode::MessageMalformed, Place::ProviderNode, what.to_string())
+}
+
+pub(super) fn overloaded() -> Fault {
+    Fault::new(FaultCode::NodeOverloaded, Place::ProviderNode, "this node has no memory left for it")
 }
 
 fn draining() -> Fault {

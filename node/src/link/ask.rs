@@ -1,4 +1,4 @@
-//! Streams that this node opens: a message or a fetch goes out, its answer comes in.
+//! Streams that this node opens: a message goes out, its answer comes in.
 //!
 //! What matters to a caller who must not do a thing twice: did the peer accept the message? It does so only once it
 //! has all of it. Every fault before that is one that proves it did not; after it there is
@@ -11,29 +11,30 @@ use std::time::Duration;
 use bytes::Bytes;
 use peabiru_ledger::payload::Payload;
 use peabiru_ledger::seal::SealedEntry;
-use peabiru_proto::entry::{Entry, ExchangeId};
+use peabiru_proto::entry::ExchangeId;
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::id::NodeId;
 use peabiru_proto::limits::MAX_FRAME_BYTES;
-use peabiru_proto::wire::{self, FetchRequest, HeldEntry, link_frame::Frame};
+use peabiru_proto::wire::{self, LargeHead, link_frame::Frame};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::budget::Reserved;
 use super::carrier::{Receiver, Sender};
-use super::frame::{self, MAX_FETCH_FRAME_BYTES};
 use super::large::{SendError, TakeError, Taken};
 use super::message::Incoming;
+use super::patience::Patience;
 use super::peer::Peer;
+use super::preview::{Awaited, Preview};
 use super::terms::{Code, StreamError};
-use super::{Fetched, Inner, LargeBodies, unreachable};
-use crate::exchange::{LinkAnswer, Outflow, Wanted};
+use super::{Inner, unreachable};
+use crate::exchange::{LinkAnswer, Outflow};
 
 /// A stream on which nothing was sent yet.
-struct Opened {
-    peer: Arc<Peer>,
-    sender: Sender,
-    receiver: Receiver,
+pub(super) struct Opened {
+    pub(super) peer: Arc<Peer>,
+    pub(super) sender: Sender,
+    pub(super) receiver: Receiver,
     /// The connection is not closed for being replaced before this is dropped.
     _under_way: TaskTrackerToken,
 }
@@ -46,7 +47,8 @@ impl Inner {
         payload: &Payload,
         until: Instant,
     ) -> Result<LinkAnswer, Fault> {
-        let exchange = sealed.entry.exchange();
+        let awaited = Awaited::by(&sealed.entry)?;
+        let exchange = awaited.exchange;
         let not_accepted = |fault: Fault| fault.with_exchange(exchange);
         let mut opened = self.open(to, MAX_FRAME_BYTES, until).await.map_err(not_accepted)?;
         let pieces = self.sealed_pieces(&opened.peer, sealed, payload).map_err(not_accepted)?;
@@ -54,7 +56,7 @@ impl Inner {
         self.put(&mut opened.sender, pieces, until).await.map_err(not_accepted)?;
         let (frame, _reserved) =
             self.get(&mut opened, heard, until).await.map_err(|why| unknown(to, exchange, &why))?;
-        self.judge(&mut opened, frame, exchange, until).await
+        self.judge(&mut opened, frame, &awaited, until).await
     }
 
     /// As `exchange`, with a body that still comes.
@@ -70,11 +72,11 @@ impl Inner {
         let mut opened = self.open(to, MAX_FRAME_BYTES, until).await.map_err(not_accepted)?;
         let heard = opened.peer.connection.heard();
         let sent = self.send_large(&opened.peer, &mut opened.sender, &mut outflow).await;
-        match sent {
-            Ok(_) => opened.sender.finish(),
+        let awaited = match sent {
+            Ok((sealed, _)) => Awaited::by(&sealed.entry)?,
             Err(SendError::Fault(fault)) => return Err(not_accepted(fault)),
-            Err(SendError::Stalled) => {
-                return Err(not_accepted(unreachable(format!("{to} takes nothing more"))));
+            Err(SendError::Stream(StreamError::Stalled)) => {
+                return Err(not_accepted(unreachable(format!("{to} takes nothing more, or too little"))));
             }
             // A peer that refuses says why before it stops reading.
             Err(SendError::Stream(error)) => {
@@ -84,56 +86,82 @@ impl Inner {
                     _ => Err(not_accepted(unreachable(error.to_string()))),
                 };
             }
-        }
+        };
+        opened.sender.finish();
         // Nobody waits for more of it.
         drop(outflow);
         let until = Instant::now() + wait;
         let (frame, _reserved) =
             self.get(&mut opened, heard, until).await.map_err(|why| unknown(to, exchange, &why))?;
-        self.judge(&mut opened, frame, exchange, until).await
+        self.judge(&mut opened, frame, &awaited, until).await
     }
 
     async fn judge(
         &self,
         opened: &mut Opened,
         frame: Frame,
-        exchange: ExchangeId,
+        awaited: &Awaited,
         until: Instant,
     ) -> Result<LinkAnswer, Fault> {
         let place = Place::ConsumerNode;
-        let peer = Arc::clone(&opened.peer);
+        let (peer, exchange) = (Arc::clone(&opened.peer), awaited.exchange);
         let incoming = match frame {
             Frame::Message(message) => Incoming::read(message, self.clock.now(), place),
             Frame::Refusal(fault) => return refused(&peer.id, exchange, &fault),
-            Frame::Head(head) => {
-                let lost = |why: &str| unknown(&peer.id, exchange, why);
-                let preview = Entry::decode(head.entry).map_err(|error| lost(&error.to_string()))?;
-                if preview.exchange() != exchange {
-                    opened.receiver.stop(Code::Protocol);
-                    return Err(lost("it announced the answer of another exchange"));
-                }
-                match self.take_large(&mut opened.receiver, &peer.budget, place).await {
-                    Ok(Taken::Message(message, file)) => {
-                        self.read_taken(&preview, message, Some(file), place)
-                    }
-                    Ok(Taken::Fault(message)) => self.read_taken(&preview, message, None, place),
-                    // The service was asked already.
-                    Ok(Taken::Refused(fault)) => return Err(lost(&fault.message)),
-                    Err(TakeError::Stream(error)) => return Err(lost(&error.to_string())),
-                    Err(TakeError::Stalled) => {
-                        opened.receiver.stop(Code::Stalled);
-                        return Err(lost("nothing more of its answer came"));
-                    }
-                    // That it cannot be kept here does not undo what the service did.
-                    Err(TakeError::Refused(fault)) => {
-                        opened.receiver.stop(Code::Abandoned);
-                        return Err(lost(&fault.to_string()));
-                    }
-                }
-            }
+            Frame::Head(head) => return self.judge_large(opened, head, awaited, until).await,
             _ => return Err(unknown(&peer.id, exchange, "it answered with another frame")),
         };
         self.answered(&peer, incoming, exchange, until).await
+    }
+
+    async fn judge_large(
+        &self,
+        opened: &mut Opened,
+        head: LargeHead,
+        awaited: &Awaited,
+        until: Instant,
+    ) -> Result<LinkAnswer, Fault> {
+        let Opened { peer, receiver, .. } = opened;
+        let lost = |why: &str| unknown(&peer.id, awaited.exchange, why);
+        let preview = match self.read_answer_head(peer, head, awaited) {
+            Ok(preview) => preview,
+            Err(why) => {
+                receiver.stop(Code::Protocol);
+                return Err(lost(&why));
+            }
+        };
+        match self.take_large(peer, receiver, &preview, Place::ConsumerNode).await {
+            Ok(Taken::Message(incoming, _reserved)) => {
+                self.answered(peer, Ok(*incoming), awaited.exchange, until).await
+            }
+            // The service was asked already.
+            Ok(Taken::Refused(fault)) => Err(lost(&fault.message)),
+            Err(TakeError::Other(fault)) => self.answered(peer, Err(fault), awaited.exchange, until).await,
+            // That it cannot be kept here does not undo what the service did.
+            Err(TakeError::Unkept(fault)) => {
+                receiver.stop(Code::Abandoned);
+                Err(lost(&fault.to_string()))
+            }
+            Err(TakeError::Stream(error)) => {
+                if let StreamError::Stalled = error {
+                    self.counters.stalled.increment(1);
+                    receiver.stop(Code::Stalled);
+                }
+                Err(lost(&error.to_string()))
+            }
+        }
+    }
+
+    /// What can be known of a large answer before it comes; the rest is checked with the whole.
+    fn read_answer_head(&self, peer: &Peer, head: LargeHead, awaited: &Awaited) -> Result<Preview, String> {
+        let preview = Preview::read(head)?;
+        preview.answers(awaited, &self.own)?;
+        let conf = (self.conf)().ok_or("this node has no global configuration")?;
+        let ledger = conf.ledger(preview.entry().origin());
+        if ledger.is_none_or(|ledger| ledger.node != peer.id || ledger.member != awaited.provider) {
+            return Err("it announced an answer of a ledger that is not of whom was asked".to_owned());
+        }
+        Ok(preview)
     }
 
     /// The peer accepted the message. Whatever is wrong with its answer, the outcome is not known.
@@ -157,59 +185,8 @@ impl Inner {
         }
     }
 
-    pub(crate) async fn fetch(
-        self: &Arc<Self>,
-        from: &NodeId,
-        wanted: Wanted,
-        bodies: LargeBodies,
-        until: Instant,
-    ) -> Result<Vec<Fetched>, Fault> {
-        let mut opened = self.open(from, MAX_FETCH_FRAME_BYTES, until).await?;
-        let request = FetchRequest {
-            request_leaf_hash: Bytes::copy_from_slice(wanted.request_leaf.as_bytes()),
-            exchange_id: Bytes::copy_from_slice(wanted.exchange.as_bytes()),
-        };
-        self.put(&mut opened.sender, vec![frame::encode(Frame::Fetch(request))], until).await?;
-        let first = timeout_at(until, opened.receiver.frame(&opened.peer.budget)).await;
-        let first = first.map_err(|_| unreachable("nothing came in time"))?;
-        let frame = first.map_err(|error| unreachable(error.to_string()))?;
-        match frame.map(|(frame, _)| frame).ok_or_else(|| unreachable("nothing came"))? {
-            Frame::Fetched(fetched) => self.take_files(&mut opened, fetched.entries, bodies).await,
-            Frame::Refusal(fault) => {
-                Err(Fault::from_proto(&fault).unwrap_or_else(|error| unreachable(error.to_string())))
-            }
-            _ => Err(unreachable(format!("{from} answered a fetch with another frame"))),
-        }
-    }
-
-    async fn take_files(
-        &self,
-        opened: &mut Opened,
-        entries: Vec<HeldEntry>,
-        bodies: LargeBodies,
-    ) -> Result<Vec<Fetched>, Fault> {
-        let mut fetched = Vec::with_capacity(entries.len());
-        for held in entries {
-            let bytes = held.payload.as_ref().map_or(0, |payload| payload.file_bytes);
-            let file = if bytes > 0 && bodies == LargeBodies::Wanted {
-                let budget = &opened.peer.budget;
-                let taken = self.take_file(&mut opened.receiver, budget, bytes, Place::ConsumerNode).await;
-                Some(taken.map_err(|error| match error {
-                    TakeError::Stream(error) => unreachable(error.to_string()),
-                    TakeError::Stalled => unreachable("nothing more of a large body came"),
-                    TakeError::Refused(fault) => fault,
-                })?)
-            } else {
-                None
-            };
-            fetched.push(Fetched { held, file });
-        }
-        opened.receiver.stop(Code::Abandoned);
-        Ok(fetched)
-    }
-
     /// Opens a stream. A connection that turns out to be lost is dialled again, once: nothing was sent.
-    async fn open(
+    pub(super) async fn open(
         self: &Arc<Self>,
         to: &NodeId,
         answer_bytes_max: usize,
@@ -243,7 +220,12 @@ impl Inner {
     }
 
     /// Sends the only frame. Until its end is sent the peer does nothing, so a failure here proves that.
-    async fn put(&self, sender: &mut Sender, mut pieces: Vec<Bytes>, until: Instant) -> Result<(), Fault> {
+    pub(super) async fn put(
+        &self,
+        sender: &mut Sender,
+        mut pieces: Vec<Bytes>,
+        until: Instant,
+    ) -> Result<(), Fault> {
         let bytes: usize = pieces.iter().map(Bytes::len).sum();
         if bytes > BULK_BYTES_MIN {
             sender.mark_bulk();
@@ -269,8 +251,9 @@ impl Inner {
         until: Instant,
     ) -> Result<(Frame, Reserved), String> {
         let Opened { peer, receiver, .. } = opened;
+        let mut patience = Patience::once(until.saturating_duration_since(Instant::now()));
         let answer = tokio::select! {
-            answer = timeout_at(until, receiver.first_frame(&peer.budget)) => answer,
+            answer = receiver.first_frame(&peer.budget, &mut patience) => answer,
             () = silence(peer, heard) => {
                 // A firewall drops what it let through before: the next one dials again, over TCP if need be.
                 self.counters.silent.increment(1);
@@ -279,20 +262,20 @@ impl Inner {
             }
         };
         match answer {
-            Ok(Ok((frame, reserved))) => {
+            Ok((frame, reserved)) => {
                 self.counters.bytes_received.increment(reserved.bytes());
                 Ok((frame, reserved))
             }
-            Ok(Err(error)) => {
+            Err(StreamError::Stalled) => {
+                receiver.stop(Code::Abandoned);
+                Err("no answer came in time".to_owned())
+            }
+            Err(error) => {
                 if let StreamError::Frame(_) = error {
                     self.counters.malformed.increment(1);
                     receiver.stop(Code::Protocol);
                 }
                 Err(error.to_string())
-            }
-            Err(_) => {
-                receiver.stop(Code::Abandoned);
-                Err("no answer came in time".to_owned())
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The memory that messages from peers may take, reserved before their bytes are kept (design §9).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use peabiru_proto::limits::MAX_FRAME_BYTES;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -72,6 +73,8 @@ async fn take(half: &Arc<Semaphore>, permits: u32) -> Option<OwnedSemaphorePermi
 pub const DEFAULT_MEMORY_BUDGET: usize = 64 * 1024 * 1024;
 /// Less would not hold the longest frame in either half.
 pub const MIN_MEMORY_BUDGET: usize = 2 * MAX_FETCH_FRAME_BYTES;
+/// How long a message waits for memory. Less than what a peer has to take or send something.
+pub(super) const RESERVE_WAIT: Duration = Duration::from_secs(20);
 /// A message up to this length is small.
 const SMALL_BYTES_MAX: usize = 16 * 1024;
 

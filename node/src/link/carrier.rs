@@ -8,9 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use peabiru_proto::wire::link_frame::Frame;
 use rustls_pki_types::CertificateDer;
+use tokio::time::timeout;
 
-use super::budget::{Budget, Reserved};
+use super::budget::{Budget, RESERVE_WAIT, Reserved};
 use super::frame::{Decoder, FrameError};
+use super::patience::Patience;
 use super::terms::{Carrier, Code, StreamError};
 use super::{http2, quic};
 
@@ -206,22 +208,29 @@ impl Receiver {
     /// The next frame; none if the stream ended before it. Memory for it is taken before its bytes are kept.
     ///
     /// # Errors
-    /// `Lost`, `Frame`.
-    pub async fn frame(&mut self, budget: &Budget) -> Result<Option<(Frame, Reserved)>, StreamError> {
+    /// `Lost`, `Frame`; `Stalled` if the peer takes too long, `NoMemory` if this node does.
+    pub async fn frame(
+        &mut self,
+        budget: &Budget,
+        patience: &mut Patience,
+    ) -> Result<Option<(Frame, Reserved)>, StreamError> {
         let mut reserved = None;
         loop {
             if let Some(length) = self.decoder.announced()? {
                 let held = match reserved.take() {
                     Some(held) => held,
-                    None => budget.reserve(length).await,
+                    None => timeout(RESERVE_WAIT, budget.reserve(length))
+                        .await
+                        .map_err(|_| StreamError::NoMemory)?,
                 };
                 match self.decoder.next_frame()? {
                     Some(frame) => return Ok(Some((frame, held))),
                     None => reserved = Some(held),
                 }
             }
-            if !self.read().await? {
-                return Ok(None);
+            match patience.wait(self.read()).await? {
+                Some(bytes) => patience.moved(bytes),
+                None => return Ok(None),
             }
         }
     }
@@ -235,7 +244,7 @@ impl Receiver {
             if let Some(frame) = self.decoder.next_frame()? {
                 return Ok(Some(frame));
             }
-            if !self.read().await? {
+            if self.read().await?.is_none() {
                 return Ok(None);
             }
         }
@@ -244,11 +253,15 @@ impl Receiver {
     /// The first frame of a stream: its only one, unless it is the head of a large message.
     ///
     /// # Errors
-    /// `Lost`, `Frame`.
-    pub async fn first_frame(&mut self, budget: &Budget) -> Result<(Frame, Reserved), StreamError> {
-        let frame = self.frame(budget).await?.ok_or(FrameError::Truncated)?;
+    /// As `frame`.
+    pub async fn first_frame(
+        &mut self,
+        budget: &Budget,
+        patience: &mut Patience,
+    ) -> Result<(Frame, Reserved), StreamError> {
+        let frame = self.frame(budget, patience).await?.ok_or(FrameError::Truncated)?;
         if !matches!(frame.0, Frame::Head(_)) {
-            self.ended().await?;
+            self.ended(patience).await?;
         }
         Ok(frame)
     }
@@ -256,9 +269,9 @@ impl Receiver {
     /// Nothing more comes.
     ///
     /// # Errors
-    /// `Lost`, `Frame` if something does.
-    pub async fn ended(&mut self) -> Result<(), StreamError> {
-        if self.decoder.is_within_frame() || self.read().await? {
+    /// `Lost`, `Stalled`, `Frame` if something does.
+    pub async fn ended(&mut self, patience: &mut Patience) -> Result<(), StreamError> {
+        if self.decoder.is_within_frame() || patience.wait(self.read()).await?.is_some() {
             return Err(FrameError::Unexpected("the last of its stream").into());
         }
         Ok(())
@@ -272,18 +285,18 @@ impl Receiver {
         }
     }
 
-    /// Takes what came; false at the end of the stream.
-    async fn read(&mut self) -> Result<bool, StreamError> {
+    /// Takes what came, and says how much; none at the end of the stream.
+    async fn read(&mut self) -> Result<Option<u64>, StreamError> {
         let piece = match &mut self.stream {
             Pieces::Quic(stream) => stream.read().await?,
             Pieces::Http2(stream) => stream.read().await?,
         };
-        match piece {
-            Some(piece) => self.decoder.push(piece),
-            None if self.decoder.is_within_frame() => return Err(FrameError::Truncated.into()),
-            None => return Ok(false),
-        }
-        Ok(true)
+        let Some(piece) = piece else {
+            return if self.decoder.is_within_frame() { Err(FrameError::Truncated.into()) } else { Ok(None) };
+        };
+        let bytes = piece.len() as u64;
+        self.decoder.push(piece);
+        Ok(Some(bytes))
     }
 }
 

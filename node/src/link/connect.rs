@@ -19,7 +19,7 @@ use super::frame::{self, FrameError};
 use super::hello::Hello;
 use super::peer::{Continues, DialledBy, Peer};
 use super::pool::{Admitted, Arbiter, Begin, Loser, Slot};
-use super::terms::{Carrier, Code};
+use super::terms::{Carrier, Code, LARGE_STREAMS_MAX};
 use super::{Inner, http2, unreachable};
 
 /// A connection of which we know whose it is.
@@ -319,6 +319,8 @@ impl Inner {
         let peer = Arc::new(Peer {
             announcer,
             budget: self.budget.for_peer(),
+            large_in: Semaphore::new(LARGE_STREAMS_MAX),
+            large_out: Semaphore::new(LARGE_STREAMS_MAX),
             arrived,
             own_serial,
             peer_serial: hello.serial,

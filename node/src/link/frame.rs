@@ -8,7 +8,7 @@ use peabiru_ledger::payload::SealedPayload;
 use peabiru_ledger::position::{LogPosition, TreeSize};
 use peabiru_ledger::proof::InclusionProof;
 use peabiru_proto::limits::{
-    CHUNK_BYTES, MAX_BODY_BYTES, MAX_FETCH_ENTRIES, MAX_FRAME_BYTES, MAX_HELLO_CHECKPOINTS,
+    CHUNK_BYTES, MAX_BODY_BYTES, MAX_ENTRY_BYTES, MAX_FETCH_ENTRIES, MAX_FRAME_BYTES, MAX_HELLO_CHECKPOINTS,
 };
 use peabiru_proto::wire::{LinkFrame, link_frame::Frame};
 use prost::Message as _;
@@ -141,13 +141,13 @@ pub fn encode(frame: Frame) -> Bytes {
     LinkFrame { frame: Some(frame) }.encode_length_delimited_to_vec().into()
 }
 
-/// Encodes a chunk of a large body, which goes out as it lies.
+/// Encodes a chunk of a large body, which goes out as it lies. One without bytes says that more is still coming.
 #[must_use]
 pub fn encode_chunk(chunk: Bytes) -> Vec<Bytes> {
     let mut prefix = BytesMut::with_capacity(4 * PREFIX_BYTES_MAX);
     encode_varint(field_len(CHUNK, chunk.len()) as u64, &mut prefix);
     put_length(&mut prefix, CHUNK, chunk.len());
-    vec![prefix.freeze(), chunk]
+    if chunk.is_empty() { vec![prefix.freeze()] } else { vec![prefix.freeze(), chunk] }
 }
 
 /// Encodes a sealed message: one piece if it is small, else its payload's chunks as they lie, with what stands
@@ -232,8 +232,14 @@ fn put_uint(buffer: &mut BytesMut, number: u32, value: u64) {
 
 fn decode(whole: Bytes) -> Result<Frame, FrameError> {
     FRAME.check(&whole)?;
+    let bytes = whole.len();
     let frame = LinkFrame::decode(whole).map_err(|error| FrameError::Malformed(error.to_string()))?;
-    frame.frame.ok_or_else(|| FrameError::Malformed("its kind is unknown".to_owned()))
+    // What it would not be written with again was not known: a head has nothing of that.
+    if matches!(frame.frame, Some(Frame::Head(_))) && (bytes > HEAD_BYTES_MAX || frame.encoded_len() != bytes)
+    {
+        return Err(malformed("a head is an entry, and nothing else"));
+    }
+    frame.frame.ok_or_else(|| malformed("its kind is unknown"))
 }
 
 /// How many fields a message may have, and what is nested in it. Checked before anything is built of the bytes:
@@ -299,6 +305,8 @@ const HASH_BYTES: usize = 32;
 const PREFIX_BYTES_MAX: usize = 4;
 /// Up to this length a message is copied into one buffer; beyond it the chunks go out as they lie.
 const COPIED_BYTES_MAX: usize = 16 * 1024;
+/// Longest head of a large message, its frame included, in bytes.
+const HEAD_BYTES_MAX: usize = MAX_ENTRY_BYTES + 16;
 /// Longest answer to a fetch, in bytes.
 pub const MAX_FETCH_FRAME_BYTES: usize = MAX_FETCH_ENTRIES * MAX_FRAME_BYTES;
 /// Chunks of a small payload: the context and the body.
@@ -330,7 +338,7 @@ mod tests {
     use peabiru_proto::entry::ExchangeId;
     use peabiru_proto::hash::Digest;
     use peabiru_proto::random::SeededRandom;
-    use peabiru_proto::wire::{CheckpointUpdate, Hello, SealedMessage};
+    use peabiru_proto::wire::{CheckpointUpdate, Hello, LargeHead, SealedMessage};
     use proptest::prelude::*;
 
     use super::*;
@@ -435,6 +443,30 @@ mod tests {
         let known_checkpoints = vec![Bytes::new(); 1000];
         let hello = Frame::Hello(Hello { known_checkpoints, ..Hello::default() });
         assert!(decode_all(&encode(hello), 100).is_err());
+    }
+
+    #[test]
+    fn a_head_holds_an_entry_and_nothing_else() {
+        let head = |bytes: usize| encode(Frame::Head(LargeHead { entry: vec![7; bytes].into() })).to_vec();
+        let longest = head(MAX_ENTRY_BYTES);
+        assert!(longest.len() - 3 <= HEAD_BYTES_MAX && decode_all(&longest, 1000).is_ok());
+        let mut more = head(100);
+        // A field 2 of one byte, and the lengths of what it stands in.
+        more.extend_from_slice(&[0x12, 1, 0]);
+        (more[0], more[3]) = (more[0] + 3, more[3] + 3);
+        for bytes in [head(MAX_ENTRY_BYTES + 17), more] {
+            let refused = decode_all(&bytes, 1000).unwrap_err();
+            assert_eq!(refused, malformed("a head is an entry, and nothing else"));
+        }
+    }
+
+    #[test]
+    fn a_chunk_without_bytes_reads_back() {
+        for chunk in [Bytes::new(), Bytes::from_static(&[7; 300])] {
+            let frame = encode_chunk(chunk.clone()).concat();
+            assert_eq!(decode_all(&frame, 10).unwrap(), [Frame::Chunk(chunk)]);
+        }
+        assert_eq!(encode_chunk(Bytes::new()).concat(), [3, 0x8a, 1, 0], "frozen");
     }
 
     #[test]

@@ -2,20 +2,20 @@
 
 use peabiru_ledger::checkpoint::SignedCheckpoint;
 use peabiru_ledger::large::LargeFile;
+use peabiru_ledger::large::body::{cipher_bytes, is_large};
 use peabiru_ledger::payload::{PayloadSecrets, SealedPayload};
 use peabiru_ledger::position::{LogPosition, TreeSize};
 use peabiru_ledger::proof::InclusionProof;
 use peabiru_proto::entry::Entry;
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::time::Timestamp;
-use peabiru_proto::wire::SealedMessage;
+use peabiru_proto::wire::{HeldEntry, SealedMessage};
 use tokio::time::{Instant, timeout_at};
 
+use super::Inner;
 use super::heads::Known;
 use super::peer::Peer;
-use super::{Fetched, Inner};
 use crate::exchange::Arrived;
-use crate::spool;
 
 /// A message whose parts are well formed. Nothing is known of its seal.
 #[derive(Debug)]
@@ -29,11 +29,22 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Reads the frame.
+    /// Reads the frame of a message with a small payload.
     ///
     /// # Errors
     /// `message.malformed`.
     pub fn read(message: SealedMessage, received_at: Timestamp, place: Place) -> Result<Self, Fault> {
+        let incoming = Self::parse(message, received_at, place)?;
+        match incoming.entry.body().content() {
+            Some((_, body_bytes)) if is_large(body_bytes) => {
+                let what = "a body that does not fit a message comes with a head";
+                Err(Fault::new(FaultCode::MessageMalformed, place, what))
+            }
+            _ => Ok(incoming),
+        }
+    }
+
+    fn parse(message: SealedMessage, received_at: Timestamp, place: Place) -> Result<Self, Fault> {
         let malformed =
             |what: &dyn std::fmt::Display| Fault::new(FaultCode::MessageMalformed, place, what.to_string());
         let entry =
@@ -64,11 +75,16 @@ impl Incoming {
         received_at: Timestamp,
         place: Place,
     ) -> Result<Self, Fault> {
-        let incoming = Self::read(message, received_at, place)?;
+        let incoming = Self::parse(message, received_at, place)?;
         let [context] = incoming.payload.chunks() else {
             let what = "a message with a large body has chunk 0 alone";
             return Err(Fault::new(FaultCode::MessageMalformed, place, what));
         };
+        let length = incoming.entry.body().content().map(|(_, body_bytes)| cipher_bytes(body_bytes));
+        if length != Some(file.bytes()) {
+            let what = "its body is not as long as it says";
+            return Err(Fault::new(FaultCode::MessageMalformed, place, what));
+        }
         let payload = SealedPayload::large(incoming.payload.secrets().clone(), context.clone(), file);
         Ok(Self { payload, ..incoming })
     }
@@ -77,9 +93,13 @@ impl Incoming {
     ///
     /// # Errors
     /// `message.malformed`.
-    pub fn fetched(fetched: Fetched, received_at: Timestamp, place: Place) -> Result<Self, Fault> {
+    pub fn fetched(
+        held: HeldEntry,
+        file: Option<LargeFile>,
+        received_at: Timestamp,
+        place: Place,
+    ) -> Result<Self, Fault> {
         let malformed = |what: String| Fault::new(FaultCode::MessageMalformed, place, what);
-        let Fetched { held, file } = fetched;
         let checkpoint =
             SignedCheckpoint::parse(&held.checkpoint).map_err(|error| malformed(error.to_string()))?;
         let payload = held.payload.ok_or_else(|| malformed("an entry without its payload".to_owned()))?;
@@ -104,10 +124,10 @@ impl Incoming {
         &self.entry
     }
 
-    async fn sealed_by(self, checkpoint: SignedCheckpoint, peer: &Peer) -> Arrived {
+    fn sealed_by(self, checkpoint: SignedCheckpoint, peer: &Peer) -> Arrived {
         Arrived {
             peer: peer.id.clone(),
-            opened: spool::open(&self.entry, &self.payload).await,
+            opened: None,
             entry: self.entry,
             position: self.position,
             proof: self.proof,
@@ -141,7 +161,7 @@ impl Inner {
             let mut arrived = std::pin::pin!(peer.arrived.notified());
             arrived.as_mut().enable();
             match self.heads.verified(origin, message.tree_size, &key) {
-                Known::Verified(checkpoint) => return Ok(message.sealed_by(checkpoint, peer).await),
+                Known::Verified(checkpoint) => return Ok(message.sealed_by(checkpoint, peer)),
                 Known::Refused => {
                     return Err(refuse(FaultCode::LedgerForked, format!("{origin} contradicted itself")));
                 }

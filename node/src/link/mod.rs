@@ -21,6 +21,7 @@ mod counters;
 mod dial;
 mod directory;
 mod endpoints;
+mod fetch;
 pub mod forks;
 pub mod frame;
 pub mod heads;
@@ -29,8 +30,10 @@ pub mod http2;
 mod keys;
 mod large;
 pub mod message;
+pub mod patience;
 mod peer;
 mod pool;
+pub mod preview;
 pub mod quic;
 mod reset;
 pub mod terms;
@@ -62,11 +65,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::exchange::{Arrived, Inbound, LinkAnswer, Outflow, Wanted};
 use crate::spool::Spool;
-use budget::{Budget, DEFAULT_MEMORY_BUDGET};
+use budget::{Budget, DEFAULT_MEMORY_BUDGET, RESERVE_WAIT};
 use choice::Choices;
 use counters::Counters;
 use directory::ConfDirectory;
 use endpoints::Endpoints;
+pub use fetch::Fetched;
 use heads::Heads;
 use keys::SealingKeys;
 use peer::Peer;
@@ -101,6 +105,14 @@ pub struct Waits {
     pub write: Duration,
     /// For the checkpoint that seals a message.
     pub checkpoint: Duration,
+    /// Time of waiting for a peer after which it is looked at how much of a large message came, or went.
+    pub pace: Duration,
+    /// How often whoever sends a large message says that more is coming, while its application gives nothing.
+    pub still_coming: Duration,
+    /// For a large message from its head to its end.
+    pub large: Duration,
+    /// For a large message to get its turn among those on its connection.
+    pub turn: Duration,
     /// For what goes on over a connection that another one replaced.
     pub retire: Duration,
     /// For what goes on when the node stops.
@@ -129,24 +141,6 @@ pub struct LinkParts {
     pub heads: Arc<Heads>,
     /// Who answers peers.
     pub inbound: Arc<dyn Inbound>,
-}
-
-/// An entry that was fetched.
-#[derive(Debug)]
-pub struct Fetched {
-    /// The entry, with its payload but for a large body.
-    pub held: HeldEntry,
-    /// The large body, if it has one and it was wanted.
-    pub file: Option<LargeFile>,
-}
-
-/// Whether large bodies are fetched with their entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LargeBodies {
-    /// Yes.
-    Wanted,
-    /// The entries are enough.
-    Left,
 }
 
 /// Gives the global configuration of the moment, if there is one.
@@ -260,24 +254,38 @@ impl Link {
     ///
     /// # Errors
     /// Why there is no answer.
-    pub async fn fetch(
+    pub async fn fetch(&self, peer: &NodeId, wanted: Wanted, deadline: Duration) -> Result<Fetched, Fault> {
+        self.0.fetch(peer, wanted, Instant::now() + deadline).await
+    }
+
+    /// Fetches the large body of an entry that was fetched; goes on where it stopped, as long as more comes. It is not
+    /// checked, nor durable yet.
+    ///
+    /// # Errors
+    /// Why it did not come.
+    pub async fn fetch_body(
         &self,
         peer: &NodeId,
         wanted: Wanted,
-        bodies: LargeBodies,
+        held: &HeldEntry,
         deadline: Duration,
-    ) -> Result<Vec<Fetched>, Fault> {
-        self.0.fetch(peer, wanted, bodies, Instant::now() + deadline).await
+    ) -> Result<LargeFile, Fault> {
+        self.0.fetch_body(peer, wanted, held, deadline).await
     }
 
-    /// Takes an answer that was fetched as if it had just arrived: once its checkpoint is known to be on the peer's
-    /// chain.
+    /// Takes an answer that was fetched, with its large body if it has one, as if it had just arrived: once its
+    /// checkpoint is known to be on the peer's chain.
     ///
     /// # Errors
     /// `message.malformed`, `seal.unknown_ledger`, `seal.checkpoint_missing`, `ledger.forked`.
-    pub async fn arrived(&self, peer: &NodeId, fetched: Fetched) -> Result<Arrived, Fault> {
+    pub async fn arrived(
+        &self,
+        peer: &NodeId,
+        held: HeldEntry,
+        body: Option<LargeFile>,
+    ) -> Result<Arrived, Fault> {
         let inner = &self.0;
-        let incoming = message::Incoming::fetched(fetched, inner.clock.now(), Place::ConsumerNode)?;
+        let incoming = message::Incoming::fetched(held, body, inner.clock.now(), Place::ConsumerNode)?;
         let until = Instant::now() + inner.waits.checkpoint;
         let peer = inner.connected(peer, until).await?;
         inner.arrive(&peer, incoming, until, Place::ConsumerNode).await
@@ -333,6 +341,10 @@ impl Default for Waits {
             read: READ_WAIT,
             write: WRITE_WAIT,
             checkpoint: CHECKPOINT_WAIT,
+            pace: PACE_WAIT,
+            still_coming: STILL_COMING_WAIT,
+            large: LARGE_WAIT,
+            turn: TURN_WAIT,
             retire: RETIRE_WAIT,
             drain: DRAIN_WAIT,
             probe_first: PROBE_FIRST_WAIT,
@@ -404,6 +416,10 @@ fn internal(what: &str) -> Fault {
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 const READ_WAIT: Duration = Duration::from_secs(10);
 const WRITE_WAIT: Duration = Duration::from_secs(10);
+const PACE_WAIT: Duration = Duration::from_secs(30);
+const STILL_COMING_WAIT: Duration = Duration::from_secs(10);
+const LARGE_WAIT: Duration = Duration::from_secs(3600);
+const TURN_WAIT: Duration = Duration::from_secs(20);
 const RETIRE_WAIT: Duration = Duration::from_secs(5);
 const DRAIN_WAIT: Duration = Duration::from_secs(30);
 /// A firewall may have been slow once: it is asked again soon,
@@ -415,3 +431,9 @@ const GOODBYE_WAIT: Duration = Duration::from_secs(1);
 
 const _: () =
     assert!(RETIRE_WAIT.as_secs() > CHECKPOINT_WAIT.as_secs(), "an unsealed message is refused before");
+const _: () =
+    assert!(2 * STILL_COMING_WAIT.as_secs() < PACE_WAIT.as_secs(), "a slow application is told of in time");
+const _: () = assert!(
+    TURN_WAIT.as_secs() < PACE_WAIT.as_secs() && RESERVE_WAIT.as_secs() < PACE_WAIT.as_secs(),
+    "who waits for this node's turn or memory is not taken for slow"
+);

@@ -10,7 +10,7 @@ use peabiru_proto::id::NodeId;
 use peabiru_proto::limits::MAX_FRAME_BYTES;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{CheckpointUpdate, link_frame::Frame};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +30,10 @@ pub(crate) struct Peer {
     pub(crate) connection: Connection,
     /// What its messages may take.
     pub(crate) budget: Budget,
+    /// Large messages that come from it.
+    pub(crate) large_in: Semaphore,
+    /// And that go to it.
+    pub(crate) large_out: Semaphore,
     /// What we told it of our ledgers.
     pub(crate) announcer: Arc<Announcer>,
     /// Wakes messages that wait for a checkpoint of this peer.
@@ -146,8 +150,8 @@ impl Inner {
                 Ok(Some(_)) => return self.end_of_control(&peer, &FrameError::Unexpected("a checkpoint")),
                 Ok(None) => return self.end_of_control(&peer, &FrameError::Truncated),
                 Err(StreamError::Frame(error)) => return self.end_of_control(&peer, &error),
-                // The connection is gone; its other task says so.
-                Err(StreamError::Lost(_)) => return,
+                // The connection is gone; its other task says so. Nothing here waits for a peer or for memory.
+                Err(StreamError::Lost(_) | StreamError::Stalled | StreamError::NoMemory) => return,
             };
             match self.take_head_in_turn(&peer, &update).await {
                 Ok(()) => self.counters.checkpoints_received.increment(1),

@@ -42,6 +42,12 @@ pub enum StreamError {
     /// What came is no frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
+    /// The peer sends or takes nothing for too long, or too little.
+    #[error("it took too long")]
+    Stalled,
+    /// This node has no memory for what comes.
+    #[error("this node has no memory left for it")]
+    NoMemory,
 }
 
 impl Carrier {
@@ -118,6 +124,8 @@ pub(super) fn lost(error: impl fmt::Display) -> StreamError {
 
 /// Exchanges that each side may have open at once, also the bound of the tasks that serve them.
 pub(super) const STREAMS_MAX: u32 = 512;
+/// Large messages that a connection carries at once, each way: others wait for their turn.
+pub(super) const LARGE_STREAMS_MAX: usize = 32;
 /// An idle connection is kept open by a packet this often, less than the 30 s after which routers forget it.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// After this long without any packet a connection is lost.

@@ -77,10 +77,8 @@ async fn an_answer_that_was_missed_is_fetched_over_a_parked_stream() {
         panic!("refused")
     };
     let wanted = Wanted { exchange: first.entry.exchange(), request_leaf: LeafHash::from_bytes([1; 32]) };
-    let held =
-        mec.link.fetch(&mitic.site.id, wanted, peabiru_node::link::LargeBodies::Wanted, LONG).await.unwrap();
-    let [held] = <[_; 1]>::try_from(held).unwrap();
-    let again = mec.link.arrived(&mitic.site.id, held).await.unwrap();
+    let held = mec.link.fetch(&mitic.site.id, wanted, LONG).await.unwrap();
+    let again = mec.link.arrived(&mitic.site.id, held.entries[0].clone(), None).await.unwrap();
     assert_eq!(open(&again, Direction::Answer), "what was said");
 }
 

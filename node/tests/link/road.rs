@@ -20,6 +20,7 @@ use peabiru_ledger::ledger::{Append, Ledger, LedgerIdentity, Store, StoreConfig}
 use peabiru_ledger::payload::{Direction, Payload, SealedPayload};
 use peabiru_ledger::seal::{Seal, SealedEntry};
 use peabiru_node::exchange::{Arrived, BoxFuture, Held, Inbound, LinkAnswer, Reply, Wanted};
+use peabiru_node::link::budget::DEFAULT_MEMORY_BUDGET;
 use peabiru_node::link::heads::Heads;
 use peabiru_node::link::{Carrier, Link, LinkConfig, LinkParts, Waits};
 use peabiru_node::spool::Spool;
@@ -39,6 +40,7 @@ use super::raw::Guise;
 
 const NOW: Timestamp = Timestamp::from_ms(1_900_000_000_000);
 const DOMAIN: &str = "py.peabiru.example";
+pub(crate) const BODY_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Longer than anything takes here; a test that reaches it fails.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
@@ -56,6 +58,8 @@ pub(crate) struct Road {
     carriers: Mutex<Vec<Carrier>>,
     /// Until QUIC is tried again where it did not work.
     pub(crate) probe: Duration,
+    /// What messages may take in memory.
+    pub(crate) memory_budget: usize,
 }
 
 /// What a node keeps over restarts.
@@ -75,7 +79,7 @@ pub(crate) struct Site {
 pub(crate) struct Running {
     pub(crate) link: Arc<Link>,
     pub(crate) ledger: Ledger,
-    store: Store,
+    pub(crate) store: Store,
     pub(crate) site: Arc<Site>,
 }
 
@@ -101,6 +105,7 @@ impl Road {
             drain: LONG,
             carriers: Mutex::new(vec![Carrier::Quic, Carrier::Http2]),
             probe: LONG,
+            memory_budget: DEFAULT_MEMORY_BUDGET,
         };
         for name in names {
             let site = road.stranger(name);
@@ -171,17 +176,14 @@ impl Road {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             conf: self.conf(),
             ledgers: vec![ledger.clone()],
-            spool: Spool {
-                files: store.large_files().clone(),
-                random: Arc::new(SystemRandom::default()),
-                body_bytes_max: 1024 * 1024,
-            },
+            spool: Spool::new(store.large_files().clone(), Arc::new(SystemRandom::default()), BODY_BYTES_MAX),
             heads,
             inbound: Arc::clone(&echo) as Arc<dyn Inbound>,
         };
         let config = LinkConfig {
             waits: Waits { drain: self.drain, probe_first: self.probe, probe: self.probe, ..short_waits() },
             carriers: self.carriers.lock().unwrap().clone(),
+            memory_budget: self.memory_budget,
             ..LinkConfig::on(site.listen.lock().unwrap().unwrap_or("127.0.0.1:0".parse().unwrap()))
         };
         let link = Arc::new(Link::start(&config, parts).unwrap());
@@ -287,7 +289,26 @@ impl Site {
         store
     }
 
-    fn entry(&self, exchange: ExchangeId, body: &Body) -> Entry {
+    /// A REQUEST, not sealed.
+    pub(crate) fn asks(&self, exchange: ExchangeId, to: &NodeId, content: Content) -> Entry {
+        let request = Request {
+            expires_at: NOW.plus(Duration::from_secs(60)),
+            consumer: format!("{}/app", self.member).parse().unwrap(),
+            service: format!("{}/app/example.v1.Echo", to.owner()).parse().unwrap(),
+            method: "Say".to_owned(),
+            addressee: to.clone(),
+            contract_version: 1,
+            contract_digest: ContractDigest::of(b"document"),
+            side_effects: SideEffects::None,
+            purpose: "testing".parse().unwrap(),
+            consent_commitment: None,
+            content,
+            retry_of: None,
+        };
+        self.entry(exchange, &Body::Request(request))
+    }
+
+    pub(crate) fn entry(&self, exchange: ExchangeId, body: &Body) -> Entry {
         let common = Common { exchange, created_at: NOW, node: Some(self.id.clone()), globalconf: None };
         Entry::encode(&self.origin, &common, body).unwrap()
     }
@@ -304,25 +325,18 @@ pub(crate) async fn request(
     let exchange = ExchangeId::new(&random);
     let (payload, root) =
         SealedPayload::seal(&random, &exchange, Direction::Request, b"context", text.as_bytes()).unwrap();
-    let request = Request {
-        expires_at: NOW.plus(Duration::from_secs(60)),
-        consumer: format!("{}/app", site.member).parse().unwrap(),
-        service: format!("{}/app/example.v1.Echo", to.owner()).parse().unwrap(),
-        method: "Say".to_owned(),
-        addressee: to.clone(),
-        contract_version: 1,
-        contract_digest: ContractDigest::of(b"document"),
-        side_effects: SideEffects::None,
-        purpose: "testing".parse().unwrap(),
-        consent_commitment: None,
-        content: Content::Whole { root, body_bytes: text.len() as u64 },
-        retry_of: None,
-    };
+    let entry = site.asks(exchange, to, Content::Whole { root, body_bytes: text.len() as u64 });
+    append(ledger, entry, payload).await
+}
+
+pub(crate) async fn append(
+    ledger: &Ledger,
+    entry: Entry,
+    payload: SealedPayload,
+) -> (SealedEntry, Arc<Payload>) {
     let payload = Arc::new(Payload::Sealed(payload));
-    let entry = site.entry(exchange, &Body::Request(request));
     let append = Append { entry, payload: Some(Arc::clone(&payload)), foreign: None };
-    let sealed = ledger.append(vec![append]).await.unwrap().remove(0);
-    (sealed, payload)
+    (ledger.append(vec![append]).await.unwrap().remove(0), payload)
 }
 
 impl Running {
@@ -362,6 +376,7 @@ impl Echo {
         self.seen.add_permits(1);
         let pass = self.gate.acquire().await.unwrap();
         drop(pass);
+        assert!(arrived.opened.is_none(), "the link decrypts nothing");
         let text = open(&arrived, Direction::Request);
         if text == "refuse" {
             let fault = Fault::new(FaultCode::MessageExpired, Place::ProviderNode, "too late");
@@ -379,10 +394,8 @@ impl Echo {
             content_root,
             body_bytes: text.len() as u64,
         };
-        let payload = Arc::new(Payload::Sealed(payload));
         let entry = self.site.entry(exchange, &Body::Response(response));
-        let append = Append { entry, payload: Some(Arc::clone(&payload)), foreign: None };
-        let entry = self.ledger.append(vec![append]).await.unwrap().remove(0);
+        let (entry, payload) = append(&self.ledger, entry, payload).await;
         Reply::Sealed { entry, payload }
     }
 }
@@ -428,7 +441,10 @@ pub(crate) fn open(arrived: &Arrived, direction: Direction) -> String {
     seal.includes(&arrived.entry.leaf_hash()).unwrap();
     let (root, bytes) = arrived.entry.body().content().unwrap();
     let opened = arrived.payload.open(&arrived.entry.exchange(), direction, &root, bytes).unwrap();
-    String::from_utf8(opened.body.whole().unwrap().to_vec()).unwrap()
+    match opened.body.whole() {
+        Some(body) => String::from_utf8(body.to_vec()).unwrap(),
+        None => format!("{} bytes", opened.body.bytes()),
+    }
 }
 
 /// The defaults but for those waits that a test waits out.
@@ -438,6 +454,10 @@ fn short_waits() -> Waits {
         write: Duration::from_secs(2),
         checkpoint: Duration::from_millis(500),
         retire: Duration::from_millis(100),
+        pace: Duration::from_millis(400),
+        still_coming: Duration::from_millis(50),
+        large: Duration::from_secs(3),
+        turn: Duration::from_millis(300),
         ..Waits::default()
     }
 }

@@ -1,0 +1,198 @@
+//! Evidence between counterparties: the entries of an exchange, then the chunks of the one large body that is wanted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use peabiru_ledger::large::LargeFile;
+use peabiru_ledger::large::body::{cipher_bytes, is_large};
+use peabiru_proto::entry::{Entry, ExchangeId};
+use peabiru_proto::fault::{Fault, FaultCode, Place};
+use peabiru_proto::hash::LeafHash;
+use peabiru_proto::id::NodeId;
+use peabiru_proto::limits::{CHUNK_BYTES, MAX_FETCH_ENTRIES, TAG_BYTES};
+use peabiru_proto::wire::{FetchRequest, FetchResponse, HeldEntry, link_frame::Frame};
+use tokio::time::{Instant, timeout};
+
+use super::answer::malformed;
+use super::ask::Opened;
+use super::budget::{RESERVE_WAIT, Reserved};
+use super::carrier::Sender;
+use super::frame::{self, MAX_FETCH_FRAME_BYTES};
+use super::large::ChunkFile;
+use super::patience::Patience;
+use super::peer::Peer;
+use super::terms::{Code, StreamError};
+use super::{Inner, unreachable};
+use crate::exchange::Wanted;
+
+/// What a counterparty gave.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Entries with their payloads, but for large bodies.
+    pub entries: Vec<HeldEntry>,
+    /// The memory that they take.
+    _reserved: Reserved,
+}
+
+/// The body that is wanted, from the chunk that is wanted first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct WantedBody {
+    leaf: LeafHash,
+    /// Chunks before that one.
+    skipped_chunks: u64,
+}
+
+impl Inner {
+    pub(crate) async fn fetch(
+        self: &Arc<Self>,
+        from: &NodeId,
+        wanted: Wanted,
+        until: Instant,
+    ) -> Result<Fetched, Fault> {
+        let (mut opened, fetched) = self.ask_fetch(from, wanted, None, until).await?;
+        opened.receiver.stop(Code::Abandoned);
+        Ok(fetched)
+    }
+
+    pub(crate) async fn fetch_body(
+        self: &Arc<Self>,
+        from: &NodeId,
+        wanted: Wanted,
+        held: &HeldEntry,
+        deadline: Duration,
+    ) -> Result<LargeFile, Fault> {
+        let place = Place::ConsumerNode;
+        let entry = Entry::decode(held.entry.clone());
+        let leaf = entry.map_err(|error| unreachable(error.to_string()))?.leaf_hash();
+        let bytes = held.payload.as_ref().map_or(0, |payload| payload.file_bytes);
+        let mut file: Option<ChunkFile> = None;
+        let last_try = Instant::now() + self.waits.large;
+        loop {
+            let before = file.as_ref().map_or(0, ChunkFile::bytes);
+            // Every chunk but the last is whole, and the last was not there yet.
+            let body = WantedBody { leaf, skipped_chunks: before / CIPHER_CHUNK_BYTES };
+            let until = Instant::now() + deadline;
+            let (mut opened, _) = self.ask_fetch(from, wanted, Some(body), until).await?;
+            let Opened { peer, receiver, .. } = &mut opened;
+            let begun = match file.take() {
+                Some(begun) => begun,
+                None => ChunkFile::new(self, peer, Some(bytes), place).await?,
+            };
+            match self.take_chunks(peer, receiver, begun, bytes).await? {
+                (whole, None) => {
+                    receiver.stop(Code::Abandoned);
+                    return whole.close();
+                }
+                (part, Some(error)) if part.bytes() > before && Instant::now() < last_try => {
+                    tracing::debug!(peer = %from, %error, bytes = part.bytes(), "a fetch broke off and goes on");
+                    file = Some(part);
+                }
+                (_, Some(error)) => return Err(unreachable(format!("a large body did not come: {error}"))),
+            }
+        }
+    }
+
+    async fn ask_fetch(
+        self: &Arc<Self>,
+        from: &NodeId,
+        wanted: Wanted,
+        body: Option<WantedBody>,
+        until: Instant,
+    ) -> Result<(Opened, Fetched), Fault> {
+        let mut opened = self.open(from, MAX_FETCH_FRAME_BYTES, until).await?;
+        let request = FetchRequest {
+            request_leaf_hash: Bytes::copy_from_slice(wanted.request_leaf.as_bytes()),
+            exchange_id: Bytes::copy_from_slice(wanted.exchange.as_bytes()),
+            body_leaf_hash: body.map(|body| Bytes::copy_from_slice(body.leaf.as_bytes())).unwrap_or_default(),
+            first_chunk: body.map_or(0, |body| body.skipped_chunks + 1),
+        };
+        self.put(&mut opened.sender, vec![frame::encode(Frame::Fetch(request))], until).await?;
+        let mut patience = Patience::once(until.saturating_duration_since(Instant::now()));
+        let first = opened.receiver.frame(&opened.peer.budget, &mut patience).await;
+        match first.map_err(|error| unreachable(error.to_string()))? {
+            Some((Frame::Fetched(FetchResponse { entries }), reserved)) => {
+                self.counters.bytes_received.increment(reserved.bytes());
+                entries.iter().try_for_each(check_length)?;
+                Ok((opened, Fetched { entries, _reserved: reserved }))
+            }
+            Some((Frame::Refusal(fault), _)) => {
+                Err(Fault::from_proto(&fault).unwrap_or_else(|error| unreachable(error.to_string())))
+            }
+            Some(_) => Err(unreachable(format!("{from} answered a fetch with another frame"))),
+            None => Err(unreachable("nothing came")),
+        }
+    }
+
+    pub(super) async fn answer_fetch(&self, peer: &Peer, request: &FetchRequest, sender: &mut Sender) {
+        let (wanted, body) = match read_request(request) {
+            Ok(read) => read,
+            Err(what) => return self.refuse(sender, &malformed(&what)).await,
+        };
+        // Its length is known only when it was read.
+        let Ok(reserved) = timeout(RESERVE_WAIT, peer.budget.reserve(MAX_FETCH_FRAME_BYTES)).await else {
+            return self.refuse(sender, &super::answer::overloaded()).await;
+        };
+        let mut held = self.inbound.fetch(peer.id.clone(), wanted).await;
+        held.truncate(MAX_FETCH_ENTRIES);
+        let of_body = |body: WantedBody| {
+            let named = held.iter().find(|held| held.sealed.entry.leaf_hash() == body.leaf)?;
+            Some((named.payload.as_ref()?.file()?.clone(), body.skipped_chunks))
+        };
+        let file = body.and_then(of_body);
+        if file
+            .as_ref()
+            .is_some_and(|(file, skipped)| skipped.saturating_mul(CIPHER_CHUNK_BYTES) >= file.bytes())
+        {
+            return self.refuse(sender, &malformed(&"the body that is wanted has no such chunk")).await;
+        }
+        let entries = held.into_iter().map(|held| self.announced(peer, held).to_proto()).collect();
+        sender.mark_bulk();
+        let fetched = frame::encode(Frame::Fetched(FetchResponse { entries }));
+        let Some((file, skipped_chunks)) = file else { return self.send(sender, vec![fetched]).await };
+        let sent = Patience::once(self.waits.write).wait(sender.send(&mut [fetched])).await;
+        drop(reserved);
+        match sent {
+            // The peer is gone, or does not want it.
+            Ok(()) if self.send_file(peer, sender, &file, skipped_chunks).await.is_err() => {}
+            Ok(()) => sender.finish(),
+            Err(StreamError::Stalled) => self.counters.stalled.increment(1),
+            Err(_) => {}
+        }
+    }
+}
+
+fn read_request(request: &FetchRequest) -> Result<(Wanted, Option<WantedBody>), &'static str> {
+    let leaf = |bytes: &[u8]| LeafHash::from_slice(bytes).ok();
+    let wanted = ExchangeId::from_slice(&request.exchange_id)
+        .zip(leaf(&request.request_leaf_hash))
+        .map(|(exchange, request_leaf)| Wanted { exchange, request_leaf })
+        .ok_or("a fetch names an exchange id of 16 bytes and a leaf hash of 32")?;
+    let body = match (request.body_leaf_hash.is_empty(), request.first_chunk) {
+        (true, 0) => None,
+        (false, first @ 1..) => {
+            let leaf = leaf(&request.body_leaf_hash).ok_or("the leaf hash of a body has 32 bytes")?;
+            Some(WantedBody { leaf, skipped_chunks: first - 1 })
+        }
+        _ => return Err("a fetch names both a body and its first chunk, from 1, or neither"),
+    };
+    Ok((wanted, body))
+}
+
+/// What a payload says of its file is what its entry says of the body.
+fn check_length(held: &HeldEntry) -> Result<(), Fault> {
+    let Some(payload) = &held.payload else { return Ok(()) };
+    let malformed = |what: String| Fault::new(FaultCode::MessageMalformed, Place::ConsumerNode, what);
+    let entry = Entry::decode(held.entry.clone()).map_err(|error| malformed(format!("entry: {error}")))?;
+    let file_bytes = match entry.body().content() {
+        Some((_, body_bytes)) if is_large(body_bytes) => cipher_bytes(body_bytes),
+        _ => 0,
+    };
+    if payload.file_bytes == file_bytes {
+        return Ok(());
+    }
+    Err(malformed("a large body that is not as long as its entry says".to_owned()))
+}
+
+/// Ciphertext of every chunk but the last.
+const CIPHER_CHUNK_BYTES: u64 = (CHUNK_BYTES + TAG_BYTES) as u64;
