@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peabiru_certs::peer::TlsIdentity;
 use peabiru_certs::pem::read_certificate;
 use peabiru_certs::pilot_ca::PilotCa;
 use peabiru_certs::{Passphrase, SecretKey};
-use peabiru_cli::client::{self, NodeClient, RegistryClient};
+use peabiru_cli::client::{self, NodeClient};
+use peabiru_cli::officers::Officers;
 use peabiru_cli::site::{Site, SiteSpec};
 use peabiru_node::config::Config;
 use peabiru_node::node::{Environment, Running};
@@ -42,8 +42,8 @@ pub struct Federation {
     pub instance: Instance,
     /// Its authority.
     pub ca: PilotCa,
-    /// The operator's connection.
-    pub registry: RegistryClient,
+    /// Connections of its two officers.
+    pub officers: Officers,
     running: Option<serve::Running>,
 }
 
@@ -111,23 +111,18 @@ impl Federation {
             distribution_port: free_port(),
         };
         let path = folder.path().join("PY");
-        let (instance, ca, operator) = tokio::task::spawn_blocking(move || {
+        let (instance, ca) = tokio::task::spawn_blocking(move || {
             let instance = instance::create(&path, &spec, &passphrase(), SystemClock.now()).unwrap();
             let key = SecretKey::read_encrypted(&instance.ca_key, &passphrase()).unwrap();
             let certificate = read_certificate(&instance.ca_certificate).unwrap();
             let ca = PilotCa::open(&spec.instance, certificate, key).unwrap();
-            let operator = TlsIdentity {
-                certificate: read_certificate(&instance.operator_certificate).unwrap(),
-                key: SecretKey::read_encrypted(&instance.operator_key, &passphrase()).unwrap(),
-            };
-            (instance, ca, operator)
+            (instance, ca)
         })
         .await
         .unwrap();
         let running = start_registry(&instance).await;
-        let url = format!("https://{}", running.admin);
-        let registry = client::registry(&url, instance.registry_certificate_sha256, &operator).await.unwrap();
-        Self { folder, instance, ca, registry, running: Some(running) }
+        let officers = Officers::connect(&instance, &running.admin.to_string(), &passphrase()).await.unwrap();
+        Self { folder, instance, ca, officers, running: Some(running) }
     }
 
     /// Registers a member with subsystem, service, node and ledger, and makes the node's folder.
@@ -183,7 +178,7 @@ filter = "warn"
         let more = format!("[[services]]\nservice = \"{service}\"\nurl = \"{url}\"\n");
         let agency = self.enrol_with(name, &more).await;
         let request = AddContractRequest { service, document: web::CONTRACT.into() };
-        self.registry.add_contract(request).await.unwrap();
+        self.officers.registration.add_contract(request).await.unwrap();
         agency
     }
 
@@ -200,13 +195,18 @@ filter = "warn"
         let anchor = self.instance.anchor.clone();
         let site = Site::make(&folder, &spec, &self.ca, &anchor, &passphrase(), SystemClock.now()).unwrap();
         let request = AddMemberRequest { member: member.to_string(), name: format!("Agency {name}") };
-        self.registry.add_member(request).await.unwrap();
+        let added = self.officers.registration.add_member(request).await.unwrap().into_inner();
+        self.officers.approve(added.proposal).await.unwrap();
         let subsystem = SubsystemRecord { id: format!("{member}/app"), name: "Application".to_owned() };
-        self.registry.add_subsystem(AddSubsystemRequest { subsystem: Some(subsystem) }).await.unwrap();
-        site.register(&mut self.registry).await.unwrap();
+        self.officers
+            .registration
+            .add_subsystem(AddSubsystemRequest { subsystem: Some(subsystem) })
+            .await
+            .unwrap();
+        site.register(&mut self.officers).await.unwrap();
         let request =
             AddContractRequest { service: format!("{member}/app/{NAME}"), document: CONTRACT.into() };
-        self.registry.add_contract(request).await.unwrap();
+        self.officers.registration.add_contract(request).await.unwrap();
         site
     }
 
@@ -215,7 +215,7 @@ filter = "warn"
         let address = node_address::Address::DialOut(DialOutAddress {});
         let addresses = vec![NodeAddress { address: Some(address) }];
         let request = SetNodeAddressesRequest { node: agency.site.node.to_string(), addresses };
-        self.registry.set_node_addresses(request).await.unwrap();
+        self.officers.registration.set_node_addresses(request).await.unwrap();
     }
 
     /// Enrols members, then starts all their nodes: each knows all others from its first snapshot on.
@@ -229,6 +229,12 @@ filter = "warn"
             members.push(agency.start().await);
         }
         members.try_into().unwrap_or_else(|_| unreachable!("one member for each name"))
+    }
+
+    /// Where officers reach the registry.
+    #[must_use]
+    pub fn admin_url(&self) -> String {
+        format!("https://{}", self.running.as_ref().expect("the registry runs").admin)
     }
 
     /// Starts the registry again, after `stop_registry`.

@@ -14,6 +14,7 @@ mod firewalls;
 mod full_disk;
 mod large;
 mod mistakes;
+mod officers;
 mod refusals;
 mod rest;
 mod rest_attacks;
