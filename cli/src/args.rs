@@ -6,8 +6,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::output::Format;
 use crate::{
-    approval, call, certificate, completions, contract, evidence, globalconf, grant, instance, ledger,
-    member, node, sandbox,
+    approval, call, certificate, completions, contract, evidence, exchange, globalconf, grant, instance,
+    ledger, member, node, sandbox,
 };
 
 /// Peabiru: the road over which public agencies exchange data.
@@ -85,6 +85,9 @@ pub(crate) enum Noun {
     /// A node's ledgers.
     #[command(subcommand)]
     Ledger(ledger::Verb),
+    /// Exchanges: what became of them.
+    #[command(subcommand)]
+    Exchange(exchange::Verb),
     /// Evidence of exchanges.
     #[command(subcommand)]
     Evidence(evidence::Verb),

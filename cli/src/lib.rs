@@ -14,6 +14,7 @@ mod completions;
 mod contract;
 mod error;
 mod evidence;
+mod exchange;
 mod globalconf;
 mod grant;
 mod history;

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peabiru_certs::pem::read_certificate;
+use peabiru_certs::key::Algorithm;
+use peabiru_certs::pem::{read_certificate, write_certificate};
 use peabiru_certs::pilot_ca::PilotCa;
+use peabiru_certs::profile::Subject;
 use peabiru_certs::{Passphrase, SecretKey};
 use peabiru_cli::client::{self, NodeClient};
 use peabiru_cli::officers::Officers;
@@ -15,11 +17,13 @@ use peabiru_node::config::Config;
 use peabiru_node::node::{Environment, Running};
 use peabiru_proto::hash::Digest;
 use peabiru_proto::id::{MemberId, ServiceId, SubsystemId};
+use peabiru_proto::origin::{Epoch, Origin};
 use peabiru_proto::random::{Random, SystemRandom};
 use peabiru_proto::time::{Clock, ManualClock, SystemClock, Timestamp};
 use peabiru_proto::wire::{
-    AddContractRequest, AddMemberRequest, AddSubsystemRequest, DialOutAddress, GetStatusRequest, Grant,
-    NodeAddress, PutGrantRequest, SetNodeAddressesRequest, SubsystemRecord, node_address,
+    AddContractRequest, AddLedgerRequest, AddMemberRequest, AddSubsystemRequest, DialOutAddress,
+    GetStatusRequest, Grant, LedgerRecord, NodeAddress, PutGrantRequest, SetNodeAddressesRequest,
+    SubsystemRecord, node_address,
 };
 use peabiru_registry::instance::{self, Instance, InstanceSpec};
 use peabiru_registry::serve;
@@ -55,6 +59,8 @@ pub struct Agency {
     pub site: Site,
     /// The agency's own service.
     pub echo: Echo,
+    /// Where that listens.
+    pub service: SocketAddr,
     /// What its applications send in `x-peabiru-token`.
     pub token: String,
 }
@@ -135,11 +141,43 @@ impl Federation {
         let echo = Echo::default();
         let service = echo.start().await;
         let token = format!("token of {name}");
+        let site = self.register(name, sections(name, &token, service, more)).await;
+        Agency { name: name.to_owned(), site, echo, service, token }
+    }
+
+    /// One more node of the member, before the same service.
+    pub async fn second_node(&mut self, of: &Agency) -> Agency {
+        let Agency { name, echo, service, token, site } = of;
+        let spec = SiteSpec {
+            node: format!("{}/second", site.member).parse().unwrap(),
+            member: site.member.clone(),
+            link: SocketAddr::from((Ipv4Addr::LOCALHOST, free_link_port())),
+            sections: sections(name, token, *service, ""),
+        };
+        let folder = self.folder.path().join(format!("{name}-second"));
+        let anchor = self.instance.anchor.clone();
+        let site = Site::make(&folder, &spec, &self.ca, &anchor, &passphrase(), SystemClock.now()).unwrap();
+        site.register(&mut self.officers).await.unwrap();
+        Agency { name: name.clone(), site, echo: echo.clone(), service: *service, token: token.clone() }
+    }
+
+    /// One more member on the agency's node, before the same service: enrolled, with a ledger, keys and a client.
+    pub async fn host(&mut self, at: &Agency, name: &str) {
         let member: MemberId = format!("PY/GOV/{name}").parse().unwrap();
-        let sections = format!(
-            r#"[door]
-listen = "127.0.0.1:0"
-unix_socket = "door.sock"
+        let (domain, node) = (&self.instance.anchor.domain, &at.site.node);
+        let origin = Origin::of_ledger(domain, &member, node, Epoch::FIRST);
+        let key = SecretKey::generate(Algorithm::Ed25519);
+        let subject = Subject::Sealing { origin: origin.clone(), member: member.clone() };
+        let certificate = self.ca.issue_for_key(&key, subject, SystemClock.now()).unwrap();
+        let keys = at.site.folder.join("keys");
+        key.write_encrypted(&keys.join(format!("{name}.key")), &passphrase()).unwrap();
+        write_certificate(&keys.join(format!("{name}.crt")), &certificate).unwrap();
+        let more = format!(
+            r#"
+[[ledgers]]
+member = "{member}"
+sealing_key = "keys/{name}.key"
+sealing_certificate = "keys/{name}.crt"
 
 [[clients]]
 subsystem = "{member}/app"
@@ -147,29 +185,24 @@ token_sha256 = "{}"
 
 [[services]]
 service = "{member}/app/{NAME}"
-url = "http://{service}"
-
-[metrics]
-listen = "127.0.0.1:0"
-
-[globalconf]
-refresh_seconds = 1
-
-[storage]
-segment_mebibytes = 8
-min_free_mebibytes = 1
-max_body_mebibytes = 8
-spool_mebibytes = 32
-
-[log]
-filter = "warn"
-
-{more}
+url = "http://{}"
 "#,
-            Digest::of(token.as_bytes())
+            Digest::of(format!("token of {name}").as_bytes()),
+            at.service
         );
-        let site = self.register(name, sections).await;
-        Agency { name: name.to_owned(), site, echo, token }
+        let config = std::fs::read_to_string(at.site.config()).unwrap();
+        std::fs::write(at.site.config(), config + &more).unwrap();
+        self.enlist(&member).await;
+        let ledger = LedgerRecord {
+            origin: origin.to_string(),
+            node: node.to_string(),
+            epoch: Epoch::FIRST.number(),
+            sealing_certificate: certificate,
+        };
+        let request = AddLedgerRequest { member: member.to_string(), ledger: Some(ledger) };
+        let added = self.officers.registration.add_ledger(request).await.unwrap().into_inner();
+        self.officers.approve(added.proposal).await.unwrap();
+        self.offer(&member).await;
     }
 
     /// A member that also offers a REST service, `schools`, described by `web::CONTRACT`.
@@ -204,10 +237,25 @@ filter = "warn"
             .await
             .unwrap();
         site.register(&mut self.officers).await.unwrap();
-        let request =
-            AddContractRequest { service: format!("{member}/app/{NAME}"), document: CONTRACT.into() };
-        self.officers.registration.add_contract(request).await.unwrap();
+        self.offer(&member).await;
         site
+    }
+
+    /// Registers a member with its subsystem.
+    async fn enlist(&mut self, member: &MemberId) {
+        let request = AddMemberRequest { member: member.to_string(), name: format!("Agency {member}") };
+        let added = self.officers.registration.add_member(request).await.unwrap().into_inner();
+        self.officers.approve(added.proposal).await.unwrap();
+        let subsystem = SubsystemRecord { id: format!("{member}/app"), name: "Application".to_owned() };
+        let request = AddSubsystemRequest { subsystem: Some(subsystem) };
+        self.officers.registration.add_subsystem(request).await.unwrap();
+    }
+
+    /// Registers the contract of a member's service.
+    async fn offer(&mut self, member: &MemberId) {
+        let service = format!("{member}/app/{NAME}");
+        let request = AddContractRequest { service, document: CONTRACT.into() };
+        self.officers.registration.add_contract(request).await.unwrap();
     }
 
     /// Registers that a node only dials out.
@@ -318,6 +366,43 @@ impl Member {
         self.node.stop().await;
         self.agency
     }
+}
+
+/// What a node of the tests has in its `node.toml` beside its identity.
+fn sections(name: &str, token: &str, service: SocketAddr, more: &str) -> String {
+    let member = format!("PY/GOV/{name}");
+    format!(
+        r#"[door]
+listen = "127.0.0.1:0"
+unix_socket = "door.sock"
+
+[[clients]]
+subsystem = "{member}/app"
+token_sha256 = "{}"
+
+[[services]]
+service = "{member}/app/{NAME}"
+url = "http://{service}"
+
+[metrics]
+listen = "127.0.0.1:0"
+
+[globalconf]
+refresh_seconds = 1
+
+[storage]
+segment_mebibytes = 8
+min_free_mebibytes = 1
+max_body_mebibytes = 8
+spool_mebibytes = 32
+
+[log]
+filter = "warn"
+
+{more}
+"#,
+        Digest::of(token.as_bytes())
+    )
 }
 
 /// An application at a door that may not be open yet, or not all the time.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use peabiru_proto::entry::{Body, Entry};
 use peabiru_proto::fault::{Fault, Place};
+use peabiru_proto::hash::LeafHash;
 use peabiru_proto::id::NodeId;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::core::{Core, internal, ledger_fault, received_append};
 use crate::exchange::Wanted;
 use crate::guard::answer::{self, Outstanding};
-use crate::link::{LargeBodies, Link};
+use crate::link::{Fetched, LargeBodies, Link};
 use crate::memory::Unanswered;
 
 /// Fetches what is missing.
@@ -86,14 +87,8 @@ impl CatchUp {
     }
 
     async fn fetch(&self, missing: &Unanswered) -> Result<Found, Fault> {
-        let conf = self.core.conf(Place::ConsumerNode)?;
-        let wanted = Wanted { exchange: missing.exchange, request_leaf: missing.request_leaf };
-        let held = self.link.fetch(&missing.addressee, wanted, LargeBodies::Wanted, FETCH_WAIT).await?;
-        let answers = |entry: &Entry| match entry.body() {
-            Body::Response(head) => head.request_leaf == missing.request_leaf,
-            Body::Fault(head) => head.request_leaf == missing.request_leaf,
-            Body::Request(_) | Body::Received(_) | Body::Notice(_) => false,
-        };
+        let held = self.held(missing).await?;
+        let answers = |entry: &Entry| answers(entry, &missing.request_leaf);
         let found = held
             .into_iter()
             .find(|fetched| Entry::decode(fetched.held.entry.clone()).is_ok_and(|entry| answers(&entry)));
@@ -101,6 +96,19 @@ impl CatchUp {
             let over = self.core.clock.now() > missing.expires_at.plus(ANSWER_WAIT);
             return Ok(if over { Found::Nothing } else { Found::NotYet });
         };
+        self.keep(missing, found).await?;
+        Ok(Found::Answer)
+    }
+
+    /// What the provider's node holds of the exchange; nothing of it is checked yet.
+    pub(crate) async fn held(&self, missing: &Unanswered) -> Result<Vec<Fetched>, Fault> {
+        let wanted = Wanted { exchange: missing.exchange, request_leaf: missing.request_leaf };
+        self.link.fetch(&missing.addressee, wanted, LargeBodies::Wanted, FETCH_WAIT).await
+    }
+
+    /// Checks an answer that was fetched, and seals that it was received.
+    pub(crate) async fn keep(&self, missing: &Unanswered, found: Fetched) -> Result<(), Fault> {
+        let conf = self.core.conf(Place::ConsumerNode)?;
         let arrived = self.link.arrived(&missing.addressee, found).await?;
         let outstanding = Outstanding {
             exchange: missing.exchange,
@@ -118,7 +126,16 @@ impl CatchUp {
             .append(vec![received_append(entry, &arrived)])
             .await
             .map_err(|error| ledger_fault(&error, Place::ConsumerNode))?;
-        Ok(Found::Answer)
+        Ok(())
+    }
+}
+
+/// Whether an entry is the answer to this request.
+pub(crate) fn answers(entry: &Entry, request_leaf: &LeafHash) -> bool {
+    match entry.body() {
+        Body::Response(head) => head.request_leaf == *request_leaf,
+        Body::Fault(head) => head.request_leaf == *request_leaf,
+        Body::Request(_) | Body::Received(_) | Body::Notice(_) => false,
     }
 }
 
@@ -126,4 +143,4 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const FETCH_WAIT: Duration = Duration::from_secs(10);
 /// How long after a request's expiry its answer may still be made.
-const ANSWER_WAIT: Duration = Duration::from_secs(60);
+pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(60);

@@ -10,6 +10,7 @@
 mod corpus;
 mod evidence;
 mod exchange;
+mod failover;
 mod firewalls;
 mod full_disk;
 mod large;
