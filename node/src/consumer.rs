@@ -4,25 +4,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use peabiru_ledger::ledger::{Append, Ledger};
-use peabiru_ledger::payload::{Direction, Payload};
+use peabiru_ledger::ledger::Ledger;
+use peabiru_ledger::payload::Payload;
 use peabiru_ledger::seal::SealedEntry;
-use peabiru_proto::contract::{MethodFacts, Streaming};
-use peabiru_proto::entry::{Body, Content, Entry, ExchangeId, Request, SideEffects};
+use peabiru_proto::entry::{Body, Content, ExchangeId, SideEffects};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::globalconf::{Contract, GlobalConfiguration};
 use peabiru_proto::hash::{ContentRoot, LeafHash};
 use peabiru_proto::id::NodeId;
 use peabiru_proto::limits::{ANSWER_GRACE, DEFAULT_EXPIRY};
-use peabiru_proto::policy::Purpose;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::asking::{Asking, Planned, choose_purpose};
 use crate::core::{Core, done_and_unsealed, internal, ledger_fault, received_append};
 use crate::exchange::{
     Answer, Answered, Arrived, BoxFuture, Call, CallBody, Exchange, LinkAnswer, Outflow, Pieces, Reply,
 };
 use crate::flow::PIECES_QUEUED;
-use crate::grpc::framing::check_count;
 use crate::guard::answer::{self, Outstanding};
 use crate::link::Link;
 use crate::provider::Provider;
@@ -37,17 +35,6 @@ pub struct Consumer {
     /// Answers when consumer and provider live on the same node.
     local: Arc<Provider>,
     router: Mutex<Router>,
-}
-
-/// What is about to be asked, checked against the contract.
-#[derive(Clone)]
-struct Planned {
-    addressee: NodeId,
-    /// The REQUEST that another node did not answer.
-    retry_of: Option<LeafHash>,
-    purpose: Purpose,
-    facts: MethodFacts,
-    expires_in: Duration,
 }
 
 /// Why an attempt gave no answer.
@@ -370,105 +357,10 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// A call with everything that its REQUEST says.
-struct Asking<'a> {
-    call: &'a Call,
-    planned: &'a Planned,
-    contract: &'a Contract,
-    exchange: ExchangeId,
-    ledger: &'a Ledger,
-    conf: &'a GlobalConfiguration,
-    core: &'a Core,
-}
-
-impl Asking<'_> {
-    /// Whoever may send many messages may send none.
-    fn check_count(&self, messages: u64) -> Result<(), Fault> {
-        match self.planned.facts.streaming {
-            Streaming::Unary | Streaming::Server => check_count(messages, Place::ConsumerNode),
-            Streaming::Client | Streaming::Both => Ok(()),
-        }
-    }
-
-    async fn seal(&self, body: &Bytes) -> Result<(SealedEntry, Arc<Payload>), Fault> {
-        let (payload, root) = self.core.seal_payload(
-            &self.exchange,
-            Direction::Request,
-            &self.call.context,
-            body,
-            Place::ConsumerNode,
-        )?;
-        self.append(payload, Content::Whole { root, body_bytes: body.len() as u64 }).await
-    }
-
-    async fn seal_large(
-        &self,
-        pieces: Pieces<u64>,
-        chunks: mpsc::Sender<Bytes>,
-    ) -> Result<(SealedEntry, Arc<Payload>), Fault> {
-        let context = |_: &mut u64| self.call.context.clone();
-        let spool = &self.core.spool;
-        let spooled = spool
-            .take(&self.exchange, Direction::Request, Place::ConsumerNode, pieces, chunks, context)
-            .await?;
-        self.check_count(spooled.end)?;
-        let content = Content::Whole { root: spooled.root, body_bytes: spooled.body_bytes };
-        self.append(spooled.payload, content).await
-    }
-
-    async fn append(
-        &self,
-        payload: Arc<Payload>,
-        content: Content,
-    ) -> Result<(SealedEntry, Arc<Payload>), Fault> {
-        let append =
-            Append { entry: self.entry(content)?, payload: Some(Arc::clone(&payload)), foreign: None };
-        let committed = Stage::Commit.start();
-        let appended = self.ledger.append(vec![append]).await;
-        let sealed = appended.map_err(|error| ledger_fault(&error, Place::ConsumerNode))?;
-        committed.end();
-        let sealed =
-            sealed.into_iter().next().ok_or_else(|| internal("the ledger answered without an entry"))?;
-        Ok((sealed, payload))
-    }
-
-    fn entry(&self, content: Content) -> Result<Entry, Fault> {
-        let now = self.core.clock.now();
-        let request = Request {
-            expires_at: now.plus(self.planned.expires_in),
-            consumer: self.call.caller.clone(),
-            service: self.call.service.clone(),
-            method: self.call.method.clone(),
-            addressee: self.planned.addressee.clone(),
-            contract_version: self.contract.version,
-            contract_digest: self.contract.digest,
-            side_effects: self.planned.facts.side_effects,
-            purpose: self.planned.purpose.clone(),
-            consent_commitment: None,
-            content,
-            retry_of: self.planned.retry_of,
-        };
-        self.core.entry_made_at(self.ledger, self.exchange, Some(self.conf), &Body::Request(request), now)
-    }
-}
-
 /// On one node nobody takes the chunks.
 async fn collect(mut outflow: Outflow) -> Result<(SealedEntry, Arc<Payload>), Fault> {
     while outflow.chunks.recv().await.is_some() {}
     outflow.sealed.await.unwrap_or_else(|_| Err(internal("a large message came to no end")))
-}
-
-fn choose_purpose(call: &Call, facts: &MethodFacts) -> Result<Purpose, Fault> {
-    let names = || facts.purposes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let Some(purpose) = &call.purpose else {
-        let message = format!("{} needs a purpose, one of: {}", call.method, names());
-        return Err(Fault::new(FaultCode::PurposeMissing, Place::ConsumerNode, message));
-    };
-    if facts.purposes.contains(purpose) {
-        return Ok(purpose.clone());
-    }
-    let message = format!("{} may be asked for: {}; not for {purpose}", call.method, names());
-    Err(Fault::new(FaultCode::PurposeNotAllowed, Place::ConsumerNode, message))
 }
 
 /// Most nodes of a member that are asked for one call.

@@ -115,10 +115,10 @@ const AVOID_FIRST: Duration = Duration::from_secs(1);
 const AVOID_DOUBLINGS_MAX: u32 = 6;
 /// A node is slow that takes longer than the quickest, so many times,
 const SLOWER_MAX: u32 = 2;
-/// and so much longer: less is chance.
-const LATENCY_NOISE: Duration = Duration::from_millis(2);
+/// and so much longer: less is chance, or its first handshake.
+const LATENCY_NOISE: Duration = Duration::from_millis(10);
 /// A slow node is asked again after so many choices: it may have become quick.
-const MEASURED_AGAIN_AFTER: u64 = 100;
+const MEASURED_AGAIN_AFTER: u64 = 10;
 
 #[cfg(test)]
 mod tests {

@@ -36,11 +36,12 @@ async fn calls_are_spread_over_a_members_nodes_and_reads_go_on_when_one_is_kille
     for node in &nodes {
         let status = node.admin().await.get_status(GetStatusRequest {}).await.unwrap().into_inner();
         let answered = status.counters.unwrap().exchanges_answered;
-        assert!(answered >= 5, "{} answered {answered} of 20", status.node);
+        // However slow it may seem, each tenth call measures it anew.
+        assert!(answered >= 2, "{} answered {answered} of 20", status.node);
     }
 
     nodes[0].kill().await;
-    for _ in 0..4 {
+    for _ in 0..12 {
         caller.say(SayRequest { body: "?".into(), ..SayRequest::default() }).await.expect("a read goes on");
     }
     let request = ListEntriesRequest { limit: 1000, ..ListEntriesRequest::default() };
@@ -84,9 +85,9 @@ async fn a_write_in_flight_to_a_killed_node_is_not_repeated_and_status_tells_wha
     assert_eq!(fault.code, FaultCode::ExchangeOutcomeUnknown, "{fault}");
     assert!(second.agency.echo.noted().is_empty(), "the other node was not asked to do it again");
     let exchange = fault.exchange.unwrap().to_string();
-    assert!(status(&mitic.node.admin_socket, &exchange).await.contains("not known"), "the node is down");
+    assert_eq!(status(&mitic.node.admin_socket, &exchange).await, "not known", "the node is down");
     node.relaunch().await;
-    assert!(status(&mitic.node.admin_socket, &exchange).await.contains("received"), "its ledger has it");
+    assert_eq!(status(&mitic.node.admin_socket, &exchange).await, "received", "its ledger has it");
 
     // One that was answered is known at once.
     let mut caller = mitic.caller("MEC").await;
@@ -96,7 +97,7 @@ async fn a_write_in_flight_to_a_killed_node_is_not_repeated_and_status_tells_wha
         }
     };
     let exchange = exchange_of(answer.metadata());
-    assert!(status(&mitic.node.admin_socket, &exchange).await.contains("answered"));
+    assert_eq!(status(&mitic.node.admin_socket, &exchange).await, "answered");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -129,7 +130,9 @@ async fn one_node_hosts_two_members_each_with_its_own_ledger() {
 }
 
 async fn status(socket: &Path, exchange: &str) -> String {
-    let ended = run(PROGRAM, PASSPHRASE, &["exchange", "status", exchange, "--admin-socket"], socket).await;
+    let words = ["exchange", "status", exchange, "--output", "json", "--admin-socket"];
+    let ended = run(PROGRAM, PASSPHRASE, &words, socket).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    ended.stdout
+    let told: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    told["state"].as_str().unwrap().to_owned()
 }
