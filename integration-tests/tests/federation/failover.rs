@@ -3,14 +3,19 @@
 
 use std::path::Path;
 
+use peabiru_cli::client::NodeClient;
 use peabiru_integration_tests::echo::wire::{NoteRequest, SayRequest};
 use peabiru_integration_tests::evidence::exchange_of;
 use peabiru_integration_tests::federation::{Federation, PASSPHRASE, grant_at, grant_of, service};
 use peabiru_integration_tests::process::{Spawned, run};
 use peabiru_proto::entry::{Body, Entry};
 use peabiru_proto::fault::{Fault, FaultCode};
-use peabiru_proto::wire::{GetStatusRequest, ListEntriesRequest};
+use peabiru_proto::wire::{
+    GetStatusRequest, Grant, GrantState, ListEntriesRequest, ListGrantsRequest, PutGrantRequest,
+    RevokeGrantRequest,
+};
 use tokio::net::TcpListener;
+use tonic::Status;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_peabiru-spawned");
 
@@ -127,6 +132,44 @@ async fn one_node_hosts_two_members_each_with_its_own_ledger() {
     let sizes = mec.status().await.ledgers;
     assert_eq!(sizes.len(), 2);
     assert!(sizes.iter().all(|ledger| ledger.tree_size > 0), "{sizes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_is_shared_with_its_revision_and_an_older_one_changes_nothing() {
+    let mut federation = Federation::start().await;
+    let mec = federation.enrol("MEC").await;
+    let second = federation.second_node(&mec).await;
+    federation.enrol("MITIC").await;
+    let (mec, second) = (mec.start().await, second.start().await);
+    mec.grant("MITIC").await;
+    let (mut here, mut there) = (mec.admin().await, second.admin().await);
+    let given = grants(&mut here).await.remove(0);
+    for _ in 0..2 {
+        put(&mut there, given.clone()).await.expect("also twice");
+    }
+    assert_eq!(grants(&mut there).await, [given.clone()]);
+    let revoke = RevokeGrantRequest { id: given.id.clone(), member: "PY/GOV/MEC".to_owned() };
+    here.revoke_grant(revoke).await.unwrap();
+    let revoked = grants(&mut here).await.remove(0);
+    assert_eq!((revoked.revision, revoked.state()), (2, GrantState::Revoked));
+    put(&mut there, revoked.clone()).await.unwrap();
+    assert_eq!(grants(&mut there).await, [revoked.clone()]);
+    let other = Grant { legal_basis: "another".to_owned(), ..revoked.clone() };
+    for stale in [given, other] {
+        let refused = put(&mut there, stale).await.unwrap_err();
+        let fault = Fault::from_grpc_details(refused.details()).unwrap();
+        assert_eq!(fault.code, FaultCode::RequestInvalid, "{fault}");
+        assert!(fault.message.contains("revision 2"), "{fault}");
+    }
+    assert_eq!(grants(&mut there).await, [revoked]);
+}
+
+async fn grants(node: &mut NodeClient) -> Vec<Grant> {
+    node.list_grants(ListGrantsRequest {}).await.unwrap().into_inner().grants
+}
+
+async fn put(node: &mut NodeClient, grant: Grant) -> Result<(), Status> {
+    node.put_grant(PutGrantRequest { grant: Some(grant) }).await.map(drop)
 }
 
 async fn status(socket: &Path, exchange: &str) -> String {
