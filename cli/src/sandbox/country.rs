@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
-use peabiru_certs::peer::TlsIdentity;
 use peabiru_certs::pem::read_certificate;
 use peabiru_certs::pilot_ca::PilotCa;
 use peabiru_certs::{Passphrase, SecretKey};
@@ -30,7 +29,8 @@ use zeroize::Zeroizing;
 
 use super::process::{Process, own_program};
 use crate::CliError;
-use crate::client::{self, RegistryClient};
+use crate::client;
+use crate::officers::Officers;
 use crate::output::{line, write_private};
 use crate::site::{Site, SiteSpec};
 
@@ -111,7 +111,7 @@ impl Country {
         let (registry, ready) =
             Process::start("registry", &instance.registry_config, &log, &passphrase).await?;
         let admin = word_after(&ready, "admin ").unwrap_or_default();
-        let mut officer = officer(&instance, &admin, &passphrase).await?;
+        let mut officers = Officers::connect(&instance, &admin, &secret(&passphrase)).await?;
         line("[2/4] members INE, MEC, MITIC: keys, certificates, contracts");
         let token = random_hex();
         let (mut sites, mut listeners) = (Vec::new(), Vec::new());
@@ -123,7 +123,7 @@ impl Country {
                 listeners.push(listener);
             }
             let site =
-                enrol(folder, plan, &addresses, &token, &ca, &instance, &passphrase, &mut officer).await?;
+                enrol(folder, plan, &addresses, &token, &ca, &instance, &passphrase, &mut officers).await?;
             sites.push(site);
         }
         let (stop_services, stopped) = watch::channel(());
@@ -181,14 +181,6 @@ async fn make_instance(folder: &Path, passphrase: &str) -> Result<(Instance, Pil
     .await
 }
 
-async fn officer(instance: &Instance, admin: &str, passphrase: &str) -> Result<RegistryClient, CliError> {
-    let operator = TlsIdentity {
-        certificate: read_certificate(&instance.operator_certificate)?,
-        key: SecretKey::read_encrypted(&instance.operator_key, &secret(passphrase))?,
-    };
-    client::registry(&format!("https://{admin}"), instance.registry_certificate_sha256, &operator).await
-}
-
 #[allow(clippy::too_many_arguments, reason = "called once; each is a thing of its own")]
 async fn enrol(
     folder: &Path,
@@ -198,7 +190,7 @@ async fn enrol(
     ca: &PilotCa,
     instance: &Instance,
     passphrase: &str,
-    officer: &mut RegistryClient,
+    officers: &mut Officers,
 ) -> Result<Site, CliError> {
     let member = format!("PY/GOV/{}", plan.code);
     let subsystem = format!("{member}/{}", plan.subsystem);
@@ -210,13 +202,16 @@ async fn enrol(
     };
     let path = folder.join(plan.code);
     let site = Site::make(&path, &spec, ca, &instance.anchor, &secret(passphrase), SystemClock.now())?;
-    officer.add_member(AddMemberRequest { member, name: plan.name.to_owned() }).await?;
+    let request = AddMemberRequest { member, name: plan.name.to_owned() };
+    let added = officers.registration.add_member(request).await?.into_inner();
+    officers.approve(added.proposal).await?;
     let record = SubsystemRecord { id: subsystem.clone(), name: plan.subsystem_name.to_owned() };
-    officer.add_subsystem(AddSubsystemRequest { subsystem: Some(record) }).await?;
-    site.register(officer).await?;
+    officers.registration.add_subsystem(AddSubsystemRequest { subsystem: Some(record) }).await?;
+    site.register(officers).await?;
     for offer in plan.services {
         let service = format!("{subsystem}/{}", offer.name);
-        officer.add_contract(AddContractRequest { service, document: offer.contract.into() }).await?;
+        let request = AddContractRequest { service, document: offer.contract.into() };
+        officers.registration.add_contract(request).await?;
     }
     Ok(site)
 }
@@ -304,7 +299,7 @@ fn write_environment(
 ) -> Result<(), CliError> {
     let token_file = folder.join("planner.token");
     write_private(&token_file, token.as_bytes())?;
-    let operator = instance.operator_certificate.with_extension("");
+    let operator = instance.registration_officer.files();
     let registry_certificate = instance.registry_config.with_file_name("tls.crt");
     let lines = [
         ("PEABIRU_PASSPHRASE", passphrase.to_owned()),
