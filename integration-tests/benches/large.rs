@@ -36,8 +36,10 @@ async fn bench() {
     let [mitic, mec] = federation.members(["MITIC", "MEC"]).await;
     mec.grant("MITIC").await;
     let program = Path::new(env!("CARGO_BIN_EXE_peabiru-spawned"));
-    let nodes =
-        [Spawned::start(mitic.stop().await, program).await, Spawned::start(mec.stop().await, program).await];
+    let agencies = [mitic.stop().await, mec.stop().await];
+    agencies.iter().for_each(|agency| allow_large_bodies(&agency.site.config()));
+    let [mitic, mec] = agencies;
+    let nodes = [Spawned::start(mitic, program).await, Spawned::start(mec, program).await];
     println!("bodies there and back | MB/s each way | consumer's node, MiB | provider's node, MiB");
     println!("at rest | - | {:.0} | {:.0}", resident(&nodes[0]), resident(&nodes[1]));
     for (at_once, messages) in [(1, 1024), (10, 100)] {
@@ -57,6 +59,13 @@ async fn bench() {
             resident(&nodes[1])
         );
     }
+}
+
+/// The defaults of a node, which the tests' federations cut down.
+fn allow_large_bodies(config: &Path) {
+    let text = fs::read_to_string(config).unwrap();
+    let text = text.replace("max_body_mebibytes = 8\n", "").replace("spool_mebibytes = 32\n", "");
+    fs::write(config, text).unwrap();
 }
 
 async fn mirror(mut caller: Caller, messages: usize) {

@@ -204,6 +204,7 @@ async fn an_exchange_id_opens_nothing_of_other_parties() {
     let fetch = Frame::Fetch(FetchRequest {
         request_leaf_hash: leaf.as_bytes().to_vec().into(),
         exchange_id: exchange.as_bytes().to_vec().into(),
+        ..FetchRequest::default()
     });
     let Some(Frame::Fetched(held)) = visit.raw.bytes(&encode(fetch)).await else { panic!("no answer") };
     let entries: Vec<_> =

@@ -214,7 +214,6 @@ impl Inner {
             let idle = async {
                 if peer.announcer.is_succeeded() {
                     peer.streams.close();
-                    // Longer than any exchange lives.
                     let _ = timeout(RETIRE_BUSY_MAX, peer.streams.wait()).await;
                 }
                 sleep(wait).await;
@@ -227,5 +226,6 @@ impl Inner {
     }
 }
 
-/// What goes on over a connection that was replaced while it was live is waited for: no exchange lives longer.
+/// What goes on over a connection that was replaced while it was live is waited for: no exchange lives longer, but for a
+/// large body, which then breaks off.
 const RETIRE_BUSY_MAX: Duration = Duration::from_secs(5 * 60);
