@@ -48,10 +48,29 @@ pub(crate) enum Verb {
     },
 }
 
+/// Which proposals a list has.
+#[derive(Debug, Clone, Copy)]
+enum Shown {
+    Open,
+    All,
+}
+
+impl Shown {
+    fn has(self, proposal: &Proposal) -> bool {
+        match self {
+            Self::Open => proposal.state() == ProposalState::Open,
+            Self::All => true,
+        }
+    }
+}
+
 pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
     let mut registry = connect.registry().await?;
     match verb {
-        Verb::List { all } => list(&mut registry, all, connect.output).await,
+        Verb::List { all } => {
+            let shown = if all { Shown::All } else { Shown::Open };
+            list(&mut registry, shown, connect.output).await
+        }
         Verb::Show { number } => show(&mut registry, number, connect.output).await,
         Verb::Approve { numbers } => {
             for number in numbers {
@@ -94,10 +113,10 @@ pub(crate) fn answered(format: Format, done: &str, version: u64, proposal: Optio
     }
 }
 
-async fn list(registry: &mut RegistryClient, all: bool, format: Format) -> Result<(), CliError> {
+async fn list(registry: &mut RegistryClient, shown: Shown, format: Format) -> Result<(), CliError> {
     let proposals = registry.list_proposals(ListProposalsRequest {}).await?.into_inner().proposals;
     let mut table = Table::new(&["number", "what", "proposed_by", "needs", "until", "state"]);
-    for proposal in proposals.iter().filter(|proposal| all || proposal.state() == ProposalState::Open) {
+    for proposal in proposals.iter().filter(|proposal| shown.has(proposal)) {
         table.row([
             proposal.number.to_string(),
             said(proposal),

@@ -90,7 +90,7 @@ impl Registry {
             let number = events.first().and_then(proposal_of);
             let current = match events.is_empty() {
                 true => registry.current(),
-                false => registry.commit(events, now).await?,
+                false => registry.commit(&events, now).await?,
             };
             let proposal = number
                 .and_then(|number| current.state.proposals(now).find(|proposal| proposal.number == number));
@@ -107,7 +107,7 @@ impl Registry {
         let registry = Arc::clone(self);
         let published = tokio::spawn(async move {
             let _turn = registry.turn.lock().await;
-            registry.commit(Vec::new(), registry.clock.now()).await
+            registry.commit(&[], registry.clock.now()).await
         });
         published.await.unwrap_or_else(|error| Err(RegistryError::Server(error.to_string())))
     }
@@ -156,15 +156,15 @@ impl Registry {
 
     async fn commit(
         &self,
-        events: Vec<wire::RegistryEvent>,
+        events: &[wire::RegistryEvent],
         now: Timestamp,
     ) -> Result<Arc<Current>, RegistryError> {
         let before = self.current.load_full();
         let reference = before.published.reference;
-        if let [event] = events.as_slice()
+        if let [event] = events
             && proposal_of(event).is_some()
         {
-            return self.note(&before, event.clone(), now).await;
+            return self.note(&before, event, now).await;
         }
         let version = reference.version + 1;
         let draft = Draft::make(&before.state, events, &self.edition(version, now)?)?;
@@ -186,7 +186,7 @@ impl Registry {
     async fn note(
         &self,
         before: &Current,
-        event: wire::RegistryEvent,
+        event: &wire::RegistryEvent,
         now: Timestamp,
     ) -> Result<Arc<Current>, RegistryError> {
         let mut state = before.state.clone();
@@ -215,16 +215,16 @@ struct Draft {
 impl Draft {
     fn make(
         before: &State,
-        events: Vec<wire::RegistryEvent>,
+        events: &[wire::RegistryEvent],
         edition: &Edition,
     ) -> Result<Self, RegistryError> {
         let mut state = before.clone();
-        for event in &events {
+        for event in events {
             state.apply(event.clone()).map_err(RegistryError::Contradiction)?;
         }
         let parts = Parts::of(&state)?;
         let snapshot = parts.snapshot(&state, edition)?;
-        let mut facts: Vec<_> = events.into_iter().map(Fact::of).collect();
+        let mut facts: Vec<_> = events.iter().map(Fact::of).collect();
         facts.push(Fact::snapshot(snapshot.encode_to_vec().into()));
         Ok(Self { state, parts, snapshot, facts })
     }
@@ -297,7 +297,7 @@ impl Opened {
         let version = self.replayed.globalconf.map_or(0, |before| before.version) + 1;
         let validity = self.delegation.cut(self.validity, now)?;
         let edition = Edition { version, created_at: now, validity, registry_origin: self.origin.clone() };
-        let draft = Draft::make(&self.replayed.state, events, &edition)?;
+        let draft = Draft::make(&self.replayed.state, &events, &edition)?;
         let sealed = self.history.append(draft.facts, self.replayed.globalconf, now).await?;
         let sealed = sealed.last().expect("a draft's last fact is its snapshot");
         let delegation = self.delegation.signed().clone();

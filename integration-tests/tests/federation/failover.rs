@@ -147,13 +147,13 @@ async fn a_grant_is_shared_with_its_revision_and_an_older_one_changes_nothing() 
     for _ in 0..2 {
         put(&mut there, given.clone()).await.expect("also twice");
     }
-    assert_eq!(grants(&mut there).await, [given.clone()]);
+    assert_eq!(grants(&mut there).await, std::slice::from_ref(&given));
     let revoke = RevokeGrantRequest { id: given.id.clone(), member: "PY/GOV/MEC".to_owned() };
     here.revoke_grant(revoke).await.unwrap();
     let revoked = grants(&mut here).await.remove(0);
     assert_eq!((revoked.revision, revoked.state()), (2, GrantState::Revoked));
     put(&mut there, revoked.clone()).await.unwrap();
-    assert_eq!(grants(&mut there).await, [revoked.clone()]);
+    assert_eq!(grants(&mut there).await, std::slice::from_ref(&revoked));
     let other = Grant { legal_basis: "another".to_owned(), ..revoked.clone() };
     for stale in [given, other] {
         let refused = put(&mut there, stale).await.unwrap_err();

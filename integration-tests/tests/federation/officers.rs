@@ -3,10 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
+use peabiru_certs::pem::write_certificate;
+use peabiru_certs::pilot_ca::PilotCa;
 use peabiru_integration_tests::echo::wire::SayRequest;
 use peabiru_integration_tests::federation::{Federation, Member, PASSPHRASE};
 use peabiru_integration_tests::process::{Ended, run};
 use peabiru_proto::fault::Fault;
+use peabiru_proto::time::{Clock as _, SystemClock};
 use peabiru_proto::wire::{ListMembersRequest, WithdrawLedgerRequest};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_peabiru-spawned");
@@ -83,6 +86,35 @@ async fn a_withdrawn_sealing_key_seals_nothing_for_anyone() {
     let refused = caller.say(say()).await.unwrap_err();
     let fault = Fault::from_grpc_details(refused.details()).unwrap();
     assert_eq!(fault.code.as_str(), "seal.unknown_ledger", "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_is_trusted_and_withdrawn_by_two_officers_and_never_the_last_one() {
+    let federation = Federation::start().await;
+    let desk = Desk { url: federation.admin_url(), certificate: registry_certificate(&federation) };
+    let registration = federation.instance.registration_officer.files();
+    let security = federation.instance.security_officer.files();
+    let other = PilotCa::create(&"PY".parse().unwrap(), SystemClock.now()).unwrap();
+    let file = federation.folder.path().join("other.crt");
+    write_certificate(&file, other.certificate()).unwrap();
+    let file = file.display().to_string();
+    let trust =
+        ["certificate", "trust", &file, "--name", "Otra", "--purpose", "node", "--purpose", "sealing"];
+    let refused = desk.types(&registration, &trust).await;
+    assert!(refused.stderr.contains("is no security officer"), "{refused:?}");
+    said(
+        &desk.types(&security, &trust).await,
+        &["trust the authority `Otra`", "needs a registration officer"],
+    );
+    said(&desk.types(&registration, &["approval", "approve", "1"]).await, &["is approved"]);
+    let distrust = ["certificate", "distrust", &file];
+    said(&desk.types(&security, &distrust).await, &["number 2", "no more"]);
+    said(&desk.types(&registration, &["approval", "approve", "2"]).await, &["is approved"]);
+    let unknown = desk.types(&security, &distrust).await;
+    assert!(unknown.stderr.contains("registry.unknown_certificate"), "{unknown:?}");
+    let last = federation.instance.ca_certificate.display().to_string();
+    let refused = desk.types(&security, &["certificate", "distrust", &last]).await;
+    assert!(refused.code == Some(1) && refused.stderr.contains("the last authority"), "{refused:?}");
 }
 
 /// Where an officer types.

@@ -56,7 +56,7 @@ pub(crate) struct Fact {
 
 impl Fact {
     /// Of what was asked, with who asked.
-    pub(crate) fn of(event: wire::RegistryEvent) -> Self {
+    pub(crate) fn of(event: &wire::RegistryEvent) -> Self {
         let (code, subject) = event
             .event
             .as_ref()
