@@ -24,3 +24,11 @@ stop_sandbox() {
   kill -INT "$sandbox" 2>/dev/null && wait "$sandbox" 2>/dev/null || true
   rm -rf "$work"
 }
+
+# `propose member add …`: the registration officer proposes, the security officer approves. Prints the version of the global
+# configuration that has it.
+propose() {
+  local number
+  number=$("$PEABIRU" "$@" | sed -n 's/^proposed, number \([0-9]*\):.*/\1/p')
+  "$PEABIRU" approval approve "$number" --operator "$work/sandbox/PY/operators/security-officer" | sed -n 's/.*configuration \([0-9]*\)).*/\1/p'
+}
