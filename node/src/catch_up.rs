@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use peabiru_proto::contract::Delivery;
 use peabiru_proto::entry::{Body, Entry};
 use peabiru_proto::fault::{Fault, Place};
 use peabiru_proto::id::NodeId;
@@ -92,7 +93,7 @@ impl CatchUp {
         let answers = |entry: &Entry| match entry.body() {
             Body::Response(head) => head.request_leaf == missing.request_leaf,
             Body::Fault(head) => head.request_leaf == missing.request_leaf,
-            Body::Request(_) | Body::Received(_) | Body::Notice(_) => false,
+            Body::Request(_) | Body::Received(_) | Body::Batch(_) | Body::Close(_) | Body::Notice(_) => false,
         };
         let found = held
             .into_iter()
@@ -107,6 +108,7 @@ impl CatchUp {
             request_leaf: missing.request_leaf,
             provider: missing.provider.clone(),
             own: self.core.own.clone(),
+            delivery: Delivery::Whole,
         };
         let checked = answer::check(&arrived, &outstanding, &conf)
             .map_err(|refusal| refusal.fault(Place::ConsumerNode, missing.exchange))?;

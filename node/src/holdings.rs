@@ -83,7 +83,9 @@ fn answers(entry: &Entry, request: &LeafHash) -> Option<LeafHash> {
     let answered = match entry.body() {
         Body::Response(head) => head.request_leaf,
         Body::Fault(head) => head.request_leaf,
-        Body::Request(_) | Body::Received(_) | Body::Notice(_) => return None,
+        Body::Request(_) | Body::Received(_) | Body::Batch(_) | Body::Close(_) | Body::Notice(_) => {
+            return None;
+        }
     };
     (answered == *request).then(|| entry.leaf_hash())
 }

@@ -7,7 +7,7 @@ use peabiru_proto::fault::Fault;
 use peabiru_proto::id::NodeId;
 
 use crate::core::Core;
-use crate::exchange::{Arrived, BoxFuture, Held, Inbound, Reply, Wanted};
+use crate::exchange::{Arrived, BoxFuture, Held, Inbound, Line, Reply, Wanted};
 use crate::holdings;
 use crate::provider::Provider;
 
@@ -25,6 +25,11 @@ impl Inbound for Answering {
     fn message(&self, arrived: Arrived) -> BoxFuture<Reply> {
         let provider = Arc::clone(&self.provider);
         Box::pin(async move { provider.answer(Box::new(arrived)).await })
+    }
+
+    fn stream(&self, opening: Arrived, line: Line) -> BoxFuture<Reply> {
+        let provider = Arc::clone(&self.provider);
+        Box::pin(async move { provider.stream(Box::new(opening), line).await })
     }
 
     fn fetch(&self, peer: NodeId, wanted: Wanted) -> BoxFuture<Vec<Held>> {

@@ -91,6 +91,8 @@ impl Memory {
             self.note_head(&foreign.checkpoint);
         }
         match entry.body() {
+            // A stream ended with the node: what was missed of it is not fetched.
+            Body::Request(request) if request.content.is_stream() => {}
             Body::Request(request) => {
                 let unanswered = Unanswered {
                     exchange,
@@ -114,7 +116,7 @@ impl Memory {
                 }
             },
             Body::Notice(notice) if notice.code == NOTICE_GRANT => self.note_grant(notice, recovered),
-            Body::Response(_) | Body::Fault(_) | Body::Notice(_) => {}
+            Body::Response(_) | Body::Fault(_) | Body::Batch(_) | Body::Close(_) | Body::Notice(_) => {}
         }
     }
 

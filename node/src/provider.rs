@@ -3,6 +3,8 @@
 //! A method with side effects is invoked only after RECEIVED is durable. For a read, RECEIVED is held and committed
 //! with the RESPONSE: one wait for the disk instead of two (design §4).
 
+mod live;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +12,8 @@ use bytes::Bytes;
 use peabiru_ledger::ledger::{Append, Ledger};
 use peabiru_ledger::payload::{Direction, Payload};
 use peabiru_ledger::seal::SealedEntry;
-use peabiru_proto::entry::{Body, Entry, FaultHead, Response, SideEffects, Verdict};
-use peabiru_proto::fault::{Fault, Place};
+use peabiru_proto::entry::{Body, Content, Entry, FaultHead, Response, SideEffects, Verdict};
+use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::hash::{ContentRoot, LeafHash};
 use peabiru_proto::id::NodeId;
@@ -75,27 +77,38 @@ impl Provider {
     /// Answers one message.
     pub async fn answer(self: &Arc<Self>, arrived: Box<Arrived>) -> Reply {
         let exchange = arrived.entry.exchange();
-        let guarded = Stage::Guard.start();
-        let conf = match self.core.conf(Place::ProviderNode) {
-            Ok(conf) => conf,
-            Err(fault) => return refuse(fault.with_exchange(exchange)),
-        };
-        let now = self.core.clock.now();
-        let verified = match Received::new(arrived).verify(&self.core.guard, &conf, now) {
-            Ok(verified) => verified,
-            Err(refusal) => return refuse(refusal.fault(Place::ProviderNode, exchange)),
-        };
-        let authorised = verified.authorise(&self.core.guard, &conf, &self.core.grants.load(), now);
-        guarded.end();
-        let sealed = match authorised {
-            Ok(authorised) => self.invoke(authorised, &conf).await,
-            Err(refused) => self.seal_refusal(*refused, &conf).await,
+        if matches!(arrived.entry.body(), Body::Request(request) if request.content.is_stream()) {
+            let what = "what opens a stream is no whole message";
+            return refuse(Fault::new(FaultCode::MessageMalformed, Place::ProviderNode, what));
+        }
+        let judged = self.judge(arrived);
+        let sealed = match judged {
+            Ok((Ok(authorised), conf)) => self.invoke(authorised, &conf).await,
+            Ok((Err(refused), conf)) => self.seal_refusal(*refused, &conf).await,
+            Err(fault) => Err(fault),
         };
         if sealed.is_ok() {
             count_answered();
             tracing::debug!(%exchange, "answered");
         }
         sealed.unwrap_or_else(|fault| refuse(fault.with_exchange(exchange)))
+    }
+
+    /// All checks; an error is refused without a seal.
+    fn judge(
+        &self,
+        arrived: Box<Arrived>,
+    ) -> Result<(Result<Authorised, Box<Refused>>, Arc<GlobalConfiguration>), Fault> {
+        let exchange = arrived.entry.exchange();
+        let guarded = Stage::Guard.start();
+        let conf = self.core.conf(Place::ProviderNode)?;
+        let now = self.core.clock.now();
+        let verified = Received::new(arrived)
+            .verify(&self.core.guard, &conf, now)
+            .map_err(|refusal| refusal.fault(Place::ProviderNode, exchange))?;
+        let authorised = verified.authorise(&self.core.guard, &conf, &self.core.grants.load(), now);
+        guarded.end();
+        Ok((authorised, conf))
     }
 
     /// Whether an announced message would be answered.
@@ -317,8 +330,7 @@ impl Provider {
                 received_leaf,
                 addressee,
                 outcome,
-                content_root,
-                body_bytes,
+                content: Content::Whole { root: content_root, body_bytes },
             }),
             Err(fault) => {
                 let code = fault.code.as_str().to_owned();

@@ -17,3 +17,4 @@ mod mistakes;
 mod refusals;
 mod rest;
 mod rest_attacks;
+mod streams;

@@ -20,6 +20,7 @@ use peabiru_node::globalconf::Globalconf;
 use peabiru_node::link::hello::Hello;
 use peabiru_proto::entry::{Body, Common, Content, Entry, ExchangeId, Request, SideEffects};
 use peabiru_proto::globalconf::GlobalConfiguration;
+use peabiru_proto::hash::ContentRoot;
 use peabiru_proto::random::SystemRandom;
 use peabiru_proto::time::{Clock as _, SystemClock, Timestamp};
 use peabiru_proto::wire::Context;
@@ -118,7 +119,7 @@ impl Impostor {
             purpose: "testing".parse().unwrap(),
             consent_commitment: None,
             // Of the payload, once there is one.
-            content: Content::Stream,
+            content: Content::Stream { context_root: ContentRoot::from_bytes([0; 32]) },
             retry_of: None,
         };
         Draft { created_at, request, text: text.to_owned() }

@@ -60,14 +60,14 @@ impl Facts {
             Body::Response(head) => {
                 self.answered_at = at;
                 self.outcome = Some(format!("gRPC {}", head.outcome));
-                self.answer_bytes = Some(head.body_bytes);
+                self.answer_bytes = Some(head.content.committed().1);
             }
             Body::Fault(head) => {
                 self.answered_at = at;
                 self.outcome = Some(head.code.clone());
                 self.answer_bytes = Some(head.body_bytes);
             }
-            Body::Received(_) | Body::Notice(_) => {}
+            Body::Received(_) | Body::Batch(_) | Body::Close(_) | Body::Notice(_) => {}
         }
     }
 }

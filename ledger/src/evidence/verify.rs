@@ -6,7 +6,7 @@ use std::fmt::Display;
 use bytes::Bytes;
 use peabiru_certs::chain;
 use peabiru_proto::content;
-use peabiru_proto::entry::{Body, Content, Entry, GlobalconfRef, Received, Request};
+use peabiru_proto::entry::{Body, Entry, GlobalconfRef, Received, Request};
 use peabiru_proto::globalconf::{ConfigurationAnchor, GlobalConfiguration};
 use peabiru_proto::hash::{ContentRoot, ContractDigest, Digest, LeafHash, SnapshotDigest};
 use peabiru_proto::id::{MemberId, NodeId};
@@ -98,11 +98,7 @@ impl Judge<'_> {
         self.exchange(&entries, request, head);
         self.parties(&entries, head, &confs);
         self.contract(head);
-        let content = match head.content {
-            Content::Whole { root, body_bytes } => Some((root, body_bytes)),
-            Content::Stream => None,
-        };
-        self.payload(Side::Request, content);
+        self.payload(Side::Request, Some(head.content.committed()));
         self.payload(
             Side::Answer,
             entries.get(&Role::Answer).and_then(|sealed| sealed.entry.body().content()),
@@ -312,7 +308,7 @@ impl Judge<'_> {
         let names = match answer.entry.body() {
             Body::Response(head) => Some((head.request_leaf, head.received_leaf, &head.addressee)),
             Body::Fault(head) => Some((head.request_leaf, head.received_leaf, &head.addressee)),
-            Body::Request(_) | Body::Received(_) | Body::Notice(_) => None,
+            Body::Request(_) | Body::Received(_) | Body::Batch(_) | Body::Close(_) | Body::Notice(_) => None,
         };
         let Some((request_leaf, received_leaf, addressee)) = names else {
             return self.findings.fail(&Role::Answer.entry_file(), &"it is neither RESPONSE nor FAULT");

@@ -12,6 +12,7 @@ use peabiru_proto::limits::MAX_FETCH_ENTRIES;
 use peabiru_proto::wire::{FetchRequest, FetchResponse, LargeHead, SealedMessage, link_frame::Frame};
 use tokio::time::{Instant, timeout};
 
+use super::budget::Reserved;
 use super::carrier::{Receiver, Sender};
 use super::control::Named;
 use super::counters::Counters;
@@ -39,7 +40,9 @@ impl Inner {
         };
         self.counters.bytes_received.increment(reserved.bytes());
         match asked {
-            Frame::Message(message) => self.answer_message(&peer, message, &mut sender).await,
+            Frame::Message(message) => {
+                return self.answer_message(&peer, (message, reserved), sender, receiver).await;
+            }
             Frame::Head(head) => {
                 drop(reserved);
                 return self.answer_large(&peer, &head, &mut sender, &mut receiver).await;
@@ -102,12 +105,38 @@ impl Inner {
         self.send_reply(peer, reply, sender).await;
     }
 
-    async fn answer_message(&self, peer: &Peer, message: SealedMessage, sender: &mut Sender) {
-        let reply = self.reply(peer, message).await;
-        self.send_reply(peer, reply, sender).await;
+    async fn answer_message(
+        self: &Arc<Self>,
+        peer: &Arc<Peer>,
+        (message, reserved): (SealedMessage, Reserved),
+        mut sender: Sender,
+        mut receiver: Receiver,
+    ) {
+        let incoming = match Incoming::read(message, self.clock.now(), Place::ProviderNode) {
+            _ if self.is_draining() => Err(draining()),
+            incoming => incoming,
+        };
+        let incoming = match incoming {
+            Ok(incoming) => incoming,
+            Err(fault) => {
+                receiver.stop(Code::Abandoned);
+                return self.refuse(&mut sender, &fault).await;
+            }
+        };
+        if incoming.opens_stream() {
+            drop(reserved);
+            return self.answer_live(peer, incoming, sender, receiver).await;
+        }
+        match timeout(self.waits.read, receiver.ended()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return self.unread(&mut sender, &mut receiver, error).await,
+            Err(_) => return self.stalled(peer, &mut receiver),
+        }
+        let reply = self.reply_to(peer, incoming).await;
+        self.send_reply(peer, reply, &mut sender).await;
     }
 
-    async fn send_reply(&self, peer: &Peer, reply: Reply, sender: &mut Sender) {
+    pub(super) async fn send_reply(&self, peer: &Peer, reply: Reply, sender: &mut Sender) {
         match reply {
             Reply::Sealed { entry, payload } => match self.sealed_pieces(peer, &entry, &payload) {
                 Ok(pieces) => self.send(sender, pieces).await,
@@ -119,17 +148,10 @@ impl Inner {
                 // The peer is gone, gave the answer up, or does not read it: it can fetch it later.
                 Err(SendError::Stream(_) | SendError::Stalled) => {}
             },
+            Reply::Live(_) => {
+                self.refuse(sender, &internal("a whole request is not answered by a stream")).await
+            }
             Reply::Refusal(fault) => self.refuse(sender, &fault).await,
-        }
-    }
-
-    async fn reply(&self, peer: &Peer, message: SealedMessage) -> Reply {
-        if self.is_draining() {
-            return Reply::Refusal(draining());
-        }
-        match Incoming::read(message, self.clock.now(), Place::ProviderNode) {
-            Ok(incoming) => self.reply_to(peer, incoming).await,
-            Err(fault) => Reply::Refusal(fault),
         }
     }
 
@@ -221,7 +243,7 @@ impl Inner {
         Ok((payload, named))
     }
 
-    async fn refuse(&self, sender: &mut Sender, fault: &Fault) {
+    pub(super) async fn refuse(&self, sender: &mut Sender, fault: &Fault) {
         Counters::refused(fault);
         self.send(sender, vec![frame::encode(Frame::Refusal(fault.to_proto()))]).await;
     }

@@ -30,10 +30,10 @@ use super::{Fetched, Inner, LargeBodies, unreachable};
 use crate::exchange::{LinkAnswer, Outflow, Wanted};
 
 /// A stream on which nothing was sent yet.
-struct Opened {
-    peer: Arc<Peer>,
-    sender: Sender,
-    receiver: Receiver,
+pub(super) struct Opened {
+    pub(super) peer: Arc<Peer>,
+    pub(super) sender: Sender,
+    pub(super) receiver: Receiver,
     /// The connection is not closed for being replaced before this is dropped.
     _under_way: TaskTrackerToken,
 }
@@ -103,7 +103,18 @@ impl Inner {
         let place = Place::ConsumerNode;
         let peer = Arc::clone(&opened.peer);
         let incoming = match frame {
-            Frame::Message(message) => Incoming::read(message, self.clock.now(), place),
+            Frame::Message(message) => {
+                let ended = timeout_at(until, opened.receiver.ended()).await;
+                if !matches!(ended, Ok(Ok(()))) {
+                    opened.receiver.stop(Code::Protocol);
+                    return Err(unknown(
+                        &peer.id,
+                        exchange,
+                        "something came after its answer, or its end did not",
+                    ));
+                }
+                Incoming::read(message, self.clock.now(), place)
+            }
             Frame::Refusal(fault) => return refused(&peer.id, exchange, &fault),
             Frame::Head(head) => {
                 let lost = |why: &str| unknown(&peer.id, exchange, why);
@@ -168,6 +179,7 @@ impl Inner {
         let request = FetchRequest {
             request_leaf_hash: Bytes::copy_from_slice(wanted.request_leaf.as_bytes()),
             exchange_id: Bytes::copy_from_slice(wanted.exchange.as_bytes()),
+            skip: 0,
         };
         self.put(&mut opened.sender, vec![frame::encode(Frame::Fetch(request))], until).await?;
         let first = timeout_at(until, opened.receiver.frame(&opened.peer.budget)).await;
@@ -209,7 +221,7 @@ impl Inner {
     }
 
     /// Opens a stream. A connection that turns out to be lost is dialled again, once: nothing was sent.
-    async fn open(
+    pub(super) async fn open(
         self: &Arc<Self>,
         to: &NodeId,
         answer_bytes_max: usize,

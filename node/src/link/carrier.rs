@@ -241,13 +241,14 @@ impl Receiver {
         }
     }
 
-    /// The first frame of a stream: its only one, unless it is the head of a large message.
+    /// The first frame of a stream: its only one, unless it is the head of a large message, or a message, which may open a
+    /// stream: whoever takes that looks for what comes after it.
     ///
     /// # Errors
     /// `Lost`, `Frame`.
     pub async fn first_frame(&mut self, budget: &Budget) -> Result<(Frame, Reserved), StreamError> {
         let frame = self.frame(budget).await?.ok_or(FrameError::Truncated)?;
-        if !matches!(frame.0, Frame::Head(_)) {
+        if !matches!(frame.0, Frame::Head(_) | Frame::Message(_)) {
             self.ended().await?;
         }
         Ok(frame)

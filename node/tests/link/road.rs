@@ -19,7 +19,7 @@ use peabiru_ledger::disk::{Disk, RealDisk};
 use peabiru_ledger::ledger::{Append, Ledger, LedgerIdentity, Store, StoreConfig};
 use peabiru_ledger::payload::{Direction, Payload, SealedPayload};
 use peabiru_ledger::seal::{Seal, SealedEntry};
-use peabiru_node::exchange::{Arrived, BoxFuture, Held, Inbound, LinkAnswer, Reply, Wanted};
+use peabiru_node::exchange::{Arrived, BoxFuture, Held, Inbound, Line, LinkAnswer, Reply, Wanted};
 use peabiru_node::link::heads::Heads;
 use peabiru_node::link::{Carrier, Link, LinkConfig, LinkParts, Waits};
 use peabiru_node::spool::Spool;
@@ -376,8 +376,7 @@ impl Echo {
             received_leaf: arrived.entry.leaf_hash(),
             addressee: arrived.peer.clone(),
             outcome: 0,
-            content_root,
-            body_bytes: text.len() as u64,
+            content: Content::Whole { root: content_root, body_bytes: text.len() as u64 },
         };
         let payload = Arc::new(Payload::Sealed(payload));
         let entry = self.site.entry(exchange, &Body::Response(response));
@@ -397,6 +396,11 @@ impl Inbound for Echo {
         let (site, ledger) = (Arc::clone(&self.site), self.ledger.clone());
         let echo = Self { site, ledger, gate: Arc::clone(&self.gate), seen: Arc::clone(&self.seen) };
         Box::pin(async move { echo.answer(arrived).await })
+    }
+
+    fn stream(&self, _opening: Arrived, _line: Line) -> BoxFuture<Reply> {
+        let what = "streams are for the federation's tests";
+        Box::pin(async move { Reply::Refusal(Fault::new(FaultCode::Internal, Place::ProviderNode, what)) })
     }
 
     fn fetch(&self, _peer: NodeId, wanted: Wanted) -> BoxFuture<Vec<Held>> {
