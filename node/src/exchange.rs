@@ -25,7 +25,7 @@ use peabiru_proto::policy::Purpose;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{self, Context, HeldEntry};
 
-pub use crate::flow::{Departures, Leaving, Line, LiveServed, Outflow, Piece, Pieces, Streamed};
+pub use crate::flow::{Departures, Found, Leaving, Line, LiveServed, Outflow, Piece, Pieces, Streamed};
 use crate::rest::target::Target;
 
 /// A future that a part of the node hands out behind a trait.
@@ -212,7 +212,7 @@ pub trait Inbound: Send + Sync + 'static {
     /// A message that opens a stream arrived; what follows it comes over the line.
     fn stream(&self, opening: Arrived, line: Line) -> BoxFuture<Reply>;
     /// A counterparty asks for what this node holds about an exchange.
-    fn fetch(&self, peer: NodeId, wanted: Wanted) -> BoxFuture<Vec<Held>>;
+    fn fetch(&self, peer: NodeId, wanted: Wanted) -> BoxFuture<Found>;
 }
 
 /// An entry that a node holds, with a seal and what is kept of its payload.

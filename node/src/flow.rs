@@ -12,7 +12,7 @@ use peabiru_proto::wire::{Context, ContextField};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::{internal, ledger_fault};
-use crate::exchange::{AnswerEnd, Arrived};
+use crate::exchange::{AnswerEnd, Arrived, Held};
 
 /// A large body while it comes, a bounded number of pieces ahead. It is whole only with its `End`.
 pub type Pieces<E> = mpsc::Receiver<Result<Piece<E>, Fault>>;
@@ -57,6 +57,9 @@ pub type Departures = mpsc::Receiver<Leaving>;
 /// The entries of one direction of a stream as they come from the peer, a bounded number ahead. It ends with the stream;
 /// dropped before, it gives the stream up.
 pub type Line = mpsc::Receiver<Result<Arrived, Fault>>;
+
+/// What is found for a counterparty, as it is read.
+pub type Found = mpsc::Receiver<Held>;
 
 /// What a service gives to a call whose messages go one by one.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use super::message::Incoming;
 use super::peer::Peer;
 use super::terms::{Code, StreamError};
 use super::{Inner, internal};
-use crate::exchange::{Held, Reply, Wanted};
+use crate::exchange::{Found, Held, Reply, Wanted};
 
 impl Inner {
     /// Serves one stream from its first byte to its last, each wait bounded.
@@ -170,25 +170,32 @@ impl Inner {
             let what = "a fetch names an exchange id of 16 bytes and a leaf hash of 32";
             return self.refuse(sender, &malformed(&what)).await;
         };
-        let mut held = self.inbound.fetch(peer.id.clone(), Wanted { exchange, request_leaf }).await;
-        held.truncate(MAX_FETCH_ENTRIES);
-        let files: Vec<_> = held.iter().filter_map(|held| held.payload.as_ref()?.file().cloned()).collect();
-        let entries = held.into_iter().map(|held| self.announced(peer, held).to_proto()).collect();
+        let mut found = self.inbound.fetch(peer.id.clone(), Wanted { exchange, request_leaf }).await;
         sender.mark_bulk();
-        let fetched = frame::encode(Frame::Fetched(FetchResponse { entries }));
-        if files.is_empty() {
-            return self.send(sender, vec![fetched]).await;
-        }
-        if timeout(self.waits.write, sender.send(&mut [fetched])).await.is_err() {
-            return self.counters.stalled.increment(1);
-        }
-        for file in files {
-            // The peer is gone, or does not want it.
-            if self.send_file(sender, &file).await.is_err() {
-                return;
+        // The first answer goes also if there is nothing.
+        let mut held = page_of(&mut found).await;
+        loop {
+            let files: Vec<_> =
+                held.iter().filter_map(|held| held.payload.as_ref()?.file().cloned()).collect();
+            let entries = held.into_iter().map(|held| self.announced(peer, held).to_proto()).collect();
+            let fetched = frame::encode(Frame::Fetched(FetchResponse { entries }));
+            match timeout(self.waits.write, sender.send(&mut [fetched])).await {
+                Ok(Ok(())) => {}
+                // The peer is gone, or has enough.
+                Ok(Err(_)) => return,
+                Err(_) => return self.counters.stalled.increment(1),
+            }
+            for file in files {
+                // The peer is gone, or does not want it.
+                if self.send_file(sender, &file).await.is_err() {
+                    return;
+                }
+            }
+            held = page_of(&mut found).await;
+            if held.is_empty() {
+                return sender.finish();
             }
         }
-        sender.finish();
     }
 
     /// Our own entry under our newest head, which is on its way to the peer. What another node sealed stays as it came.
@@ -261,6 +268,18 @@ impl Inner {
             Err(_) => self.counters.stalled.increment(1),
         }
     }
+}
+
+/// As many entries as one answer to a fetch holds.
+async fn page_of(found: &mut Found) -> Vec<Held> {
+    let mut held = Vec::new();
+    while held.len() < MAX_FETCH_ENTRIES {
+        match found.recv().await {
+            Some(next) => held.push(next),
+            None => break,
+        }
+    }
+    held
 }
 
 fn malformed(what: &dyn std::fmt::Display) -> Fault {

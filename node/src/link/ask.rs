@@ -179,19 +179,31 @@ impl Inner {
         let request = FetchRequest {
             request_leaf_hash: Bytes::copy_from_slice(wanted.request_leaf.as_bytes()),
             exchange_id: Bytes::copy_from_slice(wanted.exchange.as_bytes()),
-            skip: 0,
         };
         self.put(&mut opened.sender, vec![frame::encode(Frame::Fetch(request))], until).await?;
-        let first = timeout_at(until, opened.receiver.frame(&opened.peer.budget)).await;
-        let first = first.map_err(|_| unreachable("nothing came in time"))?;
-        let frame = first.map_err(|error| unreachable(error.to_string()))?;
-        match frame.map(|(frame, _)| frame).ok_or_else(|| unreachable("nothing came"))? {
-            Frame::Fetched(fetched) => self.take_files(&mut opened, fetched.entries, bodies).await,
-            Frame::Refusal(fault) => {
-                Err(Fault::from_proto(&fault).unwrap_or_else(|error| unreachable(error.to_string())))
+        let mut fetched = Vec::new();
+        loop {
+            let next = timeout_at(until, opened.receiver.frame(&opened.peer.budget)).await;
+            let next = next.map_err(|_| unreachable("not all came in time"))?;
+            let next = next.map_err(|error| unreachable(error.to_string()))?;
+            let entries = match next.map(|(frame, _)| frame) {
+                Some(Frame::Fetched(page)) => page.entries,
+                Some(Frame::Refusal(fault)) => {
+                    let read = Fault::from_proto(&fault);
+                    return Err(read.unwrap_or_else(|error| unreachable(error.to_string())));
+                }
+                Some(_) => return Err(unreachable(format!("{from} answered a fetch with another frame"))),
+                None => break,
+            };
+            let left = bodies == LargeBodies::Left && entries.iter().any(has_file);
+            fetched.extend(self.take_files(&mut opened, entries, bodies).await?);
+            // What follows is not wanted, or too much.
+            if left || fetched.iter().map(Fetched::bytes).sum::<usize>() > FETCHED_BYTES_MAX {
+                break;
             }
-            _ => Err(unreachable(format!("{from} answered a fetch with another frame"))),
         }
+        opened.receiver.stop(Code::Abandoned);
+        Ok(fetched)
     }
 
     async fn take_files(
@@ -216,7 +228,6 @@ impl Inner {
             };
             fetched.push(Fetched { held, file });
         }
-        opened.receiver.stop(Code::Abandoned);
         Ok(fetched)
     }
 
@@ -310,6 +321,10 @@ impl Inner {
     }
 }
 
+fn has_file(held: &HeldEntry) -> bool {
+    held.payload.as_ref().is_some_and(|payload| payload.file_bytes > 0)
+}
+
 fn refused(peer: &NodeId, exchange: ExchangeId, fault: &wire::Fault) -> Result<LinkAnswer, Fault> {
     match Fault::from_proto(fault) {
         Ok(fault) => Ok(LinkAnswer::Refused(fault.with_exchange(exchange))),
@@ -338,3 +353,5 @@ const OPEN_ATTEMPTS: usize = 2;
 const BULK_BYTES_MIN: usize = 16 * 1024;
 /// For the refusal of a peer that reads no further.
 const REFUSAL_WAIT: Duration = Duration::from_secs(2);
+/// Entries and small payloads of one exchange, in bytes: more than evidence holds.
+const FETCHED_BYTES_MAX: usize = 256 * 1024 * 1024;

@@ -45,6 +45,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use peabiru_certs::CertsError;
 use peabiru_certs::peer::{TlsIdentity, link_server};
 use peabiru_ledger::large::LargeFile;
@@ -140,6 +141,14 @@ pub struct Fetched {
     pub held: HeldEntry,
     /// The large body, if it has one and it was wanted.
     pub file: Option<LargeFile>,
+}
+
+impl Fetched {
+    /// What it takes in memory, about.
+    fn bytes(&self) -> usize {
+        let chunks = self.held.payload.iter().flat_map(|payload| &payload.chunks);
+        self.held.entry.len() + self.held.checkpoint.len() + chunks.map(Bytes::len).sum::<usize>()
+    }
 }
 
 /// Whether large bodies are fetched with their entries.

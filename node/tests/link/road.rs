@@ -19,7 +19,7 @@ use peabiru_ledger::disk::{Disk, RealDisk};
 use peabiru_ledger::ledger::{Append, Ledger, LedgerIdentity, Store, StoreConfig};
 use peabiru_ledger::payload::{Direction, Payload, SealedPayload};
 use peabiru_ledger::seal::{Seal, SealedEntry};
-use peabiru_node::exchange::{Arrived, BoxFuture, Held, Inbound, Line, LinkAnswer, Reply, Wanted};
+use peabiru_node::exchange::{Arrived, BoxFuture, Found, Held, Inbound, Line, LinkAnswer, Reply, Wanted};
 use peabiru_node::link::heads::Heads;
 use peabiru_node::link::{Carrier, Link, LinkConfig, LinkParts, Waits};
 use peabiru_node::spool::Spool;
@@ -403,7 +403,7 @@ impl Inbound for Echo {
         Box::pin(async move { Reply::Refusal(Fault::new(FaultCode::Internal, Place::ProviderNode, what)) })
     }
 
-    fn fetch(&self, _peer: NodeId, wanted: Wanted) -> BoxFuture<Vec<Held>> {
+    fn fetch(&self, _peer: NodeId, wanted: Wanted) -> BoxFuture<Found> {
         let ledger = self.ledger.clone();
         Box::pin(async move {
             let positions = ledger.positions_of(&wanted.exchange).unwrap();
@@ -417,7 +417,11 @@ impl Inbound for Echo {
                     payload: Some(payload),
                 }
             };
-            positions.into_iter().map(held).collect()
+            let (sender, found) = tokio::sync::mpsc::channel(100);
+            for held in positions.into_iter().map(held) {
+                sender.send(held).await.unwrap();
+            }
+            found
         })
     }
 }
