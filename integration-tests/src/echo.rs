@@ -167,7 +167,12 @@ impl EchoService for Echo {
     async fn follow(&self, request: Request<FollowRequest>) -> Result<Response<Self::FollowStream>, Status> {
         let FollowRequest { count, bytes, fail_with } = request.into_inner();
         let answers: Self::FollowStream = if let Some(feed) = self.feed.lock().unwrap().take() {
-            Box::pin(tokio_stream::wrappers::ReceiverStream::new(feed))
+            // The connection dies with what a service of this process cannot survive.
+            let dying = |answer: Result<FollowResponse, Status>| {
+                assert!(!answer.as_ref().is_ok_and(|answer| answer.body == "die"), "as you wish");
+                answer
+            };
+            Box::pin(tokio_stream::wrappers::ReceiverStream::new(feed).map(dying))
         } else {
             let made = Arc::clone(&self.made);
             let failure = (fail_with != 0).then(|| Err(of_wish(fail_with)));

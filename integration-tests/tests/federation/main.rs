@@ -17,4 +17,5 @@ mod mistakes;
 mod refusals;
 mod rest;
 mod rest_attacks;
+mod stream_ends;
 mod streams;

@@ -151,6 +151,28 @@ impl Impostor {
         Sealed { entry, payload }
     }
 
+    /// Seals what opens a stream.
+    pub(crate) async fn open_stream(&self, provider: &Member) -> Sealed {
+        let draft = self.draft(provider, "");
+        let exchange = ExchangeId::new(&SystemRandom::default());
+        let context = Context::default().encode_to_vec();
+        let (payload, root) = sealed_payload(&exchange, Direction::Request, &context, &[]);
+        let content = Content::Stream { context_root: root };
+        let request = Request { content, method: "Gather".to_owned(), ..draft.request };
+        self.put(exchange, &Body::Request(request), payload).await
+    }
+
+    /// Seals any entry with its payload.
+    pub(crate) async fn put(&self, exchange: ExchangeId, body: &Body, payload: SealedPayload) -> Sealed {
+        let node = Some(self.agency.site.node.clone());
+        let common = Common { exchange, created_at: SystemClock.now(), node, globalconf: None };
+        let entry = Entry::encode(self.ledger.origin(), &common, body).unwrap();
+        let payload = Arc::new(Payload::Sealed(payload));
+        let append = Append { entry, payload: Some(Arc::clone(&payload)), foreign: None };
+        let entry = self.ledger.append(vec![append]).await.unwrap().remove(0);
+        Sealed { entry, payload }
+    }
+
     /// The same message under the newest head: a copy that no checkpoint gives away.
     pub(crate) fn reseal(&self, sealed: &Sealed) -> Sealed {
         let position = sealed.entry.seal.position;
@@ -165,6 +187,16 @@ impl Impostor {
     pub(crate) async fn stop(self) {
         self.store.close().await;
     }
+}
+
+/// A payload of its own.
+pub(crate) fn sealed_payload(
+    exchange: &ExchangeId,
+    direction: Direction,
+    context: &[u8],
+    body: &[u8],
+) -> (SealedPayload, ContentRoot) {
+    SealedPayload::seal(&SystemRandom::default(), exchange, direction, context, body).unwrap()
 }
 
 impl Visit {

@@ -177,13 +177,18 @@ impl Inner {
         closed: watch::Sender<bool>,
         place: Place,
     ) {
+        let mut told = Told::Nothing;
         loop {
             let read = tokio::select! {
                 read = receiver.frame(&peer.budget) => read,
                 () = arrivals.closed() => return receiver.stop(Code::Abandoned),
-                () = self.stopping.cancelled() => {
-                    let _ = arrivals.send(Err(stopping(place))).await;
-                    return receiver.stop(Code::Closing);
+                () = self.stopping.cancelled(), if told == Told::Nothing => {
+                    told = Told::Stopping;
+                    // Both sides still say their last word.
+                    if arrivals.send(Err(stopping(place))).await.is_err() {
+                        return receiver.stop(Code::Closing);
+                    }
+                    continue;
                 }
             };
             let (frame, reserved) = match read {
@@ -243,6 +248,13 @@ impl Inner {
         };
         let _ = arrivals.send(Err(fault)).await;
     }
+}
+
+/// What the reader of a stream knows of the node's stop.
+#[derive(PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Stopping,
 }
 
 fn malformed(place: Place) -> Fault {

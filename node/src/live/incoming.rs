@@ -56,6 +56,10 @@ impl Incoming {
                     }
                     Err(fault) => return self.fail(reader, fault).await,
                 },
+                // The stream ends, and its last words are still heard.
+                Next::Came(Some(Err(fault))) if fault.code == FaultCode::NodeDraining => {
+                    self.session.end(fault)
+                }
                 Next::Came(Some(Err(fault))) => return self.fail(reader, self.session.named(fault)).await,
                 Next::Came(None) if self.chain.is_closed() => return,
                 Next::Came(None) => {
@@ -147,11 +151,12 @@ impl Incoming {
     async fn fail(&self, reader: Option<Reader>, fault: Fault) {
         let fault = fault.with_exchange(self.chain.exchange());
         tracing::info!(exchange = %self.chain.exchange(), code = %fault.code, "a stream ended before its end");
+        // Before the reader hears of it: what a service makes of a broken request is not why the stream ended.
+        self.session.end(fault.clone());
         if let Some(reader) = reader
             && !self.chain.is_closed()
         {
-            let _ = tokio::time::timeout(CLOSE_WAIT, reader.send(Err(fault.clone()))).await;
+            let _ = tokio::time::timeout(CLOSE_WAIT, reader.send(Err(fault))).await;
         }
-        self.session.end(fault);
     }
 }

@@ -142,6 +142,7 @@ impl Serving {
         let mut answer = pin!(answer);
         let session = Arc::clone(&self.session);
         tokio::select! {
+            biased;
             fault = session.ended() => return Err(fault),
             begun = timeout(HELD_RECEIPT_WAIT, &mut answer) => if let Ok(begun) = begun {
                 return begun;
@@ -151,6 +152,7 @@ impl Serving {
             self.receipt = Some(commit(&self.ledger, receipt).await?);
         }
         tokio::select! {
+            biased;
             fault = session.ended() => Err(fault),
             begun = answer => begun,
         }
