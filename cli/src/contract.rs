@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use clap::Subcommand;
-use peabiru_proto::contract::{ContractDocument, ServiceFacts};
+use peabiru_proto::contract::{ContractDocument, Delivery, ServiceFacts};
 use peabiru_proto::entry::SideEffects as Effects;
 use peabiru_proto::id::ServiceId;
 use peabiru_proto::wire::{
@@ -81,15 +81,25 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
             if contract.document.starts_with(b"{") {
                 return show_operations(contract.document, connect);
             }
+            let parsed = ContractDocument::parse(contract.document.clone());
             let pool = DescriptorPool::decode(contract.document)
                 .map_err(|error| CliError::Usage(format!("the contract does not parse: {error}")))?;
             let mut table = Table::new(&["type", "field", "number", "kind"]);
             let code = contract.service.rsplit('/').next().unwrap_or_default().to_owned();
             let package = code.rsplit_once('.').map(|(package, _)| package.to_owned()).unwrap_or_default();
+            let facts = parsed.as_ref().ok().and_then(|parsed| parsed.service(&code));
             for service in pool.services().filter(|service| service.full_name() == code) {
                 for method in service.methods() {
                     let (input, output) = (method.input(), method.output());
-                    let kind = format!("{} → {}", input.name(), output.name());
+                    let stream = |is: bool| if is { "stream " } else { "" };
+                    let kind = format!(
+                        "{}{} → {}{}{}",
+                        stream(method.is_client_streaming()),
+                        input.name(),
+                        stream(method.is_server_streaming()),
+                        output.name(),
+                        live(facts, method.name()),
+                    );
                     table.row([service.name().to_owned(), method.name().to_owned(), String::new(), kind]);
                 }
             }
@@ -109,6 +119,12 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// Said of a method whose messages are delivered one by one.
+fn live(facts: Option<&ServiceFacts>, method: &str) -> &'static str {
+    let delivery = facts.and_then(|facts| facts.method(method)).map(|facts| facts.delivery);
+    if delivery == Some(Delivery::Live) { ", live" } else { "" }
 }
 
 fn show_operations(document: Bytes, connect: &Connect) -> Result<(), CliError> {
