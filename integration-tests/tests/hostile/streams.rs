@@ -141,7 +141,7 @@ async fn what_does_not_follow_is_delivered_to_nobody() {
                 (Draft { exchange, ..honest }.batch(&impostor).await, broken)
             }
             5 => (Draft { opening: of_elsewhere.opening, ..honest }.batch(&impostor).await, broken),
-            6 => (stray.clone(), broken),
+            6 => (impostor.reseal(&stray), broken),
             7 => (of_elsewhere.next(&stray, Vec::new()).close(&impostor).await, broken),
             _ => (honest.batch(&impostor).await, FaultCode::MessageAltered),
         };
@@ -216,7 +216,8 @@ async fn after_the_end_nothing_is_delivered() {
     }
     let answered = async { while let Ok(Some(_)) = receive.read_chunk(usize::MAX, true).await {} };
     tokio::time::timeout(LONG, answered).await.expect("the stream ends");
-    assert_eq!(heard(&mec), ["good"]);
+    // The break may overtake what came before it.
+    assert!(heard(&mec).iter().all(|text| text == "good"), "{:?}", heard(&mec));
     impostor.stop().await;
 }
 
