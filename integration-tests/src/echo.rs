@@ -37,12 +37,15 @@ pub const CONTRACT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/echo.bin")
 /// Its full name.
 pub const NAME: &str = "road.test.v1.EchoService";
 
+/// What `Follow` gives next.
+type Followed = Result<FollowResponse, Status>;
+
 /// Says back, and counts what it was asked to note.
 #[derive(Debug, Clone, Default)]
 pub struct Echo {
     noted: Arc<Mutex<HashMap<String, u32>>>,
     consumers: Arc<Mutex<Vec<String>>>,
-    feed: Arc<Mutex<Option<mpsc::Receiver<Result<FollowResponse, Status>>>>>,
+    feed: Arc<Mutex<Option<mpsc::Receiver<Followed>>>>,
     made: Arc<AtomicU32>,
     gathered: watch::Sender<Vec<Bytes>>,
     broken_off: watch::Sender<u32>,

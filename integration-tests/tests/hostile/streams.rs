@@ -111,8 +111,8 @@ async fn fault_of(visit: &mut Visit, frames: Vec<Vec<u8>>) -> String {
 /// What the service heard of each stream is its first message alone.
 fn heard(mec: &Member) -> Vec<String> {
     let gathered = mec.agency.echo.gathered();
-    let texts = gathered.borrow().iter().map(|body| String::from_utf8(body.to_vec()).unwrap()).collect();
-    texts
+    let gathered = gathered.borrow().clone();
+    gathered.iter().map(|body| String::from_utf8(body.to_vec()).unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
