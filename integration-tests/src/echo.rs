@@ -37,12 +37,15 @@ pub const CONTRACT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/echo.bin")
 /// Its full name.
 pub const NAME: &str = "road.test.v1.EchoService";
 
+/// What `Follow` gives next.
+type Followed = Result<FollowResponse, Status>;
+
 /// Says back, and counts what it was asked to note.
 #[derive(Debug, Clone, Default)]
 pub struct Echo {
     noted: Arc<Mutex<HashMap<String, u32>>>,
     consumers: Arc<Mutex<Vec<String>>>,
-    feed: Arc<Mutex<Option<mpsc::Receiver<Result<FollowResponse, Status>>>>>,
+    feed: Arc<Mutex<Option<mpsc::Receiver<Followed>>>>,
     made: Arc<AtomicU32>,
     gathered: watch::Sender<Vec<Bytes>>,
     broken_off: watch::Sender<u32>,
@@ -80,7 +83,7 @@ impl Echo {
         self.gathered.subscribe()
     }
 
-    /// How many callers of `Gather` and `Talk` broke off.
+    /// How many callers of `Gather` broke off.
     #[must_use]
     pub fn broken_off(&self) -> watch::Receiver<u32> {
         self.broken_off.subscribe()
@@ -192,18 +195,21 @@ impl EchoService for Echo {
         request: Request<Streaming<GatherRequest>>,
     ) -> Result<Response<GatherResponse>, Status> {
         let mut requests = request.into_inner();
+        let unfinished = Unfinished(Some(self.broken_off.clone()));
         let mut count = 0;
         loop {
-            match requests.message().await {
-                Ok(Some(GatherRequest { body })) if body == "enough" => return Err(of_wish(10)),
-                Ok(Some(GatherRequest { body })) => {
+            match requests.message().await? {
+                Some(GatherRequest { body }) if body == "enough" => {
+                    unfinished.end();
+                    return Err(of_wish(10));
+                }
+                Some(GatherRequest { body }) => {
                     self.gathered.send_modify(|gathered| gathered.push(body));
                     count += 1;
                 }
-                Ok(None) => return Ok(Response::new(GatherResponse { count })),
-                Err(status) => {
-                    self.broken_off.send_modify(|count| *count += 1);
-                    return Err(status);
+                None => {
+                    unfinished.end();
+                    return Ok(Response::new(GatherResponse { count }));
                 }
             }
         }
@@ -215,16 +221,28 @@ impl EchoService for Echo {
         &self,
         request: Request<Streaming<TalkRequest>>,
     ) -> Result<Response<Self::TalkStream>, Status> {
-        let broken_off = self.broken_off.clone();
-        let answers = request.into_inner().map(move |said| match said {
-            Ok(TalkRequest { body }) if body == "enough" => Err(of_wish(10)),
-            Ok(TalkRequest { body }) => Ok(TalkResponse { body }),
-            Err(status) => {
-                broken_off.send_modify(|count| *count += 1);
-                Err(status)
-            }
+        let answers = request.into_inner().map(|said| match said? {
+            TalkRequest { body } if body == "enough" => Err(of_wish(10)),
+            TalkRequest { body } => Ok(TalkResponse { body }),
         });
         Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+/// A call that is broken off ends with an error, or is dropped where it waits.
+struct Unfinished(Option<watch::Sender<u32>>);
+
+impl Unfinished {
+    fn end(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(broken_off) = &self.0 {
+            broken_off.send_modify(|times| *times += 1);
+        }
     }
 }
 

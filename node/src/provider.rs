@@ -38,6 +38,9 @@ pub struct Provider {
     service_timeout: Duration,
 }
 
+/// A message whose seal holds, judged by this global configuration.
+type Judged = (Result<Authorised, Box<Refused>>, Arc<GlobalConfiguration>);
+
 /// RECEIVED, and whether it is durable yet.
 #[allow(clippy::large_enum_variant, reason = "one per exchange, on the stack of its task")]
 enum Receipt {
@@ -95,10 +98,7 @@ impl Provider {
     }
 
     /// All checks; an error is refused without a seal.
-    async fn judge(
-        &self,
-        arrived: Box<Arrived>,
-    ) -> Result<(Result<Authorised, Box<Refused>>, Arc<GlobalConfiguration>), Fault> {
+    async fn judge(&self, arrived: Box<Arrived>) -> Result<Judged, Fault> {
         let exchange = arrived.entry.exchange();
         let refused = |refusal: Refusal| refusal.fault(Place::ProviderNode, exchange);
         let guarded = Stage::Guard.start();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
 use http_body::Body as _;
 use peabiru_proto::fault::{Fault, Place};
 use peabiru_proto::wire::Context;
@@ -14,7 +15,6 @@ use crate::flow::ARRIVED_QUEUED;
 use crate::grpc::body::{self, RoadBody};
 use crate::grpc::framing::Messages;
 use crate::grpc::metadata::to_fields;
-use http::HeaderMap;
 
 /// Ready when the answer begins. The request goes on for as long as the service, and the consumer, want it.
 pub(super) async fn invoke(
@@ -45,6 +45,6 @@ pub(super) async fn invoke(
 }
 
 /// A request has no trailers; one that was broken off is no whole one.
-fn ending(end: Result<AnswerEnd, Fault>) -> Option<HeaderMap> {
+fn ending(end: &Result<AnswerEnd, Fault>) -> Option<HeaderMap> {
     end.is_ok().then(HeaderMap::new)
 }

@@ -87,12 +87,12 @@ impl Watcher for Asking {
 }
 
 /// A stream that breaks off ends with a status that says why.
-fn ending(end: Result<AnswerEnd, Fault>) -> Option<HeaderMap> {
+fn ending(end: &Result<AnswerEnd, Fault>) -> Option<HeaderMap> {
     let end = match end {
         Ok(end) => end,
         Err(fault) => {
             let mut trailers = HeaderMap::new();
-            put_fault(&fault, &mut trailers);
+            put_fault(fault, &mut trailers);
             return Some(trailers);
         }
     };

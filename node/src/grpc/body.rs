@@ -178,7 +178,7 @@ pub struct RoadBody {
 }
 
 /// What stands after the last piece of a live body: trailers, or nothing if it breaks off.
-pub type Ending = fn(Result<AnswerEnd, Fault>) -> Option<HeaderMap>;
+pub type Ending = fn(&Result<AnswerEnd, Fault>) -> Option<HeaderMap>;
 
 #[derive(Default)]
 enum Data {
@@ -291,7 +291,7 @@ impl Body for RoadBody {
                         Err(Fault::new(FaultCode::StreamCancelled, Place::ConsumerNode, what))
                     }
                 };
-                let trailers = ending(ended);
+                let trailers = ending(&ended);
                 this.data = Data::None;
                 return Poll::Ready(match trailers {
                     Some(trailers) if trailers.is_empty() => None,

@@ -144,7 +144,7 @@ impl Inner {
                 Err(SendError::Stream(_)) => {}
             },
             Reply::Live(_) => {
-                self.refuse(sender, &internal("a whole request is not answered by a stream")).await
+                self.refuse(sender, &internal("a whole request is not answered by a stream")).await;
             }
             Reply::Refusal(fault) => self.refuse(sender, &fault).await,
         }

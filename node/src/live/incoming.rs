@@ -29,6 +29,7 @@ pub(crate) struct Incoming {
 }
 
 /// What comes next for a direction.
+#[allow(clippy::large_enum_variant, reason = "one at a time, on the stack of its task")]
 enum Next {
     /// From the peer; none at the end of the link's stream.
     Came(Option<Result<Arrived, Fault>>),
@@ -58,7 +59,7 @@ impl Incoming {
                 },
                 // The stream ends, and its last words are still heard.
                 Next::Came(Some(Err(fault))) if fault.code == FaultCode::NodeDraining => {
-                    self.session.end(fault)
+                    self.session.end(fault);
                 }
                 Next::Came(Some(Err(fault))) => return self.fail(reader, self.session.named(fault)).await,
                 Next::Came(None) if self.chain.is_closed() => return,
@@ -77,7 +78,10 @@ impl Incoming {
                 }
                 Next::Unread => {
                     reader = None;
-                    self.session.end(self.session.cancelled("the reader gave the stream up"));
+                    // A service may have heard enough, and still answer.
+                    if !self.chain.is_of_request() {
+                        self.session.end(self.session.cancelled("the caller gave the stream up"));
+                    }
                 }
                 Next::Enough => return,
             }

@@ -102,7 +102,7 @@ impl Provider {
         }
         let what = "the grant that allowed the stream has ended";
         session.end(Fault::new(FaultCode::AccessNoGrant, Place::ProviderNode, what));
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
