@@ -1,4 +1,5 @@
-//! `peabiru call`: any method of any registered service, JSON in and out, as an ordinary gRPC client of the door.
+//! `peabiru call`: any method of any registered service, JSON in and out, as an ordinary gRPC client of the door. Of a
+//! method with many answers each is printed as it comes.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -11,9 +12,9 @@ use peabiru_proto::wire::{GetContractRequest, GetContractResponse};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, SerializeOptions};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::metadata::{Ascii, MetadataValue};
+use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Request, Response, Status};
 
 use crate::CliError;
 use crate::args::Connect;
@@ -62,29 +63,32 @@ pub(crate) async fn run(call: Call, connect: &Connect) -> Result<(), CliError> {
     let path = path.parse().map_err(|error| CliError::Usage(format!("{path}: {error}")))?;
     let mut grpc = tonic::client::Grpc::new(channel);
     grpc.ready().await.map_err(|error| CliError::unreachable(&format!("door {}", call.door), &error))?;
-    let answer = grpc.unary(request, path, Dynamic(method.output())).await;
-    let exchange = |metadata: &tonic::metadata::MetadataMap| {
-        let id = metadata.get(EXCHANGE_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
-        output::progress(&format!(
-            "exchange {}",
-            id.unwrap_or_else(|| "none: refused before one was made".to_owned())
-        ));
-    };
-    match answer {
-        Ok(answer) => {
-            exchange(answer.metadata());
-            let options = SerializeOptions::new().skip_default_fields(false);
-            let json = answer.get_ref().serialize_with_options(serde_json::value::Serializer, &options);
-            output::document(
-                &json.map_err(|error| CliError::Usage(format!("the answer is no JSON: {error}")))?,
-            );
-            Ok(())
+    let codec = Dynamic(method.output());
+    if method.is_server_streaming() {
+        let answer = grpc.server_streaming(request, path, codec).await;
+        say_exchange(answer.as_ref().map_or_else(Status::metadata, Response::metadata));
+        let mut messages = answer?.into_inner();
+        // Each as it comes.
+        while let Some(message) = messages.message().await? {
+            show(&message)?;
         }
-        Err(status) => {
-            exchange(status.metadata());
-            Err(status.into())
-        }
+        return Ok(());
     }
+    let answer = grpc.unary(request, path, codec).await;
+    say_exchange(answer.as_ref().map_or_else(Status::metadata, Response::metadata));
+    show(answer?.get_ref())
+}
+
+fn say_exchange(metadata: &MetadataMap) {
+    let id = metadata.get(EXCHANGE_ID).and_then(|id| id.to_str().ok());
+    output::progress(&format!("exchange {}", id.unwrap_or("none: refused before one was made")));
+}
+
+fn show(message: &DynamicMessage) -> Result<(), CliError> {
+    let options = SerializeOptions::new().skip_default_fields(false);
+    let json = message.serialize_with_options(serde_json::value::Serializer, &options);
+    output::document(&json.map_err(|error| CliError::Usage(format!("the answer is no JSON: {error}")))?);
+    Ok(())
 }
 
 fn method(contract: &GetContractResponse, name: &str) -> Result<MethodDescriptor, CliError> {

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use clap::Subcommand;
-use peabiru_proto::contract::{ContractDocument, ServiceFacts};
+use peabiru_proto::contract::{ContractDocument, Delivery, ServiceFacts};
 use peabiru_proto::entry::SideEffects as Effects;
 use peabiru_proto::id::ServiceId;
 use peabiru_proto::wire::{
-    AddContractRequest, GetContractRequest, ListServicesRequest, OPTIONS_PROTO, ServiceSummary, SideEffects,
+    AddContractRequest, GetContractRequest, GetContractResponse, ListServicesRequest, OPTIONS_PROTO,
+    ServiceSummary, SideEffects,
 };
 use prost_reflect::DescriptorPool;
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver, IncludeFileResolver};
@@ -81,34 +82,51 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
             if contract.document.starts_with(b"{") {
                 return show_operations(contract.document, connect);
             }
-            let pool = DescriptorPool::decode(contract.document)
-                .map_err(|error| CliError::Usage(format!("the contract does not parse: {error}")))?;
-            let mut table = Table::new(&["type", "field", "number", "kind"]);
-            let code = contract.service.rsplit('/').next().unwrap_or_default().to_owned();
-            let package = code.rsplit_once('.').map(|(package, _)| package.to_owned()).unwrap_or_default();
-            for service in pool.services().filter(|service| service.full_name() == code) {
-                for method in service.methods() {
-                    let (input, output) = (method.input(), method.output());
-                    let kind = format!("{} → {}", input.name(), output.name());
-                    table.row([service.name().to_owned(), method.name().to_owned(), String::new(), kind]);
-                }
-            }
-            for message in pool.all_messages().filter(|message| message.package_name() == package) {
-                for field in message.fields() {
-                    let many = if field.is_list() { "repeated " } else { "" };
-                    let kind = format!("{many}{:?}", field.kind());
-                    table.row([
-                        message.name().to_owned(),
-                        field.name().to_owned(),
-                        field.number().to_string(),
-                        kind,
-                    ]);
-                }
-            }
-            table.print(connect.output);
+            show_types(contract, connect)?;
         }
     }
     Ok(())
+}
+
+/// The methods of a gRPC service, and what they take and give.
+fn show_types(contract: GetContractResponse, connect: &Connect) -> Result<(), CliError> {
+    let parsed = ContractDocument::parse(contract.document.clone());
+    let pool = DescriptorPool::decode(contract.document)
+        .map_err(|error| CliError::Usage(format!("the contract does not parse: {error}")))?;
+    let mut table = Table::new(&["type", "field", "number", "kind"]);
+    let code = contract.service.rsplit('/').next().unwrap_or_default().to_owned();
+    let package = code.rsplit_once('.').map(|(package, _)| package.to_owned()).unwrap_or_default();
+    let facts = parsed.as_ref().ok().and_then(|parsed| parsed.service(&code));
+    for service in pool.services().filter(|service| service.full_name() == code) {
+        for method in service.methods() {
+            let (input, output) = (method.input(), method.output());
+            let stream = |is: bool| if is { "stream " } else { "" };
+            let kind = format!(
+                "{}{} → {}{}{}",
+                stream(method.is_client_streaming()),
+                input.name(),
+                stream(method.is_server_streaming()),
+                output.name(),
+                live(facts, method.name()),
+            );
+            table.row([service.name().to_owned(), method.name().to_owned(), String::new(), kind]);
+        }
+    }
+    for message in pool.all_messages().filter(|message| message.package_name() == package) {
+        for field in message.fields() {
+            let many = if field.is_list() { "repeated " } else { "" };
+            let kind = format!("{many}{:?}", field.kind());
+            table.row([message.name().to_owned(), field.name().to_owned(), field.number().to_string(), kind]);
+        }
+    }
+    table.print(connect.output);
+    Ok(())
+}
+
+/// Said of a method whose messages are delivered one by one.
+fn live(facts: Option<&ServiceFacts>, method: &str) -> &'static str {
+    let delivery = facts.and_then(|facts| facts.method(method)).map(|facts| facts.delivery);
+    if delivery == Some(Delivery::Live) { ", live" } else { "" }
 }
 
 fn show_operations(document: Bytes, connect: &Connect) -> Result<(), CliError> {

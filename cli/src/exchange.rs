@@ -62,6 +62,10 @@ fn describe(status: &GetExchangeStatusResponse) -> (&'static str, String) {
         ExchangeState::Unreachable => {
             ("not known", format!("the provider's node cannot be asked now: {}", status.reason))
         }
+        ExchangeState::Unclosed => (
+            "not closed",
+            "a stream whose answer began: it goes on, or was broken off; see `peabiru evidence export`".to_owned(),
+        ),
         ExchangeState::Unspecified => ("not known", "the node is of a newer version".to_owned()),
     }
 }

@@ -9,7 +9,7 @@ use peabiru_certs::pem::read_certificate;
 use peabiru_ledger::LedgerError;
 use peabiru_ledger::disk::{Disk, RealDisk};
 use peabiru_ledger::verify::{FolderReport, verify_folder};
-use peabiru_proto::entry::{Body, Entry, Verdict};
+use peabiru_proto::entry::{Body, Content, Entry, Verdict};
 use peabiru_proto::id::{MemberId, NodeId};
 use peabiru_proto::origin::Origin;
 use peabiru_proto::wire::{
@@ -172,9 +172,17 @@ fn about(entry: &Entry) -> String {
             format!("{verdict}: entry {} of {}", head.peer_index, head.peer_origin)
         }
         Body::Response(head) => {
-            format!("gRPC {}, {} bytes, to {}", head.outcome, head.body_bytes, head.addressee)
+            let what = match head.content {
+                Content::Whole { body_bytes, .. } => format!("gRPC {}, {body_bytes} bytes", head.outcome),
+                Content::Stream { .. } => "a stream".to_owned(),
+            };
+            format!("{what}, to {}", head.addressee)
         }
         Body::Fault(head) => format!("{}, to {}", head.code, head.addressee),
+        Body::Batch(head) => {
+            format!("{} bytes of a stream, from chunk {}", head.body_bytes, head.first_chunk)
+        }
+        Body::Close(head) => format!("the end of a stream, {} chunks, gRPC {}", head.chunks, head.outcome),
         Body::Notice(head) => format!("{} {}", head.code, head.subject),
     }
 }

@@ -268,7 +268,9 @@ impl Seeds {
         let frames = [
             Frame::Hello(hello),
             Frame::Checkpoint(update),
-            Frame::Message(message),
+            Frame::Message(message.clone()),
+            Frame::Batch(message.clone()),
+            Frame::Close(message),
             Frame::Refusal(fault.to_proto()),
             Frame::Fetch(fetch),
             Frame::Fetched(wire::FetchResponse { entries: vec![held] }),

@@ -1,7 +1,12 @@
 //! Evidence of exchanges, as a node exports it.
 
 use peabiru_cli::client::NodeClient;
-use peabiru_proto::wire::ExportEvidenceRequest;
+use peabiru_ledger::evidence::{Evidence, Gathered};
+use peabiru_ledger::tlog_proof;
+use peabiru_proto::entry::Entry;
+use peabiru_proto::hash::Digest;
+use peabiru_proto::wire::{ExportEvidenceRequest, GetSnapshotResponse, HeldEntry, SignedSnapshot};
+use prost::Message as _;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
@@ -23,4 +28,36 @@ pub async fn export(node: &mut NodeClient, exchange: &str) -> Result<Vec<u8>, St
 #[must_use]
 pub fn exchange_of(metadata: &MetadataMap) -> String {
     metadata.get("x-peabiru-exchange-id").unwrap().to_str().unwrap().to_owned()
+}
+
+/// The same evidence gathered anew without one entry, named by its file; and without payloads.
+#[must_use]
+pub fn without(tar: &[u8], left_out: &str) -> Vec<u8> {
+    let evidence = Evidence::from_tar(tar).unwrap();
+    let held = |name: &str| {
+        let entry = evidence.file(name)?.clone();
+        let proof = evidence.file(&format!("{}.tlog-proof", name.strip_suffix(".entry")?))?;
+        let seal = tlog_proof::parse(proof).unwrap();
+        Some(HeldEntry {
+            entry,
+            index: seal.position.index(),
+            inclusion: seal.proof.to_bytes().into(),
+            checkpoint: seal.checkpoint.note().to_owned().into(),
+            payload: None,
+        })
+    };
+    let is_message = |name: &&str| !name.starts_with("snapshots/") && *name != left_out;
+    let names: Vec<&str> = evidence.names().collect();
+    let held: Vec<_> = names.iter().copied().filter(|name| is_message(name)).filter_map(held).collect();
+    let snapshots = names.iter().filter(|name| name.ends_with("/snapshot.bin"));
+    let snapshots = snapshots.map(|name| GetSnapshotResponse {
+        snapshot: SignedSnapshot::decode(evidence.file(name).unwrap().clone()).ok(),
+        ..GetSnapshotResponse::default()
+    });
+    let parts =
+        names.iter().filter(|name| name.starts_with("parts/")).map(|name| evidence.file(name).unwrap());
+    let parts = parts.map(|part| (Digest::of(part), part.clone())).collect();
+    let exchange = Entry::decode(held[0].entry.clone()).unwrap().exchange();
+    let gathered = Gathered { held, snapshots: snapshots.collect(), parts };
+    Evidence::gather(&exchange, gathered).unwrap().to_tar()
 }

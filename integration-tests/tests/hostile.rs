@@ -13,6 +13,9 @@ mod impostor;
 #[allow(dead_code, reason = "the link's own tests use the rest")]
 mod raw;
 
+#[path = "hostile/streams.rs"]
+mod streams;
+
 use std::time::Duration;
 
 use impostor::{Draft, Impostor, Sealed, Visit};

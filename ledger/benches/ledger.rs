@@ -25,7 +25,7 @@ use peabiru_ledger::disk::Disk;
 use peabiru_ledger::disk::slow::SlowDisk;
 use peabiru_ledger::ledger::{Append, Ledger, LedgerIdentity, Store, StoreConfig, StoreCounters};
 use peabiru_ledger::payload::{Direction, Payload, SealedPayload};
-use peabiru_proto::entry::{Body, Common, Entry, ExchangeId, Response};
+use peabiru_proto::entry::{Body, Common, Content, Entry, ExchangeId, Response};
 use peabiru_proto::hash::LeafHash;
 use peabiru_proto::origin::Origin;
 use peabiru_proto::random::{Random, SystemRandom};
@@ -184,8 +184,7 @@ fn append(ledger: &Ledger, random: &dyn Random) -> Append {
         received_leaf: leaf,
         addressee: "PY/GOV/MITIC/node".parse().unwrap(),
         outcome: 0,
-        content_root,
-        body_bytes: body.len() as u64,
+        content: Content::Whole { root: content_root, body_bytes: body.len() as u64 },
     };
     let entry = Entry::encode(ledger.origin(), &common, &Body::Response(response)).unwrap();
     Append { entry, payload: Some(Arc::new(Payload::Sealed(payload))), foreign: None }

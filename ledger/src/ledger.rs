@@ -93,6 +93,12 @@ pub struct Ledger {
     number: usize,
 }
 
+/// Entries that are on their way to the disk.
+pub struct Appending {
+    answer: oneshot::Receiver<Result<Vec<SealedEntry>, LedgerError>>,
+    inner: Arc<Inner>,
+}
+
 /// Counts since the start, all ledgers together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StoreCounters {
@@ -265,6 +271,22 @@ impl Store {
     }
 }
 
+impl Appending {
+    /// Waits until the entries are durable and sealed.
+    ///
+    /// # Errors
+    /// As `Ledger::append`.
+    pub async fn sealed(self) -> Result<Vec<SealedEntry>, LedgerError> {
+        self.answer.await.unwrap_or_else(|_| Err(self.inner.failed()))
+    }
+}
+
+impl std::fmt::Debug for Appending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Appending")
+    }
+}
+
 impl Ledger {
     /// Its name.
     #[must_use]
@@ -289,9 +311,18 @@ impl Ledger {
     /// # Errors
     /// `Full`, `DiskFull`, `TooLarge`: nothing was appended. `Failed`: the process must stop. `Closed`.
     pub async fn append(&self, appends: Vec<Append>) -> Result<Vec<SealedEntry>, LedgerError> {
+        self.begin(appends)?.sealed().await
+    }
+
+    /// Hands entries over, to be committed after everything that was handed over before. Who makes a chain of entries
+    /// makes the next one while this one is on its way to the disk.
+    ///
+    /// # Errors
+    /// As `append`, as far as it can be told at once: nothing was handed over.
+    pub fn begin(&self, appends: Vec<Append>) -> Result<Appending, LedgerError> {
         let (reply, answer) = oneshot::channel();
         self.send_command(Command::Append(self.group(appends, Some(reply))?))?;
-        answer.await.unwrap_or_else(|_| Err(self.inner.failed()))
+        Ok(Appending { answer, inner: Arc::clone(&self.inner) })
     }
 
     /// Appends an entry with the next commit, which waits for [`StoreConfig::queued_wait`] at most to be asked for; nobody waits for it.

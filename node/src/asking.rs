@@ -79,7 +79,7 @@ impl Asking<'_> {
         self.append(spooled.payload, content).await
     }
 
-    async fn append(
+    pub(crate) async fn append(
         &self,
         payload: Arc<Payload>,
         content: Content,

@@ -123,6 +123,7 @@ impl CatchUp {
             request_leaf: missing.request_leaf,
             provider: missing.provider.clone(),
             own: self.core.own.clone(),
+            delivery: missing.delivery,
         };
         let checked = self.core.check_answer(&mut arrived, &outstanding, &conf).await?;
         spool::keep(&arrived.payload, Place::ConsumerNode).await?;
@@ -147,7 +148,7 @@ pub(crate) fn answers(entry: &Entry, request_leaf: &LeafHash) -> bool {
     match entry.body() {
         Body::Response(head) => head.request_leaf == *request_leaf,
         Body::Fault(head) => head.request_leaf == *request_leaf,
-        Body::Request(_) | Body::Received(_) | Body::Notice(_) => false,
+        Body::Request(_) | Body::Received(_) | Body::Batch(_) | Body::Close(_) | Body::Notice(_) => false,
     }
 }
 

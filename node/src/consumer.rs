@@ -1,5 +1,7 @@
 //! The consumer's half of an exchange: REQUEST → link → check → RECEIVED → caller.
 
+mod live;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -7,6 +9,7 @@ use bytes::Bytes;
 use peabiru_ledger::ledger::Ledger;
 use peabiru_ledger::payload::Payload;
 use peabiru_ledger::seal::SealedEntry;
+use peabiru_proto::contract::Delivery;
 use peabiru_proto::entry::{Body, Content, ExchangeId, SideEffects};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::globalconf::{Contract, GlobalConfiguration};
@@ -18,7 +21,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::asking::{Asking, Planned, choose_purpose};
 use crate::core::{Core, done_and_unsealed, internal, ledger_fault, received_append};
 use crate::exchange::{
-    Answer, Answered, Arrived, BoxFuture, Call, CallBody, Exchange, LinkAnswer, Outflow, Pieces, Reply,
+    Answer, AnswerEnd, Answered, Arrived, BoxFuture, Call, CallBody, Exchange, LinkAnswer, Outflow, Pieces,
+    Reply, Streamed,
 };
 use crate::flow::PIECES_QUEUED;
 use crate::guard::answer::Outstanding;
@@ -56,6 +60,11 @@ impl Exchange for Arc<Consumer> {
         Box::pin(async move { consumer.carry(call).await })
     }
 
+    fn stream(&self, call: Call, messages: Pieces<AnswerEnd>) -> BoxFuture<Streamed> {
+        let consumer = Self::clone(self);
+        Box::pin(async move { consumer.carry_live(call, messages).await })
+    }
+
     fn globalconf(&self) -> Option<Arc<GlobalConfiguration>> {
         self.core.globalconf.newest()
     }
@@ -74,7 +83,7 @@ impl Consumer {
             Ok(conf) => conf,
             Err(fault) => return refuse(fault),
         };
-        let (mut planned, contract) = match self.plan(&call, &conf) {
+        let (mut planned, contract) = match self.plan(&call, Delivery::Whole, &conf) {
             Ok(planned) => planned,
             Err(fault) => return refuse(fault),
         };
@@ -128,7 +137,12 @@ impl Consumer {
         Some(Planned { addressee, retry_of: Some(retry_of), expires_in, ..planned.clone() })
     }
 
-    fn plan<'a>(&self, call: &Call, conf: &'a GlobalConfiguration) -> Result<(Planned, &'a Contract), Fault> {
+    fn plan<'a>(
+        &self,
+        call: &Call,
+        delivery: Delivery,
+        conf: &'a GlobalConfiguration,
+    ) -> Result<(Planned, &'a Contract), Fault> {
         let refuse = |code, message: String| Fault::new(code, Place::ConsumerNode, message);
         let contract = conf.contract(&call.service).ok_or_else(|| {
             refuse(FaultCode::ServiceUnknown, format!("no contract of {} is registered", call.service))
@@ -136,6 +150,13 @@ impl Consumer {
         let facts = contract.facts().and_then(|facts| facts.method(&call.method)).ok_or_else(|| {
             refuse(FaultCode::MethodUnknown, format!("{} has no method {}", call.service, call.method))
         })?;
+        if facts.delivery != delivery {
+            // The door asked another snapshot.
+            return Err(refuse(
+                FaultCode::ContractMismatch,
+                "the contract has just changed: ask again".to_owned(),
+            ));
+        }
         let purpose = choose_purpose(call, facts)?;
         let member = call.service.member();
         let nodes = conf.nodes_of(&member).map(|node| &node.id);
@@ -195,7 +216,8 @@ impl Consumer {
             LinkAnswer::Refused(fault) => return Err(fault.into()),
         };
         let provider = call.service.member();
-        let outstanding = Outstanding { exchange, request_leaf, provider, own: self.core.own.clone() };
+        let own = self.core.own.clone();
+        let outstanding = Outstanding { exchange, request_leaf, provider, own, delivery: Delivery::Whole };
         Ok(self.deliver(arrived, &outstanding, planned, ledger, conf).await?)
     }
 
@@ -279,6 +301,7 @@ impl Consumer {
         let (entry, payload) = match self.local.answer(Box::new(arrived)).await {
             Reply::Sealed { entry, payload } => (entry, payload),
             Reply::Large(outflow) => collect(outflow).await?,
+            Reply::Live(_) => return Err(internal("a whole request is not answered by a stream")),
             Reply::Refusal(fault) => return Ok(LinkAnswer::Refused(fault)),
         };
         Ok(LinkAnswer::Arrived(Box::new(self.as_arrived(entry, &payload).await?)))

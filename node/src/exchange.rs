@@ -25,7 +25,7 @@ use peabiru_proto::policy::Purpose;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{self, Context, HeldEntry};
 
-pub use crate::flow::{Outflow, Piece, Pieces};
+pub use crate::flow::{Departures, Found, Leaving, Line, LiveServed, Outflow, Piece, Pieces, Streamed};
 use crate::rest::target::Target;
 
 /// A future that a part of the node hands out behind a trait.
@@ -104,6 +104,9 @@ pub struct Answered {
 pub trait Exchange: Send + Sync + 'static {
     /// Carries one call to its provider and back.
     fn call(&self, call: Call) -> BoxFuture<Answered>;
+    /// Carries a call whose messages go one by one, as its contract says: each reaches the service while others are
+    /// still to come.
+    fn stream(&self, call: Call, messages: Pieces<AnswerEnd>) -> BoxFuture<Streamed>;
     /// The global configuration in force, to find services by name.
     fn globalconf(&self) -> Option<Arc<GlobalConfiguration>>;
 }
@@ -169,6 +172,8 @@ pub enum Reply {
     },
     /// A RESPONSE with a large body, or a FAULT if that breaks off.
     Large(Outflow),
+    /// The entries of a stream's answer, the opening first: as they are made.
+    Live(Departures),
     /// A refusal before a valid seal: not sealed, counted.
     Refusal(Fault),
 }
@@ -187,6 +192,13 @@ pub trait Services: Send + Sync + 'static {
     /// Invokes a method. A fault means that the service could not be reached, broke its protocol or took too long;
     /// an error of the service itself is an answer.
     fn invoke(&self, invocation: Invocation) -> BoxFuture<Result<Served, Fault>>;
+    /// Invokes a method whose messages go one by one; ready when its answer begins. `life` bounds all of it.
+    fn stream(
+        &self,
+        invocation: Invocation,
+        messages: Pieces<AnswerEnd>,
+        life: Option<Duration>,
+    ) -> BoxFuture<Result<LiveServed, Fault>>;
 }
 
 /// What the link calls when a peer asks.
@@ -198,8 +210,10 @@ pub trait Inbound: Send + Sync + 'static {
     fn admit(&self, peer: &NodeId, preview: &Entry) -> Result<(), Fault>;
     /// A sealed message arrived on a stream of its own.
     fn message(&self, arrived: Arrived) -> BoxFuture<Reply>;
+    /// A message that opens a stream arrived; what follows it comes over the line.
+    fn stream(&self, opening: Arrived, line: Line) -> BoxFuture<Reply>;
     /// A counterparty asks for what this node holds about an exchange.
-    fn fetch(&self, peer: NodeId, wanted: Wanted) -> BoxFuture<Vec<Held>>;
+    fn fetch(&self, peer: NodeId, wanted: Wanted) -> BoxFuture<Found>;
 }
 
 /// An entry that a node holds, with a seal and what is kept of its payload.

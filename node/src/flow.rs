@@ -1,13 +1,18 @@
-//! Large bodies between the stages of an exchange: channels of a bounded length, so that a slow reader slows the writer.
+//! Large bodies and streams between the stages of an exchange: channels of a bounded length, so that a slow reader slows the writer.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use peabiru_ledger::ledger::Appending;
 use peabiru_ledger::payload::Payload;
 use peabiru_ledger::seal::SealedEntry;
-use peabiru_proto::entry::Entry;
-use peabiru_proto::fault::Fault;
+use peabiru_proto::entry::{Entry, ExchangeId};
+use peabiru_proto::fault::{Fault, GrpcStatus, Place};
+use peabiru_proto::wire::{Context, ContextField};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::core::{internal, ledger_fault};
+use crate::exchange::{AnswerEnd, Arrived, Held};
 
 /// A large body while it comes, a bounded number of pieces ahead. It is whole only with its `End`.
 pub type Pieces<E> = mpsc::Receiver<Result<Piece<E>, Fault>>;
@@ -35,3 +40,75 @@ pub struct Outflow {
 
 /// Pieces, or chunks, of a large body that wait for the next stage.
 pub(crate) const PIECES_QUEUED: usize = 8;
+
+/// An entry of a stream on its way into the ledger, and then to the peer.
+#[derive(Debug)]
+pub struct Leaving {
+    /// Ends with the entry.
+    pub appending: Appending,
+    /// Of the entry.
+    pub payload: Arc<Payload>,
+}
+
+/// The entries of one direction of a stream as they are made, in order. It ends after the CLOSE; before, the stream is given
+/// up.
+pub type Departures = mpsc::Receiver<Leaving>;
+
+/// The entries of one direction of a stream as they come from the peer, a bounded number ahead. It ends with the stream;
+/// dropped before, it gives the stream up.
+pub type Line = mpsc::Receiver<Result<Arrived, Fault>>;
+
+/// What is found for a counterparty, as it is read.
+pub type Found = mpsc::Receiver<Held>;
+
+/// What a service gives to a call whose messages go one by one.
+#[derive(Debug)]
+pub struct LiveServed {
+    /// Metadata, before the first message.
+    pub context: Context,
+    /// The messages, and how it ended.
+    pub pieces: Pieces<AnswerEnd>,
+}
+
+/// The end of a call whose messages go one by one, or rather its beginning.
+#[derive(Debug)]
+pub struct Streamed {
+    /// Names the sealed exchange; absent if the call was refused before one existed.
+    pub exchange: Option<ExchangeId>,
+    /// Metadata and messages, or why there are none.
+    pub result: Result<LiveServed, Fault>,
+}
+
+impl Leaving {
+    /// Waits until it is durable and sealed.
+    ///
+    /// # Errors
+    /// Why the ledger does not take it.
+    pub async fn sealed(self, place: Place) -> Result<(SealedEntry, Arc<Payload>), Fault> {
+        let sealed = self.appending.sealed().await.map_err(|error| ledger_fault(&error, place))?;
+        let last = sealed.into_iter().next_back();
+        Ok((last.ok_or_else(|| internal("the ledger answered without an entry"))?, self.payload))
+    }
+}
+
+impl AnswerEnd {
+    /// What a caller is told of a fault that ends a stream: its gRPC status, with the fault in the details.
+    #[must_use]
+    pub fn of_fault(fault: &Fault) -> Self {
+        let GrpcStatus { code, message, details } = fault.to_grpc();
+        let details = ContextField { name: "grpc-status-details-bin".to_owned(), value: details };
+        let context = Context { trailers: vec![details], status_text: message, ..Context::default() };
+        Self { outcome: code, context }
+    }
+
+    /// All was said.
+    #[must_use]
+    pub fn complete() -> Self {
+        Self { outcome: 0, context: Context::default() }
+    }
+}
+
+/// Batches of one direction that are on their way into the ledger and to the peer.
+pub(crate) const BATCHES_IN_FLIGHT: usize = 4;
+/// Entries, or opened batches, that wait for the next stage.
+pub(crate) const ARRIVED_QUEUED: usize = 1;

@@ -11,16 +11,21 @@ use peabiru_proto::id::NodeId;
 
 use crate::exchange::{Held, Wanted};
 
-/// Everything that a ledger holds of an exchange, oldest first. Blocks on the disk.
+/// Everything that a ledger holds of an exchange, oldest first, until `give` says no. Blocks on the disk.
 ///
 /// # Errors
 /// As `Ledger::read`.
-pub fn of_exchange(ledger: &Ledger, exchange: &ExchangeId) -> Result<Vec<Held>, LedgerError> {
-    let mut held = Vec::new();
+pub fn of_exchange(
+    ledger: &Ledger,
+    exchange: &ExchangeId,
+    give: &mut dyn FnMut(Held) -> bool,
+) -> Result<(), LedgerError> {
     for position in ledger.positions_of(exchange)? {
-        held.extend(at(ledger, position)?);
+        if !at(ledger, position)?.into_iter().all(&mut *give) {
+            break;
+        }
     }
-    Ok(held)
+    Ok(())
 }
 
 /// The entry at a position; a RECEIVED comes after what was received, which keeps the payload of both.
@@ -43,47 +48,72 @@ pub fn at(ledger: &Ledger, position: LogPosition) -> Result<Vec<Held>, LedgerErr
     })
 }
 
-/// What a counterparty may have of an exchange: nothing, unless it was one of its two parties and names the request.
+/// What a counterparty may have of an exchange, entry by entry until `give` says no: nothing, unless it was one of its two
+/// parties and names the request.
 ///
 /// # Errors
 /// As `Ledger::read`.
-pub fn for_counterparty(ledger: &Ledger, peer: &NodeId, wanted: Wanted) -> Result<Vec<Held>, LedgerError> {
-    let mut held = of_exchange(ledger, &wanted.exchange)?;
-    let is_party = held.iter().any(|held| {
-        let entry = &held.sealed.entry;
-        let Body::Request(request) = entry.body() else { return false };
-        let parties = [Some(&request.addressee), entry.common().node.as_ref()];
-        entry.leaf_hash() == wanted.request_leaf && parties.contains(&Some(peer))
-    });
-    if !is_party {
-        return Ok(Vec::new());
-    }
-    // Whoever asks chose the exchange's id, and may have chosen one that others use: only what leads to its own request
-    // is given.
-    let answer = held.iter().find_map(|held| answers(&held.sealed.entry, &wanted.request_leaf));
-    held.retain(|held| {
-        let entry = &held.sealed.entry;
-        let of_message = |leaf: &LeafHash| {
-            entry.leaf_hash() == *leaf
-                || matches!(entry.body(), Body::Received(received) if received.peer_leaf == *leaf)
-        };
-        of_message(&wanted.request_leaf) || answer.as_ref().is_some_and(of_message)
-    });
-    for held in &mut held {
-        // It has the payload of what it sent itself.
-        if held.sealed.entry.origin() != ledger.origin() {
-            held.payload = None;
+pub fn for_counterparty(
+    ledger: &Ledger,
+    peer: &NodeId,
+    wanted: Wanted,
+    give: &mut dyn FnMut(Held) -> bool,
+) -> Result<(), LedgerError> {
+    let mut shared = Shared { peer, request: wanted.request_leaf, answer: None, is_party: false };
+    for position in ledger.positions_of(&wanted.exchange)? {
+        let held = at(ledger, position)?;
+        if !held.iter().any(|held| shared.includes(&held.sealed.entry)) {
+            continue;
+        }
+        for mut held in held {
+            // It has the payload of what it sent itself.
+            if held.sealed.entry.origin() != ledger.origin() {
+                held.payload = None;
+            }
+            if !give(held) {
+                return Ok(());
+            }
         }
     }
-    Ok(held)
+    Ok(())
 }
 
-/// Leaf hash of an entry that answers this request.
-fn answers(entry: &Entry, request: &LeafHash) -> Option<LeafHash> {
-    let answered = match entry.body() {
-        Body::Response(head) => head.request_leaf,
-        Body::Fault(head) => head.request_leaf,
-        Body::Request(_) | Body::Received(_) | Body::Notice(_) => return None,
-    };
-    (answered == *request).then(|| entry.leaf_hash())
+/// What two parties share of an exchange. Whoever asks chose the exchange's id, and may have chosen one that others use:
+/// only what leads to its own request is given. What is named comes before what names it.
+struct Shared<'a> {
+    peer: &'a NodeId,
+    request: LeafHash,
+    answer: Option<LeafHash>,
+    is_party: bool,
+}
+
+impl Shared<'_> {
+    fn includes(&mut self, entry: &Entry) -> bool {
+        let leaf = entry.leaf_hash();
+        match entry.body() {
+            Body::Request(request) if leaf == self.request => {
+                let parties = [Some(&request.addressee), entry.common().node.as_ref()];
+                self.is_party = parties.contains(&Some(self.peer));
+                self.is_party
+            }
+            Body::Response(head) => self.answers(head.request_leaf, leaf),
+            Body::Fault(head) => self.answers(head.request_leaf, leaf),
+            Body::Batch(head) => self.is_of(&head.opening),
+            Body::Close(head) => self.is_of(&head.opening),
+            // Beside the entry that it answers for; without it, it proves nothing.
+            Body::Request(_) | Body::Received(_) | Body::Notice(_) => false,
+        }
+    }
+
+    fn answers(&mut self, request: LeafHash, leaf: LeafHash) -> bool {
+        let answers = self.is_party && request == self.request;
+        if answers && self.answer.is_none() {
+            self.answer = Some(leaf);
+        }
+        answers && self.answer == Some(leaf)
+    }
+
+    fn is_of(&self, opening: &LeafHash) -> bool {
+        self.is_party && (*opening == self.request || self.answer.as_ref() == Some(opening))
+    }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use peabiru_proto::entry::Entry;
 use peabiru_proto::fault::Fault;
 use peabiru_proto::id::NodeId;
+use tokio::sync::mpsc;
 
 use crate::core::Core;
-use crate::exchange::{Arrived, BoxFuture, Held, Inbound, Reply, Wanted};
+use crate::exchange::{Arrived, BoxFuture, Found, Held, Inbound, Line, Reply, Wanted};
 use crate::holdings;
 use crate::provider::Provider;
 
@@ -27,7 +28,12 @@ impl Inbound for Answering {
         Box::pin(async move { provider.answer(Box::new(arrived)).await })
     }
 
-    fn fetch(&self, peer: NodeId, wanted: Wanted) -> BoxFuture<Vec<Held>> {
+    fn stream(&self, opening: Arrived, line: Line) -> BoxFuture<Reply> {
+        let provider = Arc::clone(&self.provider);
+        Box::pin(async move { provider.stream(Box::new(opening), line).await })
+    }
+
+    fn fetch(&self, peer: NodeId, wanted: Wanted) -> BoxFuture<Found> {
         let core = Arc::clone(&self.core);
         Box::pin(async move {
             for ledger in core.ledgers.values() {
@@ -36,21 +42,22 @@ impl Inbound for Answering {
                     tracing::warn!(%error, "a ledger takes nothing");
                 }
             }
-            let read = tokio::task::spawn_blocking(move || read(&core, &peer, wanted)).await;
-            read.unwrap_or_default()
+            let (sender, found) = mpsc::channel(FOUND_QUEUED);
+            tokio::task::spawn_blocking(move || read(&core, &peer, wanted, &sender));
+            found
         })
     }
 }
 
-fn read(core: &Core, peer: &NodeId, wanted: Wanted) -> Vec<Held> {
-    let mut held = Vec::new();
+/// Ends when nobody takes more.
+fn read(core: &Core, peer: &NodeId, wanted: Wanted, sender: &mpsc::Sender<Held>) {
     for ledger in core.ledgers.values() {
-        match holdings::for_counterparty(ledger, peer, wanted) {
-            Ok(more) => held.extend(more),
-            Err(error) => {
-                tracing::error!(%error, exchange = %wanted.exchange, %peer, "what is held of an exchange cannot be read");
-            }
+        let mut give = |held| sender.blocking_send(held).is_ok();
+        if let Err(error) = holdings::for_counterparty(ledger, peer, wanted, &mut give) {
+            tracing::error!(%error, exchange = %wanted.exchange, %peer, "what is held of an exchange cannot be read");
         }
     }
-    held
 }
+
+/// Entries that were read ahead.
+const FOUND_QUEUED: usize = 4;

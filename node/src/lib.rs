@@ -26,6 +26,7 @@ pub mod holdings;
 mod inbound;
 mod keys;
 pub mod link;
+mod live;
 mod logging;
 mod memory;
 mod metadata;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use peabiru_ledger::checkpoint::SignedCheckpoint;
 use peabiru_ledger::ledger::RecoveredEntry;
 use peabiru_ledger::payload::{Direction, OpenBody, OpenPayload, Payload};
+use peabiru_proto::contract::Delivery;
 use peabiru_proto::entry::{Body, Entry, ExchangeId, Notice, Request};
 use peabiru_proto::hash::{Digest, LeafHash};
 use peabiru_proto::id::{MemberId, NodeId};
@@ -47,6 +48,7 @@ pub(crate) struct Unanswered {
     pub(crate) addressee: NodeId,
     pub(crate) provider: MemberId,
     pub(crate) expires_at: Timestamp,
+    pub(crate) delivery: Delivery,
 }
 
 impl Unanswered {
@@ -59,6 +61,7 @@ impl Unanswered {
             addressee: request.addressee.clone(),
             provider: request.service.member(),
             expires_at: request.expires_at,
+            delivery: if request.content.is_stream() { Delivery::Live } else { Delivery::Whole },
         }
     }
 }
@@ -105,6 +108,8 @@ impl Memory {
             self.note_head(&foreign.checkpoint);
         }
         match entry.body() {
+            // A stream ended with the node: what was missed of it is not fetched.
+            Body::Request(request) if request.content.is_stream() => {}
             Body::Request(request) => {
                 self.note_request(Unanswered::of(entry, request));
             }
@@ -120,7 +125,7 @@ impl Memory {
                 }
             },
             Body::Notice(notice) if notice.code == NOTICE_GRANT => self.note_grant(notice, recovered),
-            Body::Response(_) | Body::Fault(_) | Body::Notice(_) => {}
+            Body::Response(_) | Body::Fault(_) | Body::Batch(_) | Body::Close(_) | Body::Notice(_) => {}
         }
     }
 

@@ -3,6 +3,8 @@
 //! A method with side effects is invoked only after RECEIVED is durable. For a read, RECEIVED is held and committed
 //! with the RESPONSE: one wait for the disk instead of two (design §4).
 
+mod live;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +12,8 @@ use bytes::Bytes;
 use peabiru_ledger::ledger::{Append, Ledger};
 use peabiru_ledger::payload::{Direction, Payload};
 use peabiru_ledger::seal::SealedEntry;
-use peabiru_proto::entry::{Body, Entry, FaultHead, Response, SideEffects, Verdict};
-use peabiru_proto::fault::{Fault, Place};
+use peabiru_proto::entry::{Body, Content, Entry, FaultHead, Response, SideEffects, Verdict};
+use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::hash::{ContentRoot, LeafHash};
 use peabiru_proto::id::NodeId;
@@ -23,6 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::core::{Core, done_and_unsealed, internal, ledger_fault, not_hosted, received_append};
 use crate::exchange::{AnswerEnd, Arrived, Outflow, Pieces, Reply, Served, Services};
 use crate::flow::PIECES_QUEUED;
+use crate::guard::refusal::Refusal;
 use crate::guard::request::{Authorised, Denied, Received, Refused, Verified, check_preview};
 use crate::metadata;
 use crate::spool::{self, Holder, Spooled};
@@ -34,6 +37,9 @@ pub struct Provider {
     services: Arc<dyn Services>,
     service_timeout: Duration,
 }
+
+/// A message whose seal holds, judged by this global configuration.
+type Judged = (Result<Authorised, Box<Refused>>, Arc<GlobalConfiguration>);
 
 /// RECEIVED, and whether it is durable yet.
 #[allow(clippy::large_enum_variant, reason = "one per exchange, on the stack of its task")]
@@ -75,37 +81,44 @@ impl Provider {
     /// Answers one message.
     pub async fn answer(self: &Arc<Self>, arrived: Box<Arrived>) -> Reply {
         let exchange = arrived.entry.exchange();
-        let guarded = Stage::Guard.start();
-        let conf = match self.core.conf(Place::ProviderNode) {
-            Ok(conf) => conf,
-            Err(fault) => return refuse(fault.with_exchange(exchange)),
-        };
-        let mut received = Received::new(arrived);
-        if let Some(payload) = received.large() {
-            // What costs little comes before reading a whole file.
-            if let Err(refusal) = received.check(&self.core.guard, &conf, self.core.clock.now()) {
-                return refuse(refusal.fault(Place::ProviderNode, exchange));
-            }
-            let opened = self.core.spool.open(received.entry(), payload).await;
-            received.set_opened(opened);
+        if matches!(arrived.entry.body(), Body::Request(request) if request.content.is_stream()) {
+            let what = "what opens a stream is no whole message";
+            return refuse(Fault::new(FaultCode::MessageMalformed, Place::ProviderNode, what));
         }
-        let now = self.core.clock.now();
-        let verified = match received.verify(&self.core.guard, &conf, now) {
-            Ok(verified) => verified,
-            Err(refusal) => return refuse(refusal.fault(Place::ProviderNode, exchange)),
-        };
-        let authorised = verified.authorise(&self.core.guard, &conf, &self.core.grants.load(), now);
-        guarded.end();
-        let sealed = match authorised {
-            Ok(authorised) => self.invoke(authorised, &conf).await,
-            Err(Denied::Sealed(refused)) => self.seal_refusal(*refused, &conf).await,
-            Err(Denied::Unsealed(refusal)) => Err(refusal.fault(Place::ProviderNode, exchange)),
+        let sealed = match self.judge(arrived).await {
+            Ok((Ok(authorised), conf)) => self.invoke(authorised, &conf).await,
+            Ok((Err(refused), conf)) => self.seal_refusal(*refused, &conf).await,
+            Err(fault) => Err(fault),
         };
         if sealed.is_ok() {
             count_answered();
             tracing::debug!(%exchange, "answered");
         }
         sealed.unwrap_or_else(|fault| refuse(fault.with_exchange(exchange)))
+    }
+
+    /// All checks; an error is refused without a seal.
+    async fn judge(&self, arrived: Box<Arrived>) -> Result<Judged, Fault> {
+        let exchange = arrived.entry.exchange();
+        let refused = |refusal: Refusal| refusal.fault(Place::ProviderNode, exchange);
+        let guarded = Stage::Guard.start();
+        let conf = self.core.conf(Place::ProviderNode)?;
+        let mut received = Received::new(arrived);
+        if let Some(payload) = received.large() {
+            // What costs little comes before reading a whole file.
+            received.check(&self.core.guard, &conf, self.core.clock.now()).map_err(refused)?;
+            let opened = self.core.spool.open(received.entry(), payload).await;
+            received.set_opened(opened);
+        }
+        let now = self.core.clock.now();
+        let verified = received.verify(&self.core.guard, &conf, now).map_err(refused)?;
+        let authorised = match verified.authorise(&self.core.guard, &conf, &self.core.grants.load(), now) {
+            Ok(authorised) => Ok(authorised),
+            Err(Denied::Sealed(denied)) => Err(denied),
+            Err(Denied::Unsealed(refusal)) => return Err(refused(refusal)),
+        };
+        guarded.end();
+        Ok((authorised, conf))
     }
 
     /// Whether an announced message would be answered.
@@ -328,8 +341,7 @@ impl Provider {
                 received_leaf,
                 addressee,
                 outcome,
-                content_root,
-                body_bytes,
+                content: Content::Whole { root: content_root, body_bytes },
             }),
             Err(fault) => {
                 let code = fault.code.as_str().to_owned();

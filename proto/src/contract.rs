@@ -57,6 +57,17 @@ pub struct MethodFacts {
     pub timeout: Option<Duration>,
     /// Which of the four kinds of call it is.
     pub streaming: Streaming,
+    /// When its messages are delivered.
+    pub delivery: Delivery,
+}
+
+/// When messages are sealed and delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// When all of one way have come.
+    Whole,
+    /// While the stream goes on, batch by batch.
+    Live,
 }
 
 /// The four kinds of gRPC call.
@@ -120,6 +131,12 @@ pub enum ContractError {
     /// Nothing to call.
     #[error("the document describes no service")]
     NoService,
+    /// Nothing that could go on.
+    #[error("{method} has no stream: take (peabiru.v1.method).streaming away")]
+    NoStream {
+        /// Its name.
+        method: String,
+    },
     /// Nobody could ever ask.
     #[error(
         "{method} names no purpose: set (peabiru.v1.service).purposes or (peabiru.v1.method).purposes, in OpenAPI x-peabiru-purposes"

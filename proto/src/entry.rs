@@ -6,6 +6,7 @@
 
 mod body;
 mod fields;
+mod stream;
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,6 +24,7 @@ use crate::random::Random;
 use crate::time::Timestamp;
 pub use crate::wire::EntryKind;
 use fields::{Fields, Writer};
+pub use stream::{Batch, Close, StreamDirection};
 
 /// One leaf, with what it says.
 #[derive(Clone, PartialEq, Eq)]
@@ -71,6 +73,10 @@ pub enum Body {
     Response(Response),
     /// A node answers in the service's place.
     Fault(FaultHead),
+    /// A piece of a stream.
+    Batch(Batch),
+    /// The end of one direction of a stream.
+    Close(Close),
     /// An administrative fact.
     Notice(Notice),
 }
@@ -104,7 +110,7 @@ pub struct Request {
     pub retry_of: Option<LeafHash>,
 }
 
-/// How a request's payload is sealed.
+/// How the payload of a request, or of its answer, is sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     /// Its root stands in the head.
@@ -114,8 +120,11 @@ pub enum Content {
         /// Bytes of the body.
         body_bytes: u64,
     },
-    /// BATCH and CLOSE entries carry the roots.
-    Stream,
+    /// BATCH and CLOSE entries carry the roots of the body.
+    Stream {
+        /// Tree hash of the salted context alone.
+        context_root: ContentRoot,
+    },
 }
 
 /// A message arrived, and what was decided about it.
@@ -159,12 +168,10 @@ pub struct Response {
     pub received_leaf: LeafHash,
     /// The consumer's node.
     pub addressee: NodeId,
-    /// gRPC status code, 0 to 16.
+    /// gRPC status code, 0 to 16; 0 for a stream, whose CLOSE says it.
     pub outcome: u32,
-    /// Of the payload.
-    pub content_root: ContentRoot,
-    /// Bytes of the body.
-    pub body_bytes: u64,
+    /// Where the payload's root stands.
+    pub content: Content,
 }
 
 /// A node answers in the service's place. The payload's body is a `Fault` message.
@@ -359,6 +366,8 @@ impl Body {
             Self::Received(_) => EntryKind::Received,
             Self::Response(_) => EntryKind::Response,
             Self::Fault(_) => EntryKind::Fault,
+            Self::Batch(_) => EntryKind::Batch,
+            Self::Close(_) => EntryKind::Close,
             Self::Notice(_) => EntryKind::Notice,
         }
     }
@@ -367,15 +376,31 @@ impl Body {
     #[must_use]
     pub fn content(&self) -> Option<(ContentRoot, u64)> {
         match self {
-            Self::Request(request) => match request.content {
-                Content::Whole { root, body_bytes } => Some((root, body_bytes)),
-                Content::Stream => None,
-            },
-            Self::Response(head) => Some((head.content_root, head.body_bytes)),
+            Self::Request(request) => Some(request.content.committed()),
+            Self::Response(head) => Some(head.content.committed()),
             Self::Fault(head) => Some((head.content_root, head.body_bytes)),
+            Self::Batch(head) => Some((head.content_root, head.body_bytes)),
+            Self::Close(head) => Some((head.content_root, 0)),
             Self::Notice(head) => Some((head.content_root, head.body_bytes)),
             Self::Received(_) => None,
         }
+    }
+}
+
+impl Content {
+    /// Root and size of the payload that the head itself commits to: of a stream its context alone.
+    #[must_use]
+    pub fn committed(&self) -> (ContentRoot, u64) {
+        match *self {
+            Self::Whole { root, body_bytes } => (root, body_bytes),
+            Self::Stream { context_root } => (context_root, 0),
+        }
+    }
+
+    /// Whether batches follow.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream { .. })
     }
 }
 
@@ -430,13 +455,9 @@ fn decode_kind(number: u64) -> Result<EntryKind, EntryError> {
     let kind = i32::try_from(number).ok().and_then(|number| EntryKind::try_from(number).ok());
     match kind {
         None | Some(EntryKind::Unspecified) => Err(EntryError::Kind(number)),
-        Some(
-            kind @ (EntryKind::Batch
-            | EntryKind::Close
-            | EntryKind::Anchor
-            | EntryKind::KeyChange
-            | EntryKind::Epoch),
-        ) => Err(EntryError::KindNotYet(kind)),
+        Some(kind @ (EntryKind::Anchor | EntryKind::KeyChange | EntryKind::Epoch)) => {
+            Err(EntryError::KindNotYet(kind))
+        }
         Some(kind) => Ok(kind),
     }
 }

@@ -111,6 +111,7 @@ macro_rules! faults {
 }
 
 mod grpc {
+    pub(super) const CANCELLED: u32 = 1;
     pub(super) const INVALID_ARGUMENT: u32 = 3;
     pub(super) const DEADLINE_EXCEEDED: u32 = 4;
     pub(super) const NOT_FOUND: u32 = 5;
@@ -199,6 +200,14 @@ faults! {
         "The request was sent and no answer came: ask `peabiru exchange status` before you repeat it.";
     ExchangeDeadline "exchange.deadline" Caller DEADLINE_EXCEEDED
         "The time that the caller, the contract or the message allows was not enough.";
+    StreamBroken "stream.broken" Network ABORTED
+        "A piece of the stream does not hold or does not follow the one before: open it again, and report it if it stays.";
+    StreamCancelled "stream.cancelled" Caller CANCELLED
+        "The other side gave the stream up; what came before stays delivered.";
+    StreamIdle "stream.idle" Caller UNAVAILABLE
+        "Nothing passed either way for too long: open the stream again, and send something now and then.";
+    StreamFlood "stream.flood" Consumer RESOURCE_EXHAUSTED
+        "The sending node makes small batches faster than the protocol allows: update it.";
     ServiceUnreachable "service.unreachable" Provider UNAVAILABLE
         "Start the agency's service, or correct its url in the node's [[services]].";
     ServiceProtocol "service.protocol" Provider INTERNAL

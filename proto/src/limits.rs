@@ -12,6 +12,8 @@ pub const MAX_CONTEXT_BYTES: usize = 64 * 1024;
 pub const MAX_CONTEXT_FIELDS: usize = 1024;
 /// Longest body of an exchange, gRPC framing included, in bytes. Larger ones come with streams.
 pub const MAX_BODY_BYTES: usize = CHUNK_BYTES;
+/// Most chunks of one BATCH of a stream.
+pub const MAX_BATCH_CHUNKS: u32 = 64;
 /// What AES-256-GCM adds to each chunk, in bytes.
 pub const TAG_BYTES: usize = 16;
 /// Longest payload in clear of the registry's ledger (a contract's document, a snapshot), in bytes.

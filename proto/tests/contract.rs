@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use peabiru_proto::contract::{ContractDocument, ContractError, Streaming, compatible};
+use peabiru_proto::contract::{ContractDocument, ContractError, Delivery, Streaming, compatible};
 use peabiru_proto::entry::SideEffects;
 use peabiru_proto::wire::OPTIONS_PROTO;
 use prost::Message as _;
@@ -67,6 +67,18 @@ fn facts_of_a_method_come_from_its_options() {
         flag.purposes.iter().map(peabiru_proto::policy::Purpose::as_str).collect::<Vec<_>>(),
         ["inspection"]
     );
+}
+
+#[test]
+fn a_stream_is_live_if_its_contract_says_so_and_a_unary_method_has_none() {
+    let live = "option (peabiru.v1.method) = { streaming: true };";
+    let contract =
+        document(&format!("{WRITE} rpc Watch(Page) returns (stream Page) {{ {live} }}"), "").unwrap();
+    let schools = contract.service("py.mec.v1.Schools").unwrap();
+    let delivery = |name| schools.method(name).unwrap().delivery;
+    assert_eq!([delivery("Flag"), delivery("Watch")], [Delivery::Whole, Delivery::Live]);
+    let refused = document(&format!("rpc Get(Page) returns (Page) {{ {live} }}"), "").unwrap_err();
+    assert_eq!(refused, ContractError::NoStream { method: "py.mec.v1.Schools.Get".to_owned() });
 }
 
 #[test]

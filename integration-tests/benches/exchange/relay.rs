@@ -16,7 +16,8 @@ use peabiru_node::dispatcher::{Dispatcher, Endpoint};
 use peabiru_node::door::identify::{Clients, Credential};
 use peabiru_node::door::{self, Door, Limits, Listener};
 use peabiru_node::exchange::{
-    Answer, Answered, BoxFuture, Call, CallBody, Exchange, Invocation, Served, Services as _,
+    Answer, AnswerEnd, Answered, BoxFuture, Call, CallBody, Exchange, Invocation, Pieces, Served,
+    Services as _, Streamed,
 };
 use peabiru_node::link::budget::Budget;
 use peabiru_node::link::carrier::Connection;
@@ -134,6 +135,12 @@ impl Exchange for Relay {
     fn call(&self, call: Call) -> BoxFuture<Answered> {
         let (connection, budget) = (self.connection.clone(), self.budget.clone());
         Box::pin(async move { Answered { exchange: None, result: carry(&connection, &budget, call).await } })
+    }
+
+    fn stream(&self, _: Call, _: Pieces<AnswerEnd>) -> BoxFuture<Streamed> {
+        let what = "the relay carries whole calls";
+        let result = Err(Fault::new(FaultCode::MethodUnknown, Place::ConsumerNode, what));
+        Box::pin(async move { Streamed { exchange: None, result } })
     }
 
     fn globalconf(&self) -> Option<Arc<GlobalConfiguration>> {

@@ -10,8 +10,9 @@ use peabiru_certs::peer::{self, WithoutCertificate, pinning_server};
 use peabiru_certs::pem::read_certificate;
 use peabiru_integration_tests::echo::wire::echo_service_server::{EchoService, EchoServiceServer};
 use peabiru_integration_tests::echo::wire::{
-    CollectRequest, CollectResponse, InspectRequest, InspectResponse, MirrorRequest, MirrorResponse,
-    NoteRequest, NoteResponse, SayRequest, SayResponse, WatchRequest, WatchResponse,
+    CollectRequest, CollectResponse, FollowRequest, FollowResponse, GatherRequest, GatherResponse,
+    InspectRequest, InspectResponse, MirrorRequest, MirrorResponse, NoteRequest, NoteResponse, SayRequest,
+    SayResponse, TalkRequest, TalkResponse, WatchRequest, WatchResponse,
 };
 use peabiru_proto::hash::Digest;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -79,6 +80,22 @@ impl EchoService for Echo {
         &self,
         _: Request<Streaming<MirrorRequest>>,
     ) -> Result<Response<Self::MirrorStream>, Status> {
+        Err(Status::unimplemented("not measured"))
+    }
+
+    type FollowStream = tokio_stream::Empty<Result<FollowResponse, Status>>;
+
+    async fn follow(&self, _: Request<FollowRequest>) -> Result<Response<Self::FollowStream>, Status> {
+        Err(Status::unimplemented("not measured"))
+    }
+
+    async fn gather(&self, _: Request<Streaming<GatherRequest>>) -> Result<Response<GatherResponse>, Status> {
+        Err(Status::unimplemented("not measured"))
+    }
+
+    type TalkStream = tokio_stream::Empty<Result<TalkResponse, Status>>;
+
+    async fn talk(&self, _: Request<Streaming<TalkRequest>>) -> Result<Response<Self::TalkStream>, Status> {
         Err(Status::unimplemented("not measured"))
     }
 }

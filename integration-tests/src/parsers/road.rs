@@ -34,7 +34,9 @@ pub fn frame(bytes: &[u8]) {
         match frame {
             Frame::Hello(hello) => read_hello(&hello),
             Frame::Checkpoint(update) => read_update(&update),
-            Frame::Message(message) | Frame::End(message) => read_message(message),
+            Frame::Message(message) | Frame::End(message) | Frame::Batch(message) | Frame::Close(message) => {
+                read_message(message);
+            }
             Frame::Refusal(fault) => super::fault(&fault.encode_to_vec()),
             Frame::Fetched(held) => held.entries.into_iter().for_each(read_held),
             Frame::Head(head) => read_head(head),

@@ -19,3 +19,5 @@ mod officers;
 mod refusals;
 mod rest;
 mod rest_attacks;
+mod stream_ends;
+mod streams;

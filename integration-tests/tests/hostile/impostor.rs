@@ -20,6 +20,7 @@ use peabiru_node::globalconf::Globalconf;
 use peabiru_node::link::hello::Hello;
 use peabiru_proto::entry::{Body, Common, Content, Entry, ExchangeId, Request, SideEffects};
 use peabiru_proto::globalconf::GlobalConfiguration;
+use peabiru_proto::hash::ContentRoot;
 use peabiru_proto::random::SystemRandom;
 use peabiru_proto::time::{Clock as _, SystemClock, Timestamp};
 use peabiru_proto::wire::Context;
@@ -118,7 +119,7 @@ impl Impostor {
             purpose: "testing".parse().unwrap(),
             consent_commitment: None,
             // Of the payload, once there is one.
-            content: Content::Stream,
+            content: Content::Stream { context_root: ContentRoot::from_bytes([0; 32]) },
             retry_of: None,
         };
         Draft { created_at, request, text: text.to_owned() }
@@ -150,6 +151,28 @@ impl Impostor {
         Sealed { entry, payload }
     }
 
+    /// Seals what opens a stream.
+    pub(crate) async fn open_stream(&self, provider: &Member) -> Sealed {
+        let draft = self.draft(provider, "");
+        let exchange = ExchangeId::new(&SystemRandom::default());
+        let context = Context::default().encode_to_vec();
+        let (payload, root) = sealed_payload(&exchange, Direction::Request, &context, &[]);
+        let content = Content::Stream { context_root: root };
+        let request = Request { content, method: "Gather".to_owned(), ..draft.request };
+        self.put(exchange, &Body::Request(request), payload).await
+    }
+
+    /// Seals any entry with its payload.
+    pub(crate) async fn put(&self, exchange: ExchangeId, body: &Body, payload: SealedPayload) -> Sealed {
+        let node = Some(self.agency.site.node.clone());
+        let common = Common { exchange, created_at: SystemClock.now(), node, globalconf: None };
+        let entry = Entry::encode(self.ledger.origin(), &common, body).unwrap();
+        let payload = Arc::new(Payload::Sealed(payload));
+        let append = Append { entry, payload: Some(Arc::clone(&payload)), foreign: None };
+        let entry = self.ledger.append(vec![append]).await.unwrap().remove(0);
+        Sealed { entry, payload }
+    }
+
     /// The same message under the newest head: a copy that no checkpoint gives away.
     pub(crate) fn reseal(&self, sealed: &Sealed) -> Sealed {
         let position = sealed.entry.seal.position;
@@ -164,6 +187,16 @@ impl Impostor {
     pub(crate) async fn stop(self) {
         self.store.close().await;
     }
+}
+
+/// A payload of its own.
+pub(crate) fn sealed_payload(
+    exchange: &ExchangeId,
+    direction: Direction,
+    context: &[u8],
+    body: &[u8],
+) -> (SealedPayload, ContentRoot) {
+    SealedPayload::seal(&SystemRandom::default(), exchange, direction, context, body).unwrap()
 }
 
 impl Visit {

@@ -1,6 +1,6 @@
 //! An exchange in plain terms, read off its entries.
 
-use peabiru_proto::entry::{Body, Entry, Verdict};
+use peabiru_proto::entry::{Body, Entry, StreamDirection, Verdict};
 use peabiru_proto::time::Timestamp;
 
 /// Who asked whom for what, and what came back.
@@ -59,15 +59,26 @@ impl Facts {
             }
             Body::Response(head) => {
                 self.answered_at = at;
+                // The CLOSE of a stream says how it ended.
+                self.outcome = (!head.content.is_stream()).then(|| format!("gRPC {}", head.outcome));
+                self.answer_bytes = Some(head.content.committed().1);
+            }
+            Body::Batch(head) => {
+                let bytes = match head.direction {
+                    StreamDirection::Request => &mut self.request_bytes,
+                    StreamDirection::Answer => &mut self.answer_bytes,
+                };
+                *bytes = Some(bytes.unwrap_or(0).saturating_add(head.body_bytes));
+            }
+            Body::Close(head) if head.direction == StreamDirection::Answer => {
                 self.outcome = Some(format!("gRPC {}", head.outcome));
-                self.answer_bytes = Some(head.body_bytes);
             }
             Body::Fault(head) => {
                 self.answered_at = at;
                 self.outcome = Some(head.code.clone());
                 self.answer_bytes = Some(head.body_bytes);
             }
-            Body::Received(_) | Body::Notice(_) => {}
+            Body::Received(_) | Body::Close(_) | Body::Notice(_) => {}
         }
     }
 }

@@ -7,6 +7,7 @@
 //!         2-received-by-provider.…            that it arrived, and under which grant
 //!         3-answer.…                          what was answered, sealed by the provider
 //!         4-received-by-consumer.…            that it arrived
+//! stream/{request,answer}/{CHUNK,close}.…      what followed, if they opened a stream: entry, RECEIVED, payload
 //! payloads/{request,answer}.{salt,0,1…}       context and body in clear, with the salt of the content root
 //! snapshots/VERSION/snapshot.bin              the global configuration in force, signed
 //!                   notice.{entry,tlog-proof} its place in the registry's ledger
@@ -19,6 +20,7 @@ mod archive;
 mod facts;
 mod gather;
 mod report;
+mod stream;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -98,14 +100,15 @@ impl Side {
             Self::Answer => "payloads/answer",
         }
     }
+}
 
-    fn salt_file(self) -> String {
-        format!("{}.salt", self.path())
-    }
+/// Of the payload whose files begin with this path.
+fn salt_file(path: &str) -> String {
+    format!("{path}.salt")
+}
 
-    fn chunk_file(self, index: usize) -> String {
-        format!("{}.{index}", self.path())
-    }
+fn chunk_file(path: &str, index: usize) -> String {
+    format!("{path}.{index}")
 }
 
 impl Evidence {

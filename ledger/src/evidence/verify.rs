@@ -1,12 +1,14 @@
 //! Judges an evidence file, from the roots down to each chunk, without network, clock or node.
 
+mod followed;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use bytes::Bytes;
 use peabiru_certs::chain;
 use peabiru_proto::content;
-use peabiru_proto::entry::{Body, Content, Entry, GlobalconfRef, Received, Request};
+use peabiru_proto::entry::{Body, Entry, GlobalconfRef, Received, Request};
 use peabiru_proto::globalconf::{ConfigurationAnchor, GlobalConfiguration};
 use peabiru_proto::hash::{ContentRoot, ContractDigest, Digest, LeafHash, SnapshotDigest};
 use peabiru_proto::id::{MemberId, NodeId};
@@ -14,9 +16,10 @@ use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{self, KeyPurpose};
 use prost::Message as _;
 
+use super::stream::{STREAM_README, StreamLink};
 use super::{
     Evidence, Facts, Failure, MANIFEST, NOTICE_ENTRY, NOTICE_PROOF, Outcome, PARTS, README, Report, Role,
-    SNAPSHOT, SNAPSHOTS, Side, part_file, snapshot_file,
+    SNAPSHOT, SNAPSHOTS, Side, chunk_file, part_file, salt_file, snapshot_file,
 };
 use crate::checkpoint::VerifyingKey;
 use crate::payload::ClearPayload;
@@ -79,8 +82,8 @@ impl Judge<'_> {
         let confs = self.snapshots(trust);
         let mut entries = BTreeMap::new();
         for role in Role::ALL {
-            if let Some(sealed) = self.entry(role) {
-                self.signature(role, &sealed, &confs);
+            if let Some(sealed) = self.sealed_at(role.path()) {
+                self.signature(role.path(), &sealed, &confs);
                 entries.insert(role, sealed);
             }
         }
@@ -98,15 +101,15 @@ impl Judge<'_> {
         self.exchange(&entries, request, head);
         self.parties(&entries, head, &confs);
         self.contract(head);
-        let content = match head.content {
-            Content::Whole { root, body_bytes } => Some((root, body_bytes)),
-            Content::Stream => None,
-        };
-        self.payload(Side::Request, content);
+        self.payload(Side::Request.path(), Some(head.content.committed()));
         self.payload(
-            Side::Answer,
+            Side::Answer.path(),
             entries.get(&Role::Answer).and_then(|sealed| sealed.entry.body().content()),
         );
+        self.stream_note();
+        let provider = entries.get(&Role::ReceivedByProvider).or(entries.get(&Role::Answer));
+        self.stream(Side::Request, Some(request), provider, &confs);
+        self.stream(Side::Answer, entries.get(&Role::Answer), Some(request), &confs);
     }
 
     /// No file may stand there that nothing else judges.
@@ -131,7 +134,10 @@ impl Judge<'_> {
             let content = self.evidence.file(name).expect("it was just named");
             let is_part =
                 name.strip_prefix(PARTS).is_some_and(|digest| digest == Digest::of(content).to_string());
-            let known = [README, MANIFEST].contains(&name)
+            let is_link = |side: Side| StreamLink::of_file(side, name).is_some();
+            let known = [README, MANIFEST, STREAM_README].contains(&name)
+                || is_link(Side::Request)
+                || is_link(Side::Answer)
                 || is_entry(name)
                 || is_payload(name)
                 || is_snapshot(name)
@@ -223,8 +229,8 @@ impl Judge<'_> {
         self.findings.holds.push(format!("snapshot {version} is an entry of the registry's ledger"));
     }
 
-    fn entry(&mut self, role: Role) -> Option<Sealed> {
-        self.sealed(&role.entry_file(), &role.proof_file())
+    fn sealed_at(&mut self, path: &str) -> Option<Sealed> {
+        self.sealed(&format!("{path}.entry"), &format!("{path}.tlog-proof"))
     }
 
     /// An entry that its proof leads to its checkpoint, which is of the entry's own ledger.
@@ -271,8 +277,8 @@ impl Judge<'_> {
     }
 
     /// The checkpoint's signature, by the key that the global configuration of the entry registers.
-    fn signature(&mut self, role: Role, sealed: &Sealed, confs: &[GlobalConfiguration]) {
-        let file = role.proof_file();
+    fn signature(&mut self, path: &str, sealed: &Sealed, confs: &[GlobalConfiguration]) {
+        let (entry_file, file) = (format!("{path}.entry"), format!("{path}.tlog-proof"));
         let named = sealed.entry.common().globalconf;
         let exact = confs
             .iter()
@@ -280,7 +286,7 @@ impl Judge<'_> {
         if exact.is_none()
             && let Some(GlobalconfRef { version, .. }) = named
         {
-            self.findings.missing.push(format!("snapshot {version}, which {} names", role.entry_file()));
+            self.findings.missing.push(format!("snapshot {version}, which {entry_file} names"));
         }
         let origin = sealed.entry.origin();
         let knows = |conf: &&GlobalConfiguration| conf.ledger(origin).is_some();
@@ -292,7 +298,7 @@ impl Judge<'_> {
         match key_of(conf, &sealed.entry)
             .and_then(|key| sealed.seal.checkpoint.verify(&key).map_err(|error| error.to_string()))
         {
-            Ok(()) => self.findings.holds.push(format!("{} is sealed by {origin}", role.entry_file())),
+            Ok(()) => self.findings.holds.push(format!("{entry_file} is sealed by {origin}")),
             Err(error) => self.findings.fail(&file, &error),
         }
     }
@@ -306,13 +312,13 @@ impl Judge<'_> {
         }
         let received = entries.get(&Role::ReceivedByProvider);
         if let Some(received) = received {
-            self.received(Role::ReceivedByProvider, received, request, Some(head.expires_at));
+            self.received(Role::ReceivedByProvider.path(), received, request, Some(head.expires_at));
         }
         let Some(answer) = entries.get(&Role::Answer) else { return };
         let names = match answer.entry.body() {
             Body::Response(head) => Some((head.request_leaf, head.received_leaf, &head.addressee)),
             Body::Fault(head) => Some((head.request_leaf, head.received_leaf, &head.addressee)),
-            Body::Request(_) | Body::Received(_) | Body::Notice(_) => None,
+            Body::Request(_) | Body::Received(_) | Body::Batch(_) | Body::Close(_) | Body::Notice(_) => None,
         };
         let Some((request_leaf, received_leaf, addressee)) = names else {
             return self.findings.fail(&Role::Answer.entry_file(), &"it is neither RESPONSE nor FAULT");
@@ -326,12 +332,12 @@ impl Judge<'_> {
             self.findings.fail(&Role::Answer.entry_file(), &"it is not addressed to the node that asked");
         }
         if let Some(received) = entries.get(&Role::ReceivedByConsumer) {
-            self.received(Role::ReceivedByConsumer, received, answer, None);
+            self.received(Role::ReceivedByConsumer.path(), received, answer, None);
         }
     }
 
-    fn received(&mut self, role: Role, received: &Sealed, sent: &Sealed, expires_at: Option<Timestamp>) {
-        let file = role.entry_file();
+    fn received(&mut self, path: &str, received: &Sealed, sent: &Sealed, expires_at: Option<Timestamp>) {
+        let file = format!("{path}.entry");
         let Body::Received(head) = received.entry.body() else {
             return self.findings.fail(&file, &"it is no RECEIVED");
         };
@@ -388,31 +394,31 @@ impl Judge<'_> {
         }
     }
 
-    fn payload(&mut self, side: Side, content: Option<(ContentRoot, u64)>) {
-        let salt_file = side.salt_file();
+    fn payload(&mut self, path: &str, content: Option<(ContentRoot, u64)>) {
+        let salt_name = salt_file(path);
         let chunks: Vec<&Bytes> =
-            (0..).map_while(|index| self.evidence.file(&side.chunk_file(index))).collect();
-        let Some(salt) = self.evidence.file(&salt_file) else {
+            (0..).map_while(|index| self.evidence.file(&chunk_file(path, index))).collect();
+        let Some(salt) = self.evidence.file(&salt_name) else {
             match chunks.is_empty() {
-                true => self.findings.missing.push(format!("{}: withheld or erased", side.path())),
-                false => self.findings.fail(&salt_file, &"its chunks are there, and it is not"),
+                true => self.findings.missing.push(format!("{path}: withheld or erased")),
+                false => self.findings.fail(&salt_name, &"its chunks are there, and it is not"),
             }
             return;
         };
         let Some((root, body_bytes)) = content else {
-            return self.findings.fail(&salt_file, &"no entry in the file has this payload");
+            return self.findings.fail(&salt_name, &"no entry in the file has this payload");
         };
         let Ok(salt) = <[u8; 32]>::try_from(salt.as_ref()) else {
-            return self.findings.fail(&salt_file, &"a salt has 32 bytes");
+            return self.findings.fail(&salt_name, &"a salt has 32 bytes");
         };
         let body: u64 = chunks.iter().skip(1).map(|chunk| chunk.len() as u64).sum();
         let found = content::content_root(&salt, chunks.iter().map(|chunk| &***chunk));
         if found != root || body != body_bytes {
             return self
                 .findings
-                .fail(&side.chunk_file(0), &"salt and chunks do not have the content root of the entry");
+                .fail(&chunk_file(path, 0), &"salt and chunks do not have the content root of the entry");
         }
-        self.findings.holds.push(format!("{}: {body} bytes are what was sealed", side.path()));
+        self.findings.holds.push(format!("{path}: {body} bytes are what was sealed"));
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use peabiru_certs::key::Algorithm;
 use peabiru_certs::{SecretKey, StorageKey};
-use peabiru_proto::entry::{Body, Common, Entry, Response};
+use peabiru_proto::entry::{Body, Common, Content, Entry, Response};
 use peabiru_proto::hash::LeafHash;
 use peabiru_proto::random::{Random, SeededRandom};
 use peabiru_proto::time::Timestamp;
@@ -54,8 +54,7 @@ fn append(ledger: &Ledger, exchange: ExchangeId, random: &dyn Random) -> Append 
         received_leaf: leaf,
         addressee: "PY/GOV/MITIC/node".parse().unwrap(),
         outcome: 0,
-        content_root,
-        body_bytes: 500,
+        content: Content::Whole { root: content_root, body_bytes: 500 },
     };
     let entry = Entry::encode(ledger.origin(), &common, &Body::Response(response)).unwrap();
     Append { entry, payload: Some(Arc::new(Payload::Sealed(payload))), foreign: None }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use peabiru_ledger::LedgerError;
 use peabiru_ledger::evidence::{Evidence, Gathered, Outcome, verify};
 use peabiru_ledger::ledger::Ledger;
+use peabiru_ledger::payload::SealedPayload;
 use peabiru_ledger::tile::{self, TileFile};
 use peabiru_proto::entry::{Body, Entry, ExchangeId};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
@@ -23,7 +24,7 @@ use tonic::Status;
 use super::entries::read_fault;
 use super::{Admin, blocking, invalid, status};
 use crate::core::{Core, internal};
-use crate::exchange::Wanted;
+use crate::exchange::{Held, Wanted};
 use crate::globalconf::RefreshError;
 use crate::holdings;
 
@@ -129,10 +130,19 @@ fn gather(
 }
 
 fn read(ledgers: &[Ledger], exchange: &ExchangeId) -> Result<Vec<HeldEntry>, Fault> {
-    let mut held = Vec::new();
+    let (mut held, mut bytes) = (Vec::new(), 0);
     for ledger in ledgers {
-        let found = holdings::of_exchange(ledger, exchange).map_err(read_fault)?;
-        held.extend(found.iter().map(crate::exchange::Held::to_proto));
+        let mut give = |found: Held| {
+            let payload = found.payload.iter().flat_map(SealedPayload::chunks);
+            bytes += found.sealed.entry.bytes().len() + payload.map(Bytes::len).sum::<usize>();
+            held.push(found.to_proto());
+            bytes <= HELD_BYTES_MAX
+        };
+        holdings::of_exchange(ledger, exchange, &mut give).map_err(read_fault)?;
+    }
+    if bytes > HELD_BYTES_MAX {
+        let what = "the stream is longer than an evidence file holds";
+        return Err(Fault::new(FaultCode::PayloadTooLarge, Place::ProviderNode, what));
     }
     Ok(held)
 }
@@ -172,6 +182,8 @@ fn trust(core: &Core, held: &[HeldEntry]) -> Result<Trust, RefreshError> {
     Ok((snapshots, parts))
 }
 
+/// Entries and small payloads of one exchange, in bytes.
+const HELD_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Pieces of an export that wait for the operator.
 const QUEUE: usize = 8;
 /// Length of a piece.

@@ -9,6 +9,7 @@ use peabiru_proto::wire::{ExchangeState, GetExchangeStatusRequest, GetExchangeSt
 use super::entries::read_fault;
 use super::{Admin, blocking, invalid};
 use crate::catch_up::{ANSWER_WAIT, CatchUp, answers};
+use crate::exchange::Held;
 use crate::holdings;
 use crate::memory::Unanswered;
 
@@ -98,8 +99,11 @@ impl Admin {
         blocking(move || {
             let mut entries = Vec::new();
             for ledger in &ledgers {
-                let held = holdings::of_exchange(ledger, &exchange).map_err(read_fault)?;
-                entries.extend(held.into_iter().map(|held| held.sealed.entry));
+                let mut give = |held: Held| {
+                    entries.push(held.sealed.entry);
+                    true
+                };
+                holdings::of_exchange(ledger, &exchange, &mut give).map_err(read_fault)?;
             }
             Ok(entries)
         })
@@ -110,8 +114,18 @@ impl Admin {
 fn answer_in(held: &[Entry], request: &Entry) -> Option<Told> {
     let answer = held.iter().find(|entry| answers(entry, &request.leaf_hash()))?;
     match answer.body() {
+        Body::Response(head) if head.content.is_stream() => {
+            let closed = held.iter().find_map(|entry| match entry.body() {
+                Body::Close(close) if close.opening == answer.leaf_hash() => Some(close.outcome),
+                _ => None,
+            });
+            Some(match closed {
+                Some(outcome) => (ExchangeState::Answered, outcome, String::new()),
+                None => (ExchangeState::Unclosed, 0, String::new()),
+            })
+        }
         Body::Response(head) => Some((ExchangeState::Answered, head.outcome, String::new())),
         Body::Fault(head) => Some((ExchangeState::Refused, 0, head.code.to_string())),
-        Body::Request(_) | Body::Received(_) | Body::Notice(_) => None,
+        Body::Request(_) | Body::Received(_) | Body::Batch(_) | Body::Close(_) | Body::Notice(_) => None,
     }
 }

@@ -1,13 +1,17 @@
 //! The dispatcher: invokes the agency's own services, gRPC and REST, which know nothing of the road.
 
 mod connection;
+mod live;
 mod rest;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::Incoming;
+use peabiru_ledger::payload::OpenBody;
 use peabiru_proto::context;
 use peabiru_proto::contract::Streaming;
 use peabiru_proto::fault::{Fault, FaultCode, Place};
@@ -18,7 +22,7 @@ use tokio::sync::mpsc;
 
 pub use connection::{Endpoint, Location};
 
-use crate::exchange::{AnswerEnd, BoxFuture, Invocation, Served, Services};
+use crate::exchange::{AnswerEnd, BoxFuture, Invocation, LiveServed, Pieces, Served, Services};
 use crate::flow::PIECES_QUEUED;
 use crate::grpc::body::{self, Read, RoadBody, Watcher};
 use crate::grpc::framing::{Messages, check_count, count_messages, decode_status_text};
@@ -40,11 +44,7 @@ impl Services for Dispatcher {
     fn invoke(&self, invocation: Invocation) -> BoxFuture<Result<Served, Fault>> {
         let services = Arc::clone(&self.0);
         Box::pin(async move {
-            let Some(connection) = services.get(&invocation.service) else {
-                let message =
-                    format!("no [[services]] of this node says where {} listens", invocation.service);
-                return Err(Fault::new(FaultCode::ServiceUnreachable, Place::ProviderNode, message));
-            };
+            let connection = find(&services, &invocation.service)?;
             let deadline = invocation.deadline;
             match tokio::time::timeout(deadline, invoke(connection, invocation)).await {
                 Ok(answer) => answer,
@@ -55,6 +55,25 @@ impl Services for Dispatcher {
             }
         })
     }
+
+    fn stream(
+        &self,
+        invocation: Invocation,
+        messages: Pieces<AnswerEnd>,
+        life: Option<Duration>,
+    ) -> BoxFuture<Result<LiveServed, Fault>> {
+        let services = Arc::clone(&self.0);
+        Box::pin(async move {
+            live::invoke(find(&services, &invocation.service)?, invocation, messages, life).await
+        })
+    }
+}
+
+fn find<'a>(services: &'a HashMap<ServiceId, Connection>, id: &ServiceId) -> Result<&'a Connection, Fault> {
+    services.get(id).ok_or_else(|| {
+        let message = format!("no [[services]] of this node says where {id} listens");
+        Fault::new(FaultCode::ServiceUnreachable, Place::ProviderNode, message)
+    })
 }
 
 async fn invoke(connection: &Connection, mut invocation: Invocation) -> Result<Served, Fault> {
@@ -62,7 +81,9 @@ async fn invoke(connection: &Connection, mut invocation: Invocation) -> Result<S
         return rest::invoke(connection, &target, invocation).await;
     }
     let streaming = invocation.streaming;
-    let request = request(connection.location(), invocation)?;
+    let body = RoadBody::new(std::mem::replace(&mut invocation.body, OpenBody::Whole(Bytes::new())), None);
+    let timeout = Some(invocation.deadline);
+    let request = request(connection.location(), invocation, body, timeout)?;
     let response = connection.send(request).await?;
     let status = response.status();
     if !status.is_success() {
@@ -71,9 +92,15 @@ async fn invoke(connection: &Connection, mut invocation: Invocation) -> Result<S
     read_answer(response, streaming).await
 }
 
-fn request(location: &Location, invocation: Invocation) -> Result<Request<RoadBody>, Fault> {
+/// `timeout`: what the service is told of the time that it has.
+fn request(
+    location: &Location,
+    invocation: Invocation,
+    body: RoadBody,
+    timeout: Option<Duration>,
+) -> Result<Request<RoadBody>, Fault> {
     let Location { endpoint, base } = location;
-    let Invocation { exchange, service, method, consumer, purpose, context, body, deadline, .. } = invocation;
+    let Invocation { exchange, service, method, consumer, purpose, context, .. } = invocation;
     let path = format!("{base}/{}/{method}", service.code());
     let uri =
         Uri::builder().scheme(endpoint.scheme()).authority(endpoint.authority()).path_and_query(path).build();
@@ -92,7 +119,9 @@ fn request(location: &Location, invocation: Invocation) -> Result<Request<RoadBo
     insert(context::SERVICE, service.as_str());
     insert(context::PURPOSE, purpose.as_str());
     insert(context::EXCHANGE_ID, &exchange.to_string());
-    insert("grpc-timeout", &format!("{}m", deadline.as_millis().min(TIMEOUT_MS_MAX)));
+    if let Some(timeout) = timeout {
+        insert("grpc-timeout", &format!("{}m", timeout.as_millis().min(TIMEOUT_MS_MAX)));
+    }
     for (name, value) in [
         (context::USER_ID, &context.user_id),
         (context::ISSUE, &context.issue),
@@ -102,7 +131,7 @@ fn request(location: &Location, invocation: Invocation) -> Result<Request<RoadBo
             insert(name, value);
         }
     }
-    let mut request = Request::new(RoadBody::new(body, None));
+    let mut request = Request::new(body);
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
     *request.version_mut() = Version::HTTP_2;

@@ -37,7 +37,7 @@ pub(super) struct Shared {
     pub(super) exchange: Arc<dyn Exchange>,
     pub(super) clients: Clients,
     pub(super) routes: HashMap<String, Route>,
-    pub(super) calls: Semaphore,
+    pub(super) calls: Arc<Semaphore>,
     limits: Limits,
 }
 
@@ -60,7 +60,8 @@ impl Door {
         limits: Limits,
         random: Arc<dyn Random>,
     ) -> Self {
-        let shared = Shared { exchange, clients, routes, limits, calls: Semaphore::new(limits.calls) };
+        let shared =
+            Shared { exchange, clients, routes, limits, calls: Arc::new(Semaphore::new(limits.calls)) };
         let shared = Arc::new(shared);
         let rest = RestDoor::new(Arc::clone(&shared), random, Spelling::default());
         Self { grpc: GrpcDoor(Arc::clone(&shared)), rest, shared }

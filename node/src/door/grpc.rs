@@ -42,24 +42,25 @@ impl GrpcDoor {
         B::Error: std::fmt::Display,
     {
         let timer = Stage::Door.start();
-        let answered = match self.0.calls.try_acquire() {
-            Ok(_permit) => self.carry(connection, request).await,
-            Err(_) => refused(Fault::new(FaultCode::NodeOverloaded, Place::ConsumerNode, "the door is full")),
+        let Ok(permit) = Arc::clone(&self.0.calls).try_acquire_owned() else {
+            let full = Fault::new(FaultCode::NodeOverloaded, Place::ConsumerNode, "the door is full");
+            return respond(refused(full));
+        };
+        let (head, body) = request.into_parts();
+        let answered = match self.prepare(connection, &head) {
+            Ok(call) if self.is_live(&call) => return self.stream(call, body, permit).await,
+            Ok(call) => self.carry(call, body).await,
+            Err(fault) => refused(fault),
         };
         timer.end();
         respond(answered)
     }
 
-    async fn carry<B>(&self, connection: Option<Credential>, request: Request<B>) -> Answered
+    async fn carry<B>(&self, call: Call, body: B) -> Answered
     where
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: std::fmt::Display,
     {
-        let (head, body) = request.into_parts();
-        let call = match self.prepare(connection, &head) {
-            Ok(call) => call,
-            Err(fault) => return refused(fault),
-        };
         let wait = call.deadline.unwrap_or(MESSAGE_WAIT).min(MESSAGE_WAIT);
         match tokio::time::timeout(wait, read_body(body)).await {
             Ok(Ok(body)) => self.0.exchange.call(Call { body, ..call }).await,
@@ -212,13 +213,7 @@ fn respond(answered: Answered) -> Response<RoadBody> {
     let body = match answered.result {
         Ok(answer) => {
             put_fields(&answer.context.metadata, &mut headers);
-            let mut trailers = HeaderMap::new();
-            trailers.insert("grpc-status", HeaderValue::from(answer.outcome));
-            if !answer.context.status_text.is_empty() {
-                insert(&mut trailers, "grpc-message", &encode_status_text(&answer.context.status_text));
-            }
-            put_fields(&answer.context.trailers, &mut trailers);
-            RoadBody::new(answer.body, Some(trailers))
+            RoadBody::new(answer.body, Some(trailers(answer.outcome, &answer.context)))
         }
         Err(fault) => {
             put_fault(&fault, &mut headers);
@@ -230,8 +225,19 @@ fn respond(answered: Answered) -> Response<RoadBody> {
     response
 }
 
+/// What ends an answer.
+pub(super) fn trailers(outcome: u32, context: &Context) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from(outcome));
+    if !context.status_text.is_empty() {
+        insert(&mut trailers, "grpc-message", &encode_status_text(&context.status_text));
+    }
+    put_fields(&context.trailers, &mut trailers);
+    trailers
+}
+
 /// A fault is a trailers-only answer.
-fn put_fault(fault: &Fault, headers: &mut HeaderMap) {
+pub(super) fn put_fault(fault: &Fault, headers: &mut HeaderMap) {
     let status = fault.to_grpc();
     headers.insert("grpc-status", HeaderValue::from(status.code));
     insert(headers, "grpc-message", &encode_status_text(&status.message));
@@ -243,9 +249,9 @@ fn put_fault(fault: &Fault, headers: &mut HeaderMap) {
     }
 }
 
-fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+pub(super) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
     let value = HeaderValue::from_str(value).expect("ids, codes and encoded texts are printable ASCII");
     headers.insert(HeaderName::from_static(name), value);
 }
 
-const CONTENT_TYPE: &str = "application/grpc";
+pub(super) const CONTENT_TYPE: &str = "application/grpc";

@@ -9,6 +9,7 @@ mod front;
 mod grpc;
 pub mod http1;
 pub mod identify;
+mod live;
 mod refusal;
 mod rest;
 mod watched;

@@ -12,10 +12,10 @@ use peabiru_ledger::LedgerError;
 use peabiru_ledger::large::body::{BodyReader, LargeBody};
 use peabiru_ledger::payload::OpenBody;
 use peabiru_proto::fault::{Fault, FaultCode, Place};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 
-use crate::exchange::Piece;
+use crate::exchange::{AnswerEnd, Piece, Pieces};
 
 /// Why a body could not be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -121,17 +121,73 @@ pub async fn hand_on<B, W>(
     let _ = pieces.send(ended.and_then(|()| watcher.end(trailers)).map(Piece::End)).await;
 }
 
+/// Hands a live body on until its end, or until nobody takes it. How long it may be silent is not for this to say.
+pub async fn hand_on_live<B, W>(
+    mut body: B,
+    place: Place,
+    pieces: mpsc::Sender<Result<Piece<W::End>, Fault>>,
+    mut watcher: W,
+) where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+    W: Watcher,
+{
+    let mut trailers = None;
+    let ended = loop {
+        let frame = tokio::select! {
+            () = pieces.closed() => return,
+            frame = body.frame() => frame.map(|frame| frame.map_err(|error| broken_off(place, &error))),
+        };
+        let data = match frame {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => data,
+                Err(frame) => {
+                    trailers = frame.into_trailers().ok();
+                    continue;
+                }
+            },
+            Some(Err(fault)) => break Err(fault),
+            None => break Ok(()),
+        };
+        if let Err(fault) = watcher.piece(&data) {
+            break Err(fault);
+        }
+        if !data.is_empty() && pieces.send(Ok(Piece::Data(data))).await.is_err() {
+            return;
+        }
+    };
+    // An error means that nobody waits for it any more.
+    let _ = pieces.send(ended.and_then(|()| watcher.end(trailers)).map(Piece::End)).await;
+}
+
+fn broken_off(place: Place, error: &dyn std::fmt::Display) -> Fault {
+    let (code, who) = match place {
+        Place::Service => (FaultCode::ServiceUnreachable, "the service"),
+        _ => (FaultCode::StreamCancelled, "the caller"),
+    };
+    Fault::new(code, place, format!("{who} broke off: {error}"))
+}
+
 /// A body on its way out: in memory, or read from disk as it is asked for; then trailers. Each part may be absent.
 #[derive(Default)]
 pub struct RoadBody {
     data: Data,
     trailers: Option<HeaderMap>,
+    /// A place that is taken for as long as the body goes on.
+    _place: Option<OwnedSemaphorePermit>,
 }
+
+/// What stands after the last piece of a live body: trailers, or nothing if it breaks off.
+pub type Ending = fn(&Result<AnswerEnd, Fault>) -> Option<HeaderMap>;
 
 #[derive(Default)]
 enum Data {
     #[default]
     None,
+    Live {
+        pieces: Pieces<AnswerEnd>,
+        ending: Ending,
+    },
     Whole(Bytes),
     Large {
         left_bytes: u64,
@@ -157,7 +213,21 @@ impl RoadBody {
             OpenBody::Whole(bytes) => Data::Whole(bytes),
             OpenBody::Large(body) => Data::Large { left_bytes: body.bytes(), state: Reading::NotBegun(body) },
         };
-        Self { data, trailers }
+        Self { data, trailers, _place: None }
+    }
+}
+
+impl RoadBody {
+    /// A body that comes piece by piece; dropped, it tells whoever makes the pieces.
+    #[must_use]
+    pub fn live(pieces: Pieces<AnswerEnd>, ending: Ending) -> Self {
+        Self { data: Data::Live { pieces, ending }, trailers: None, _place: None }
+    }
+
+    /// The same, in this place.
+    #[must_use]
+    pub fn holding(self, place: OwnedSemaphorePermit) -> Self {
+        Self { _place: Some(place), ..self }
     }
 }
 
@@ -211,6 +281,24 @@ impl Body for RoadBody {
         let this = &mut *self;
         match &mut this.data {
             Data::None => {}
+            Data::Live { pieces, ending } => {
+                let ended = match ready!(pieces.poll_recv(context)) {
+                    Some(Ok(Piece::Data(bytes))) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                    Some(Ok(Piece::End(end))) => Ok(end),
+                    Some(Err(fault)) => Err(fault),
+                    None => {
+                        let what = "the stream was given up";
+                        Err(Fault::new(FaultCode::StreamCancelled, Place::ConsumerNode, what))
+                    }
+                };
+                let trailers = ending(&ended);
+                this.data = Data::None;
+                return Poll::Ready(match trailers {
+                    Some(trailers) if trailers.is_empty() => None,
+                    Some(trailers) => Some(Ok(Frame::trailers(trailers))),
+                    None => Some(Err(Broken("the stream was broken off".to_owned()))),
+                });
+            }
             Data::Whole(bytes) => {
                 let frame = Frame::data(std::mem::take(bytes));
                 this.data = Data::None;
@@ -240,11 +328,12 @@ impl Body for RoadBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(match &self.data {
-            Data::None => 0,
-            Data::Whole(bytes) => bytes.len() as u64,
-            Data::Large { left_bytes, .. } => *left_bytes,
-        })
+        match &self.data {
+            Data::None => SizeHint::with_exact(0),
+            Data::Live { .. } => SizeHint::default(),
+            Data::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Data::Large { left_bytes, .. } => SizeHint::with_exact(*left_bytes),
+        }
     }
 }
 

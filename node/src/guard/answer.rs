@@ -1,6 +1,7 @@
 //! An answer on its way back: the consumer checks it as the provider checked the request.
 
 use peabiru_ledger::payload::{Direction, OpenBody};
+use peabiru_proto::contract::Delivery;
 use peabiru_proto::entry::{Body, ExchangeId, Received as ReceivedHead, Verdict};
 use peabiru_proto::fault::Fault;
 use peabiru_proto::globalconf::GlobalConfiguration;
@@ -24,6 +25,8 @@ pub struct Outstanding {
     pub provider: MemberId,
     /// Who we are.
     pub own: NodeId,
+    /// Whether a whole answer is due, or one that opens a stream.
+    pub delivery: Delivery,
 }
 
 /// An answer whose seal and payload hold, and which answers our request.
@@ -84,6 +87,11 @@ fn checked_head<'a>(
     if head.request_leaf != outstanding.request_leaf {
         return Err(Refusal::AnswerMismatch("another request leaf"));
     }
+    if head.is_stream != (outstanding.delivery == Delivery::Live)
+        && matches!(head.outcome, Outcome::Status(_))
+    {
+        return Err(Refusal::AnswerMismatch("not sealed as the contract says"));
+    }
     check_seal(arrived)?;
     Ok(head)
 }
@@ -93,6 +101,7 @@ struct AnswerHead<'a> {
     addressee: &'a NodeId,
     content_root: ContentRoot,
     body_bytes: u64,
+    is_stream: bool,
     outcome: Outcome<'a>,
 }
 
@@ -107,8 +116,9 @@ impl<'a> AnswerHead<'a> {
             Body::Response(head) => Ok(Self {
                 request_leaf: head.request_leaf,
                 addressee: &head.addressee,
-                content_root: head.content_root,
-                body_bytes: head.body_bytes,
+                content_root: head.content.committed().0,
+                body_bytes: head.content.committed().1,
+                is_stream: head.content.is_stream(),
                 outcome: Outcome::Status(head.outcome),
             }),
             Body::Fault(head) => Ok(Self {
@@ -116,9 +126,10 @@ impl<'a> AnswerHead<'a> {
                 addressee: &head.addressee,
                 content_root: head.content_root,
                 body_bytes: head.body_bytes,
+                is_stream: false,
                 outcome: Outcome::Fault(&head.code),
             }),
-            Body::Request(_) | Body::Received(_) | Body::Notice(_) => {
+            Body::Request(_) | Body::Received(_) | Body::Batch(_) | Body::Close(_) | Body::Notice(_) => {
                 Err(Refusal::Shape("an answer is a RESPONSE or a FAULT entry"))
             }
         }
@@ -136,7 +147,9 @@ fn sealed_fault(code: &str, body: &OpenBody, outstanding: &Outstanding) -> Resul
     Ok(fault.with_exchange(outstanding.exchange))
 }
 
-fn received_head(arrived: &Arrived) -> ReceivedHead {
+/// What our RECEIVED entry says of an answer, or of a piece of a stream.
+#[must_use]
+pub fn received_head(arrived: &Arrived) -> ReceivedHead {
     ReceivedHead {
         peer_origin: arrived.entry.origin().clone(),
         peer_index: arrived.position.index(),

@@ -8,6 +8,7 @@ pub mod grant;
 pub mod refusal;
 pub mod replay;
 pub mod request;
+pub mod stream;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -135,6 +135,17 @@ pub enum Refusal {
         /// Declared.
         purpose: Purpose,
     },
+    /// The method is sealed whole, and the request is a stream, or the other way round.
+    #[error("it is not sealed as the contract says for {method}: {expected}")]
+    Delivery {
+        /// What was asked.
+        method: String,
+        /// What the contract says.
+        expected: &'static str,
+    },
+    /// A piece of a stream that does not follow the one before.
+    #[error("the stream is broken ({0})")]
+    Stream(&'static str),
     /// An answer that belongs to no outstanding request.
     #[error("the answer does not belong to the request ({0})")]
     AnswerMismatch(&'static str),
@@ -155,11 +166,14 @@ impl Refusal {
             Self::ReplayWindowFull => FaultCode::NodeOverloaded,
             Self::Seal => FaultCode::SealInvalid,
             Self::Altered(_) => FaultCode::MessageAltered,
-            Self::Contract { .. } | Self::SideEffects { .. } => FaultCode::ContractMismatch,
+            Self::Contract { .. } | Self::SideEffects { .. } | Self::Delivery { .. } => {
+                FaultCode::ContractMismatch
+            }
             Self::MethodUnknown { .. } => FaultCode::MethodUnknown,
             Self::PurposeNotInContract { .. } | Self::PurposeNotGranted { .. } => {
                 FaultCode::PurposeNotAllowed
             }
+            Self::Stream(_) => FaultCode::StreamBroken,
             Self::NoGrant { .. } => FaultCode::AccessNoGrant,
             Self::GrantExpired { .. } => FaultCode::AccessGrantExpired,
             Self::AnswerMismatch(_) => FaultCode::AnswerMismatch,

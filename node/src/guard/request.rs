@@ -8,10 +8,8 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use peabiru_ledger::payload::{Direction, OpenBody, OpenPayload, PayloadError, SealedPayload};
 use peabiru_ledger::seal::Seal;
-use peabiru_proto::contract::{METADATA, MethodFacts, ServiceFacts};
-use peabiru_proto::entry::{
-    Body, Content, Entry, GrantRef, Received as ReceivedHead, Request, SideEffects, Verdict,
-};
+use peabiru_proto::contract::{Delivery, METADATA, MethodFacts, ServiceFacts};
+use peabiru_proto::entry::{Body, Entry, GrantRef, Received as ReceivedHead, Request, SideEffects, Verdict};
 use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::hash::ContentRoot;
 use peabiru_proto::id::NodeId;
@@ -139,9 +137,7 @@ impl Received {
         let Body::Request(request) = entry.body() else {
             return Err(Refusal::Shape("an exchange starts with a REQUEST entry"));
         };
-        let Content::Whole { root, body_bytes } = request.content else {
-            return Err(Refusal::Shape("this node does not take STREAM requests yet"));
-        };
+        let (root, body_bytes) = request.content.committed();
         check_parties(&self.0.peer, entry, request, guard, conf)?;
         check_freshness(entry.common().created_at, request.expires_at, now)?;
         let exchange = entry.exchange();
@@ -241,6 +237,20 @@ impl Authorised {
     #[must_use]
     pub fn side_effects(&self) -> SideEffects {
         self.allowed.facts.side_effects
+    }
+
+    /// How long a stream may live, if caller or contract say.
+    #[must_use]
+    pub fn life(&self) -> Option<Duration> {
+        let timeout_ms = self.verified.context.timeout_ms;
+        let asked = (timeout_ms > 0).then(|| Duration::from_millis(timeout_ms));
+        [asked, self.allowed.facts.timeout].into_iter().flatten().min()
+    }
+
+    /// Whether it still allows what it allowed when the stream was opened.
+    #[must_use]
+    pub fn holds(&self, grants: &Grants, now: Timestamp) -> bool {
+        self.grant.is_none() || grants.allow(asked(&self.verified.request, None), now).is_ok()
     }
 
     /// What the dispatcher gets: the context and body leave the message, which is kept as it came.
@@ -390,6 +400,14 @@ fn check_method<'a>(
     })?;
     if method.side_effects != request.side_effects {
         return Err(Refusal::SideEffects { method: request.method.clone() });
+    }
+    let expected = match (method.delivery, request.content.is_stream()) {
+        (Delivery::Whole, false) | (Delivery::Live, true) => None,
+        (Delivery::Whole, true) => Some("whole"),
+        (Delivery::Live, false) => Some("batch by batch"),
+    };
+    if let Some(expected) = expected {
+        return Err(Refusal::Delivery { method: request.method.clone(), expected });
     }
     if !method.purposes.contains(&request.purpose) {
         return Err(Refusal::PurposeNotInContract {

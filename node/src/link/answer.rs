@@ -9,6 +9,7 @@ use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::wire::{LargeHead, SealedMessage, link_frame::Frame};
 use tokio::time::{Instant, timeout};
 
+use super::budget::Reserved;
 use super::carrier::{Receiver, Sender};
 use super::control::Named;
 use super::counters::Counters;
@@ -37,7 +38,10 @@ impl Inner {
         };
         self.counters.bytes_received.increment(reserved.bytes());
         match asked {
-            Frame::Message(message) => self.answer_message(&peer, message, &mut sender).await,
+            Frame::Message(message) => {
+                let message = (message, reserved, patience);
+                return self.answer_message(&peer, message, sender, receiver).await;
+            }
             Frame::Head(head) => self.answer_large(&peer, head, &mut sender, &mut receiver).await,
             Frame::Fetch(request) => {
                 // A few bytes; what is fetched takes more.
@@ -98,12 +102,36 @@ impl Inner {
         receiver.stop(Code::Abandoned);
     }
 
-    async fn answer_message(&self, peer: &Peer, message: SealedMessage, sender: &mut Sender) {
-        let reply = self.reply(peer, message).await;
-        self.send_reply(peer, reply, sender).await;
+    async fn answer_message(
+        self: &Arc<Self>,
+        peer: &Arc<Peer>,
+        (message, reserved, mut patience): (SealedMessage, Reserved, Patience),
+        mut sender: Sender,
+        mut receiver: Receiver,
+    ) {
+        let incoming = match Incoming::read(message, self.clock.now(), Place::ProviderNode) {
+            _ if self.is_draining() => Err(draining()),
+            incoming => incoming,
+        };
+        let incoming = match incoming {
+            Ok(incoming) => incoming,
+            Err(fault) => {
+                receiver.stop(Code::Abandoned);
+                return self.refuse(&mut sender, &fault).await;
+            }
+        };
+        if incoming.opens_stream() {
+            drop(reserved);
+            return self.answer_live(peer, incoming, sender, receiver).await;
+        }
+        if let Err(error) = receiver.ended(&mut patience).await {
+            return self.unread(peer, &mut sender, &mut receiver, error).await;
+        }
+        let reply = self.reply_to(peer, incoming).await;
+        self.send_reply(peer, reply, &mut sender).await;
     }
 
-    async fn send_reply(&self, peer: &Peer, reply: Reply, sender: &mut Sender) {
+    pub(super) async fn send_reply(&self, peer: &Peer, reply: Reply, sender: &mut Sender) {
         match reply {
             Reply::Sealed { entry, payload } => match self.sealed_pieces(peer, &entry, &payload) {
                 Ok(pieces) => self.send(sender, pieces).await,
@@ -115,17 +143,10 @@ impl Inner {
                 // The peer is gone, gave the answer up, or does not read it: it can fetch it later.
                 Err(SendError::Stream(_)) => {}
             },
+            Reply::Live(_) => {
+                self.refuse(sender, &internal("a whole request is not answered by a stream")).await;
+            }
             Reply::Refusal(fault) => self.refuse(sender, &fault).await,
-        }
-    }
-
-    async fn reply(&self, peer: &Peer, message: SealedMessage) -> Reply {
-        if self.is_draining() {
-            return Reply::Refusal(draining());
-        }
-        match Incoming::read(message, self.clock.now(), Place::ProviderNode) {
-            Ok(incoming) => self.reply_to(peer, incoming).await,
-            Err(fault) => Reply::Refusal(fault),
         }
     }
 

@@ -106,7 +106,18 @@ impl Inner {
         let place = Place::ConsumerNode;
         let (peer, exchange) = (Arc::clone(&opened.peer), awaited.exchange);
         let incoming = match frame {
-            Frame::Message(message) => Incoming::read(message, self.clock.now(), place),
+            Frame::Message(message) => {
+                let mut patience = Patience::once(until.saturating_duration_since(Instant::now()));
+                if opened.receiver.ended(&mut patience).await.is_err() {
+                    opened.receiver.stop(Code::Protocol);
+                    return Err(unknown(
+                        &peer.id,
+                        exchange,
+                        "something came after its answer, or its end did not",
+                    ));
+                }
+                Incoming::read(message, self.clock.now(), place)
+            }
             Frame::Refusal(fault) => return refused(&peer.id, exchange, &fault),
             Frame::Head(head) => return self.judge_large(opened, head, awaited, until).await,
             _ => return Err(unknown(&peer.id, exchange, "it answered with another frame")),

@@ -259,7 +259,8 @@ impl Receiver {
         }
     }
 
-    /// The first frame of a stream: its only one, unless it is the head of a large message.
+    /// The first frame of a stream: its only one, unless it is the head of a large message, or a message, which may open a
+    /// stream: whoever takes that looks for what comes after it.
     ///
     /// # Errors
     /// As `frame`.
@@ -269,7 +270,7 @@ impl Receiver {
         patience: &mut Patience,
     ) -> Result<(Frame, Reserved), StreamError> {
         let frame = self.frame(budget, patience).await?.ok_or(FrameError::Truncated)?;
-        if !matches!(frame.0, Frame::Head(_)) {
+        if !matches!(frame.0, Frame::Head(_) | Frame::Message(_)) {
             self.ended(patience).await?;
         }
         Ok(frame)

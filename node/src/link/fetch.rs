@@ -1,4 +1,4 @@
-//! Evidence between counterparties: the entries of an exchange, then the chunks of the one large body that is wanted.
+//! Evidence between counterparties: the entries of an exchange page by page, or the chunks of the one large body that is wanted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,14 +24,14 @@ use super::patience::Patience;
 use super::peer::Peer;
 use super::terms::{Code, StreamError};
 use super::{Inner, unreachable};
-use crate::exchange::Wanted;
+use crate::exchange::{Found, Held, Wanted};
 
 /// What a counterparty gave.
 #[derive(Debug)]
 pub struct Fetched {
     /// Entries with their payloads, but for large bodies.
     pub entries: Vec<HeldEntry>,
-    /// The memory that they take.
+    /// The memory that the first page takes: all there is, but for a stream.
     _reserved: Reserved,
 }
 
@@ -50,7 +50,14 @@ impl Inner {
         wanted: Wanted,
         until: Instant,
     ) -> Result<Fetched, Fault> {
-        let (mut opened, fetched) = self.ask_fetch(from, wanted, None, until).await?;
+        let (mut opened, mut fetched) = self.ask_fetch(from, wanted, None, until).await?;
+        let mut bytes: usize = fetched.entries.iter().map(kept_bytes).sum();
+        // A stream of which more was sent is longer than evidence holds.
+        while bytes <= FETCHED_BYTES_MAX {
+            let Some((entries, _)) = self.page(&mut opened, until).await? else { return Ok(fetched) };
+            bytes += entries.iter().map(kept_bytes).sum::<usize>();
+            fetched.entries.extend(entries);
+        }
         opened.receiver.stop(Code::Abandoned);
         Ok(fetched)
     }
@@ -108,19 +115,30 @@ impl Inner {
             first_chunk: body.map_or(0, |body| body.skipped_chunks + 1),
         };
         self.put(&mut opened.sender, vec![frame::encode(Frame::Fetch(request))], until).await?;
+        let (entries, reserved) =
+            self.page(&mut opened, until).await?.ok_or_else(|| unreachable("nothing came"))?;
+        Ok((opened, Fetched { entries, _reserved: reserved }))
+    }
+
+    /// The next page; none at the end of the link's stream.
+    async fn page(
+        &self,
+        opened: &mut Opened,
+        until: Instant,
+    ) -> Result<Option<(Vec<HeldEntry>, Reserved)>, Fault> {
         let mut patience = Patience::once(until.saturating_duration_since(Instant::now()));
-        let first = opened.receiver.frame(&opened.peer.budget, &mut patience).await;
-        match first.map_err(|error| unreachable(error.to_string()))? {
+        let next = opened.receiver.frame(&opened.peer.budget, &mut patience).await;
+        match next.map_err(|error| unreachable(error.to_string()))? {
             Some((Frame::Fetched(FetchResponse { entries }), reserved)) => {
                 self.counters.bytes_received.increment(reserved.bytes());
                 entries.iter().try_for_each(check_length)?;
-                Ok((opened, Fetched { entries, _reserved: reserved }))
+                Ok(Some((entries, reserved)))
             }
             Some((Frame::Refusal(fault), _)) => {
                 Err(Fault::from_proto(&fault).unwrap_or_else(|error| unreachable(error.to_string())))
             }
-            Some(_) => Err(unreachable(format!("{from} answered a fetch with another frame"))),
-            None => Err(unreachable("nothing came")),
+            Some(_) => Err(unreachable(format!("{} answered a fetch with another frame", opened.peer.id))),
+            None => Ok(None),
         }
     }
 
@@ -133,33 +151,69 @@ impl Inner {
         let Ok(reserved) = timeout(RESERVE_WAIT, peer.budget.reserve(MAX_FETCH_FRAME_BYTES)).await else {
             return self.refuse(sender, &super::answer::overloaded()).await;
         };
-        let mut held = self.inbound.fetch(peer.id.clone(), wanted).await;
-        held.truncate(MAX_FETCH_ENTRIES);
-        let of_body = |body: WantedBody| {
-            let named = held.iter().find(|held| held.sealed.entry.leaf_hash() == body.leaf)?;
-            Some((named.payload.as_ref()?.file()?.clone(), body.skipped_chunks))
+        let mut found = self.inbound.fetch(peer.id.clone(), wanted).await;
+        let mut held = page_of(&mut found).await;
+        sender.mark_bulk();
+        let Some(body) = body else {
+            // The first page goes also if there is nothing.
+            loop {
+                if self.send_page(peer, held, sender).await.is_err() {
+                    return;
+                }
+                held = page_of(&mut found).await;
+                if held.is_empty() {
+                    return sender.finish();
+                }
+            }
         };
-        let file = body.and_then(of_body);
-        if file
-            .as_ref()
-            .is_some_and(|(file, skipped)| skipped.saturating_mul(CIPHER_CHUNK_BYTES) >= file.bytes())
-        {
+        // What is delivered whole has less than a page of entries.
+        drop(found);
+        let named = held.iter().find(|held| held.sealed.entry.leaf_hash() == body.leaf);
+        let file = named.and_then(|named| named.payload.as_ref()?.file().cloned());
+        let begins_after =
+            |file: &LargeFile| body.skipped_chunks.saturating_mul(CIPHER_CHUNK_BYTES) >= file.bytes();
+        if file.as_ref().is_some_and(begins_after) {
             return self.refuse(sender, &malformed(&"the body that is wanted has no such chunk")).await;
         }
-        let entries = held.into_iter().map(|held| self.announced(peer, held).to_proto()).collect();
-        sender.mark_bulk();
-        let fetched = frame::encode(Frame::Fetched(FetchResponse { entries }));
-        let Some((file, skipped_chunks)) = file else { return self.send(sender, vec![fetched]).await };
-        let sent = Patience::once(self.waits.write).wait(sender.send(&mut [fetched])).await;
+        if self.send_page(peer, held, sender).await.is_err() {
+            return;
+        }
         drop(reserved);
-        match sent {
-            // The peer is gone, or does not want it.
-            Ok(()) if self.send_file(peer, sender, &file, skipped_chunks).await.is_err() => {}
-            Ok(()) => sender.finish(),
+        // An error means that the peer is gone, or does not want it.
+        let sent = match file {
+            Some(file) => self.send_file(peer, sender, &file, body.skipped_chunks).await,
+            None => Ok(()),
+        };
+        if sent.is_ok() {
+            sender.finish();
+        }
+    }
+
+    /// An error means that the peer is gone, has enough, or does not read.
+    async fn send_page(&self, peer: &Peer, held: Vec<Held>, sender: &mut Sender) -> Result<(), StreamError> {
+        let entries = held.into_iter().map(|held| self.announced(peer, held).to_proto()).collect();
+        let fetched = frame::encode(Frame::Fetched(FetchResponse { entries }));
+        let bytes = fetched.len() as u64;
+        let sent = Patience::once(self.waits.write).wait(sender.send(&mut [fetched])).await;
+        match &sent {
+            Ok(()) => self.counters.bytes_sent.increment(bytes),
             Err(StreamError::Stalled) => self.counters.stalled.increment(1),
             Err(_) => {}
         }
+        sent
     }
+}
+
+/// As many entries as one frame holds; none if there are no more.
+async fn page_of(found: &mut Found) -> Vec<Held> {
+    let mut held = Vec::new();
+    while held.len() < MAX_FETCH_ENTRIES {
+        match found.recv().await {
+            Some(next) => held.push(next),
+            None => break,
+        }
+    }
+    held
 }
 
 fn read_request(request: &FetchRequest) -> Result<(Wanted, Option<WantedBody>), &'static str> {
@@ -179,6 +233,12 @@ fn read_request(request: &FetchRequest) -> Result<(Wanted, Option<WantedBody>), 
     Ok((wanted, body))
 }
 
+/// What an entry takes in memory, about.
+fn kept_bytes(held: &HeldEntry) -> usize {
+    let chunks = held.payload.iter().flat_map(|payload| &payload.chunks);
+    held.entry.len() + held.checkpoint.len() + chunks.map(Bytes::len).sum::<usize>()
+}
+
 /// What a payload says of its file is what its entry says of the body.
 fn check_length(held: &HeldEntry) -> Result<(), Fault> {
     let Some(payload) = &held.payload else { return Ok(()) };
@@ -196,3 +256,5 @@ fn check_length(held: &HeldEntry) -> Result<(), Fault> {
 
 /// Ciphertext of every chunk but the last.
 const CIPHER_CHUNK_BYTES: u64 = (CHUNK_BYTES + TAG_BYTES) as u64;
+/// Entries and small payloads of one exchange, in bytes: more than evidence holds.
+const FETCHED_BYTES_MAX: usize = 256 * 1024 * 1024;

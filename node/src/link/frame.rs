@@ -61,6 +61,18 @@ pub struct Outgoing<'a> {
     pub payload: &'a SealedPayload,
 }
 
+/// Frames that are a sealed message, by their numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Sealed {
+    /// A whole message, or one that opens a stream.
+    Message = MESSAGE,
+    /// A piece of a stream.
+    Batch = BATCH,
+    /// The end of one way of a stream.
+    Close = CLOSE,
+}
+
 impl Decoder {
     /// Takes frames of up to `limit` bytes.
     #[must_use]
@@ -154,14 +166,21 @@ pub fn encode_chunk(chunk: Bytes) -> Vec<Bytes> {
 /// between them.
 #[must_use]
 pub fn encode_message(message: &Outgoing<'_>) -> Vec<Bytes> {
+    encode_sealed(Sealed::Message, message)
+}
+
+/// The same, as one of the frames that carry a sealed message.
+#[must_use]
+pub fn encode_sealed(as_frame: Sealed, message: &Outgoing<'_>) -> Vec<Bytes> {
+    let number = as_frame as u32;
     let inner = message_len(message);
-    let frame = key_len(MESSAGE) + encoded_len_varint(inner as u64) + inner;
+    let frame = key_len(number) + encoded_len_varint(inner as u64) + inner;
     let chunks = message.payload.chunks();
     let copied =
         if frame <= COPIED_BYTES_MAX { frame } else { frame - chunks.iter().map(Bytes::len).sum::<usize>() };
     let mut buffer = BytesMut::with_capacity(copied + PREFIX_BYTES_MAX);
     encode_varint(frame as u64, &mut buffer);
-    put_length(&mut buffer, MESSAGE, inner);
+    put_length(&mut buffer, number, inner);
     put_head(&mut buffer, message);
     let mut pieces = Vec::with_capacity(1);
     for chunk in chunks {
@@ -300,6 +319,8 @@ fn malformed(what: &str) -> FrameError {
 const MESSAGE: u32 = 3;
 const CHUNK: u32 = 17;
 const END: u32 = 18;
+const BATCH: u32 = 19;
+const CLOSE: u32 = 20;
 const HASH_BYTES: usize = 32;
 /// Bytes of the longest length prefix: 28 bits.
 const PREFIX_BYTES_MAX: usize = 4;
@@ -325,6 +346,8 @@ const FRAME: Shape = Shape {
         (6, &FETCHED),
         (16, &Shape::flat(FIELDS)),
         (END, &Shape::flat(FIELDS + MAX_CHUNKS)),
+        (BATCH, &Shape::flat(FIELDS + MAX_CHUNKS)),
+        (CLOSE, &Shape::flat(FIELDS + MAX_CHUNKS)),
     ],
 };
 const FETCHED: Shape = Shape { fields_max: MAX_FETCH_ENTRIES, nested: &[(1, &HELD)] };
@@ -402,7 +425,13 @@ mod tests {
                 payload_salt: payload.secrets().salt().to_vec().into(),
                 chunks: payload.chunks().to_vec(),
             };
-            assert_eq!(out.concat(), encode(Frame::Message(schema)));
+            assert_eq!(out.concat(), encode(Frame::Message(schema.clone())));
+            let outgoing =
+                Outgoing { entry: &schema.entry, position, tree_size, proof: &proof, payload: &payload };
+            let [batch, close] =
+                [Sealed::Batch, Sealed::Close].map(|frame| encode_sealed(frame, &outgoing).concat());
+            assert_eq!(batch, encode(Frame::Batch(schema.clone())));
+            assert_eq!(close, encode(Frame::Close(schema)));
             assert_eq!(out.len() == 1, body < COPIED_BYTES_MAX, "small ones are one write");
         }
     }

@@ -6,7 +6,7 @@ use peabiru_ledger::large::body::{cipher_bytes, is_large};
 use peabiru_ledger::payload::{PayloadSecrets, SealedPayload};
 use peabiru_ledger::position::{LogPosition, TreeSize};
 use peabiru_ledger::proof::InclusionProof;
-use peabiru_proto::entry::Entry;
+use peabiru_proto::entry::{Body, Entry};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{HeldEntry, SealedMessage};
@@ -122,6 +122,12 @@ impl Incoming {
     #[must_use]
     pub fn entry(&self) -> &Entry {
         &self.entry
+    }
+
+    /// Whether more comes after it.
+    #[must_use]
+    pub fn opens_stream(&self) -> bool {
+        matches!(self.entry.body(), Body::Request(request) if request.content.is_stream())
     }
 
     fn sealed_by(self, checkpoint: SignedCheckpoint, peer: &Peer) -> Arrived {

@@ -29,6 +29,7 @@ pub mod hello;
 pub mod http2;
 mod keys;
 mod large;
+mod live;
 pub mod message;
 pub mod patience;
 mod peer;
@@ -61,9 +62,10 @@ use peabiru_proto::origin::Origin;
 use peabiru_proto::time::Clock;
 use peabiru_proto::wire::HeldEntry;
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::exchange::{Arrived, Inbound, LinkAnswer, Outflow, Wanted};
+use crate::exchange::{Arrived, Departures, Inbound, Line, LinkAnswer, Outflow, Wanted};
 use crate::spool::Spool;
 use budget::{Budget, DEFAULT_MEMORY_BUDGET, RESERVE_WAIT};
 use choice::Choices;
@@ -208,6 +210,7 @@ impl Link {
             tasks,
             exchanges: TaskTracker::new(),
             draining: AtomicBool::new(false),
+            stopping: CancellationToken::new(),
         });
         inner.tasks.spawn(Arc::clone(&inner).accept_quic());
         if let Some(listener) = listener {
@@ -248,6 +251,20 @@ impl Link {
         wait: Duration,
     ) -> Result<LinkAnswer, Fault> {
         self.0.exchange_large(peer, outflow, wait).await
+    }
+
+    /// Sends what opens a stream; what follows goes out as it is made, and what the peer sends comes over the line.
+    ///
+    /// # Errors
+    /// Every fault proves that the peer did not accept it.
+    pub async fn stream(
+        &self,
+        peer: &NodeId,
+        opening: SealedEntry,
+        payload: Arc<Payload>,
+        departures: Departures,
+    ) -> Result<Line, Fault> {
+        self.0.open_live(peer, &opening, &payload, departures).await
     }
 
     /// Asks a counterparty for the evidence that it holds about an exchange. What it gives is not checked yet.
@@ -319,6 +336,7 @@ impl Link {
     /// Takes no new exchanges, waits for those that go on, then says goodbye.
     pub async fn close(&self) {
         self.0.draining.store(true, Ordering::Release);
+        self.0.stopping.cancel();
         self.0.exchanges.close();
         if timeout(self.0.waits.drain, self.0.exchanges.wait()).await.is_err() {
             tracing::warn!(left = self.0.exchanges.len(), "stopping while exchanges go on");
@@ -385,6 +403,8 @@ struct Inner {
     /// Tasks of streams that peers opened: what a stop waits for.
     exchanges: TaskTracker,
     draining: AtomicBool,
+    /// Tells streams that go on for long of it.
+    stopping: CancellationToken,
     /// Of our newest `Hello`. Starts at the clock's milliseconds, so it rises over restarts.
     serial: AtomicU64,
 }

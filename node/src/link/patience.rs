@@ -47,6 +47,12 @@ impl Patience {
         Self::with(waits.pace, bytes_min / 1000, Some(Instant::now() + waits.large))
     }
 
+    /// For a stream, which may pause: others say when it is over.
+    #[must_use]
+    pub(super) fn endless(window: Duration) -> Self {
+        Self::with(window, 0, None)
+    }
+
     fn with(window: Duration, window_bytes_min: u64, until: Option<Instant>) -> Self {
         let (waited, bytes, delay) = (Duration::ZERO, 0, Delay::Unexplained);
         Self { window, window_bytes_min, waited, bytes, delay, until }

@@ -11,7 +11,7 @@ use peabiru_proto::limits::MAX_FRAME_BYTES;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{CheckpointUpdate, link_frame::Frame};
 use tokio::sync::{Notify, Semaphore};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::Inner;
@@ -214,7 +214,8 @@ impl Inner {
             let idle = async {
                 if peer.announcer.is_succeeded() {
                     peer.streams.close();
-                    let _ = timeout(RETIRE_BUSY_MAX, peer.streams.wait()).await;
+                    // Each exchange has its own end; a stream lives for as long as something passes.
+                    peer.streams.wait().await;
                 }
                 sleep(wait).await;
             };
@@ -225,7 +226,3 @@ impl Inner {
         });
     }
 }
-
-/// What goes on over a connection that was replaced while it was live is waited for: no exchange lives longer, but for a
-/// large body, which then breaks off.
-const RETIRE_BUSY_MAX: Duration = Duration::from_secs(5 * 60);

@@ -52,12 +52,14 @@ impl Preview {
     pub fn read(head: LargeHead) -> Result<Self, String> {
         let entry = Entry::decode(head.entry).map_err(|error| format!("entry: {error}"))?;
         let (root, body_bytes) = match entry.body() {
-            Body::Request(Request { content: Content::Whole { root, body_bytes }, .. }) => {
+            Body::Request(Request { content: Content::Whole { root, body_bytes }, .. })
+            | Body::Response(Response { content: Content::Whole { root, body_bytes }, .. }) => {
                 (root, *body_bytes)
             }
-            Body::Response(Response { content_root, body_bytes, .. }) => (content_root, *body_bytes),
-            Body::Request(_) => return Err("a REQUEST of a stream announces no large body".to_owned()),
-            Body::Fault(_) | Body::Received(_) | Body::Notice(_) => {
+            Body::Request(_) | Body::Response(_) => {
+                return Err("what opens a stream announces no large body".to_owned());
+            }
+            Body::Fault(_) | Body::Received(_) | Body::Batch(_) | Body::Close(_) | Body::Notice(_) => {
                 return Err("a head announces a REQUEST or a RESPONSE".to_owned());
             }
         };
@@ -113,8 +115,8 @@ impl Preview {
                     && life(end, sent) == life(&self.entry, announced)
             }
             (Body::Response(announced), Body::Response(sent)) => {
-                let Response { outcome, content_root, body_bytes, .. } = *announced;
-                Response { outcome, content_root, body_bytes, ..sent.clone() } == *announced
+                let Response { outcome, content, .. } = *announced;
+                Response { outcome, content, ..sent.clone() } == *announced
             }
             // What was announced broke off. Its body stands in the frame.
             (Body::Response(announced), Body::Fault(sent)) => {
@@ -194,9 +196,12 @@ mod tests {
             received_leaf: LeafHash::from_bytes([5; 32]),
             addressee: "PY/GOV/MITIC/n1".parse().unwrap(),
             outcome: 0,
-            content_root: ContentRoot::from_bytes([root; 32]),
-            body_bytes,
+            content: Content::Whole { root: ContentRoot::from_bytes([root; 32]), body_bytes },
         }
+    }
+
+    fn stream() -> Content {
+        Content::Stream { context_root: ContentRoot::from_bytes([7; 32]) }
     }
 
     fn fault() -> FaultHead {
@@ -234,8 +239,10 @@ mod tests {
             assert!(read(&Body::Request(request(root, bytes))).is_err(), "{root} {bytes}");
             assert!(read(&Body::Response(response(root, bytes))).is_err(), "{root} {bytes}");
         }
-        let stream = Request { content: Content::Stream, ..request(0, 0) };
-        assert!(read(&Body::Request(stream)).unwrap_err().contains("stream"));
+        let asked = Request { content: stream(), ..request(0, 0) };
+        assert!(read(&Body::Request(asked)).unwrap_err().contains("stream"));
+        let answered = Response { content: stream(), ..response(0, 0) };
+        assert!(read(&Body::Response(answered)).unwrap_err().contains("stream"));
         assert!(read(&Body::Fault(fault())).is_err());
     }
 
@@ -262,7 +269,7 @@ mod tests {
             Request { consent_commitment: Some(Digest::of(b"yes")), ..sent() },
             Request { retry_of: Some(LeafHash::from_bytes([9; 32])), ..sent() },
             Request { expires_at: MADE.plus(Duration::from_secs(61)), ..sent() },
-            Request { content: Content::Stream, ..sent() },
+            Request { content: stream(), ..sent() },
         ] {
             assert!(preview.check(&asks(other.clone()), cipher_bytes(LONG)).is_err(), "{other:?}");
         }
@@ -296,6 +303,7 @@ mod tests {
         assert!(
             answers(Response { addressee: "PY/GOV/MEC/n1".parse().unwrap(), ..response(7, LONG) }).is_err()
         );
+        assert!(answers(Response { content: stream(), ..response(7, LONG) }).is_err());
         let fails = |fault| preview.check(&entry(&common(), &Body::Fault(fault)), 3);
         assert_eq!(fails(fault()), Ok(()));
         assert!(fails(FaultHead { request_leaf: other_leaf, ..fault() }).is_err());

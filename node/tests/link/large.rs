@@ -197,7 +197,11 @@ async fn what_is_not_what_its_head_announced_is_refused() {
         (mitic.large(&to).await, seal_large(&mitic.site, &mitic.ledger, &mitic.files, &to, BODY_BYTES).await);
     let (small, small_payload) = request(&mitic.site, &mitic.ledger, &to, "small").await;
     let small_preview = mitic.site.asks(small.entry.exchange(), &to, NOT_THERE);
-    let stream = mitic.site.asks(first.sealed.entry.exchange(), &to, Content::Stream);
+    let stream = mitic.site.asks(
+        first.sealed.entry.exchange(),
+        &to,
+        Content::Stream { context_root: ContentRoot::from_bytes([7; 32]) },
+    );
     let Large { preview, chunks, .. } = &first;
     let chunk = |chunk: &Bytes| Bytes::from(frame::encode_chunk(chunk.clone()).concat());
     let too_big = large_as_message(&first);
@@ -321,8 +325,7 @@ fn answer(to: &NodeId) -> Response {
         received_leaf: LeafHash::from_bytes([2; 32]),
         addressee: to.clone(),
         outcome: 0,
-        content_root: ContentRoot::from_bytes([0; 32]),
-        body_bytes: 0,
+        content: Content::Whole { root: ContentRoot::from_bytes([0; 32]), body_bytes: 0 },
     }
 }
 

@@ -19,7 +19,7 @@ use peabiru_ledger::disk::{Disk, RealDisk};
 use peabiru_ledger::ledger::{Append, Ledger, LedgerIdentity, Store, StoreConfig};
 use peabiru_ledger::payload::{Direction, Payload, SealedPayload};
 use peabiru_ledger::seal::{Seal, SealedEntry};
-use peabiru_node::exchange::{Arrived, BoxFuture, Held, Inbound, LinkAnswer, Reply, Wanted};
+use peabiru_node::exchange::{Arrived, BoxFuture, Found, Held, Inbound, Line, LinkAnswer, Reply, Wanted};
 use peabiru_node::link::budget::DEFAULT_MEMORY_BUDGET;
 use peabiru_node::link::heads::Heads;
 use peabiru_node::link::{Carrier, Link, LinkConfig, LinkParts, Waits};
@@ -391,8 +391,7 @@ impl Echo {
             received_leaf: arrived.entry.leaf_hash(),
             addressee: arrived.peer.clone(),
             outcome: 0,
-            content_root,
-            body_bytes: text.len() as u64,
+            content: Content::Whole { root: content_root, body_bytes: text.len() as u64 },
         };
         let entry = self.site.entry(exchange, &Body::Response(response));
         let (entry, payload) = append(&self.ledger, entry, payload).await;
@@ -412,7 +411,12 @@ impl Inbound for Echo {
         Box::pin(async move { echo.answer(arrived).await })
     }
 
-    fn fetch(&self, _peer: NodeId, wanted: Wanted) -> BoxFuture<Vec<Held>> {
+    fn stream(&self, _opening: Arrived, _line: Line) -> BoxFuture<Reply> {
+        let what = "streams are for the federation's tests";
+        Box::pin(async move { Reply::Refusal(Fault::new(FaultCode::Internal, Place::ProviderNode, what)) })
+    }
+
+    fn fetch(&self, _peer: NodeId, wanted: Wanted) -> BoxFuture<Found> {
         let ledger = self.ledger.clone();
         Box::pin(async move {
             let positions = ledger.positions_of(&wanted.exchange).unwrap();
@@ -426,7 +430,11 @@ impl Inbound for Echo {
                     payload: Some(payload),
                 }
             };
-            positions.into_iter().map(held).collect()
+            let (sender, found) = tokio::sync::mpsc::channel(100);
+            for held in positions.into_iter().map(held) {
+                sender.send(held).await.unwrap();
+            }
+            found
         })
     }
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{ContractError, MAX_OPERATIONS, MethodFacts, ServiceFacts, Streaming, json, purposes, shortened};
+use super::{
+    ContractError, Delivery, MAX_OPERATIONS, MethodFacts, ServiceFacts, Streaming, json, purposes, shortened,
+};
 use crate::entry::SideEffects;
 use crate::path::{Template, VERBS};
 
@@ -83,6 +85,7 @@ fn facts(verb: &str, path: &str, levels: [&Object; 3]) -> Result<(Template, Meth
         purposes: purposes(&method, named.into_iter())?,
         timeout,
         streaming: Streaming::Unary,
+        delivery: Delivery::Whole,
     };
     Ok((template, facts))
 }

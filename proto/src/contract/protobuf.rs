@@ -13,7 +13,7 @@ use prost_reflect::{
     ServiceDescriptor,
 };
 
-use super::{ContractError, MethodFacts, ServiceFacts, Streaming, purposes, shortened};
+use super::{ContractError, Delivery, MethodFacts, ServiceFacts, Streaming, purposes, shortened};
 use crate::entry::SideEffects;
 use crate::wire;
 
@@ -36,17 +36,22 @@ fn service_facts(service: &ServiceDescriptor) -> Result<ServiceFacts, ContractEr
 fn method_facts(method: &MethodDescriptor, of_service: &[String]) -> Result<MethodFacts, ContractError> {
     let options = wire::MethodFacts::from_options(&method.options(), method.parent_pool());
     let named = if options.purposes.is_empty() { of_service } else { &options.purposes };
+    let streaming = match (method.is_client_streaming(), method.is_server_streaming()) {
+        (false, false) => Streaming::Unary,
+        (true, false) => Streaming::Client,
+        (false, true) => Streaming::Server,
+        (true, true) => Streaming::Both,
+    };
+    if options.streaming && streaming == Streaming::Unary {
+        return Err(ContractError::NoStream { method: method.full_name().to_owned() });
+    }
     Ok(MethodFacts {
         name: method.name().to_owned(),
         side_effects: side_effects(method),
         purposes: purposes(method.full_name(), named.iter().map(String::as_str))?,
         timeout: (options.timeout_ms > 0).then(|| Duration::from_millis(options.timeout_ms.into())),
-        streaming: match (method.is_client_streaming(), method.is_server_streaming()) {
-            (false, false) => Streaming::Unary,
-            (true, false) => Streaming::Client,
-            (false, true) => Streaming::Server,
-            (true, true) => Streaming::Both,
-        },
+        streaming,
+        delivery: if options.streaming { Delivery::Live } else { Delivery::Whole },
     })
 }
 

@@ -1,6 +1,7 @@
 //! The bodies of the kinds: each field read and written once, in the schema's order.
 
 use super::fields::{Fields, Writer, check_text, refuse};
+use super::stream::{check_batch, check_close, read_batch, read_close, write_batch, write_close};
 use super::{
     Body, Common, Content, EntryError, EntryKind, ExchangeId, FaultHead, GlobalconfRef, GrantRef, Notice,
     Received, Request, Response, SideEffects, Verdict,
@@ -18,13 +19,12 @@ pub(super) fn read(kind: EntryKind, bytes: &[u8]) -> Result<(Common, Body), Entr
         EntryKind::Received => Body::Received(read_received(&mut fields)?),
         EntryKind::Response => Body::Response(read_response(&mut fields)?),
         EntryKind::Fault => Body::Fault(read_fault(&mut fields)?),
+        EntryKind::Batch => Body::Batch(read_batch(&mut fields)?),
+        EntryKind::Close => Body::Close(read_close(&mut fields)?),
         EntryKind::Notice => Body::Notice(read_notice(&mut fields)?),
-        EntryKind::Unspecified
-        | EntryKind::Batch
-        | EntryKind::Close
-        | EntryKind::Anchor
-        | EntryKind::KeyChange
-        | EntryKind::Epoch => return Err(EntryError::KindNotYet(kind)),
+        EntryKind::Unspecified | EntryKind::Anchor | EntryKind::KeyChange | EntryKind::Epoch => {
+            return Err(EntryError::KindNotYet(kind));
+        }
     };
     fields.finish()?;
     check(&common, &body)?;
@@ -45,8 +45,12 @@ pub(super) fn write(out: &mut Writer, common: &Common, body: &Body) {
         Body::Response(head) => {
             write_answered(out, &head.request_leaf, &head.received_leaf, head.addressee.as_str());
             out.uint(13, u64::from(head.outcome));
-            write_content(out, 14, &head.content_root, head.body_bytes);
+            let (root, body_bytes) = head.content.committed();
+            write_content(out, 14, &root, body_bytes);
+            out.uint(16, if head.content.is_stream() { STREAM } else { 0 });
         }
+        Body::Batch(head) => write_batch(out, head),
+        Body::Close(head) => write_close(out, head),
         Body::Fault(head) => {
             write_answered(out, &head.request_leaf, &head.received_leaf, head.addressee.as_str());
             out.bytes(13, head.code.as_bytes());
@@ -75,10 +79,12 @@ pub(super) fn check(common: &Common, body: &Body) -> Result<(), EntryError> {
             Some(grant) => required("grant_id", &grant.id),
             None => Ok(()),
         },
-        Body::Response(head) if head.outcome > GRPC_CODE_MAX => {
-            Err(refuse("outcome", "gRPC codes are 0 to 16"))
+        Body::Response(head) if head.content.is_stream() && head.outcome != 0 => {
+            Err(refuse("outcome", "of a STREAM the CLOSE says it"))
         }
-        Body::Response(_) => Ok(()),
+        Body::Response(head) => check_outcome(head.outcome),
+        Body::Batch(head) => check_batch(head),
+        Body::Close(head) => check_close(head),
         Body::Fault(head) => required("code", &head.code),
         Body::Notice(notice) => {
             required("code", &notice.code)?;
@@ -102,6 +108,10 @@ fn check_request(common: &Common, request: &Request) -> Result<(), EntryError> {
         return Err(refuse("expires_at_ms", "it is more than 5 minutes after created_at_ms"));
     }
     Ok(())
+}
+
+pub(super) fn check_outcome(outcome: u32) -> Result<(), EntryError> {
+    if outcome > GRPC_CODE_MAX { Err(refuse("outcome", "gRPC codes are 0 to 16")) } else { Ok(()) }
 }
 
 fn required(field: &'static str, text: &str) -> Result<(), EntryError> {
@@ -131,14 +141,11 @@ fn read_common(fields: &mut Fields<'_>) -> Result<Common, EntryError> {
 
 fn read_request(fields: &mut Fields<'_>) -> Result<Request, EntryError> {
     let form = fields.uint(10)?;
-    let root = fields.optional_digest("content_root", 21, ContentRoot::from_slice)?;
-    let body_bytes = fields.uint(22)?;
-    let content = match (form, root, body_bytes) {
-        (WHOLE, Some(root), body_bytes) => Content::Whole { root, body_bytes },
-        (STREAM, None, 0) => Content::Stream,
-        (WHOLE | STREAM, ..) => {
-            return Err(refuse("content_root", "WHOLE has one, STREAM has none and no size"));
-        }
+    let root = fields.digest("content_root", 21, ContentRoot::from_slice)?;
+    let content = match (form, fields.uint(22)?) {
+        (WHOLE, body_bytes) => Content::Whole { root, body_bytes },
+        (STREAM, 0) => Content::Stream { context_root: root },
+        (STREAM, _) => return Err(refuse("body_bytes", "a STREAM has no size")),
         _ => return Err(refuse("form", "it is neither WHOLE nor STREAM")),
     };
     Ok(Request {
@@ -162,7 +169,7 @@ fn read_request(fields: &mut Fields<'_>) -> Result<Request, EntryError> {
 }
 
 fn write_request(out: &mut Writer, request: &Request) {
-    out.uint(10, if request.content == Content::Stream { STREAM } else { WHOLE });
+    out.uint(10, if request.content.is_stream() { STREAM } else { WHOLE });
     out.uint(11, request.expires_at.as_ms());
     out.bytes(12, request.consumer.as_str().as_bytes());
     out.bytes(13, request.service.as_str().as_bytes());
@@ -179,9 +186,8 @@ fn write_request(out: &mut Writer, request: &Request) {
     );
     out.bytes(19, request.purpose.as_str().as_bytes());
     out.bytes(20, request.consent_commitment.as_ref().map_or(&[], |digest| digest.as_ref()));
-    if let Content::Whole { root, body_bytes } = &request.content {
-        write_content(out, 21, root, *body_bytes);
-    }
+    let (root, body_bytes) = request.content.committed();
+    write_content(out, 21, &root, body_bytes);
     out.bytes(23, request.retry_of.as_ref().map_or(&[], |leaf| leaf.as_ref()));
 }
 
@@ -244,8 +250,15 @@ fn read_response(fields: &mut Fields<'_>) -> Result<Response, EntryError> {
         received_leaf: fields.digest("received_leaf_hash", 11, LeafHash::from_slice)?,
         addressee: fields.parsed("addressee", 12)?,
         outcome: fields.uint32("outcome", 13)?,
-        content_root: fields.digest("content_root", 14, ContentRoot::from_slice)?,
-        body_bytes: fields.uint(15)?,
+        content: {
+            let root = fields.digest("content_root", 14, ContentRoot::from_slice)?;
+            match (fields.uint(16)?, fields.uint(15)?) {
+                (0, body_bytes) => Content::Whole { root, body_bytes },
+                (STREAM, 0) => Content::Stream { context_root: root },
+                (STREAM, _) => return Err(refuse("body_bytes", "a STREAM has no size")),
+                _ => return Err(refuse("form", "it is STREAM or absent")),
+            }
+        },
     })
 }
 

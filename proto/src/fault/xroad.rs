@@ -72,19 +72,25 @@ fn cause(code: FaultCode) -> (Origin, &'static str) {
             (Noticed, "signature_verification.invalid_signature_value")
         }
         Code::SealCheckpointMissing => (Noticed, "missing_signature"),
-        Code::ContractMismatch | Code::AnswerMismatch => (Noticed, "inconsistent_response"),
-        Code::NodeUnreachable | Code::NodeDraining | Code::ExchangeOutcomeUnknown => {
-            (Noticed, "network_error")
+        Code::ContractMismatch | Code::AnswerMismatch | Code::StreamBroken => {
+            (Noticed, "inconsistent_response")
         }
+        Code::NodeUnreachable
+        | Code::NodeDraining
+        | Code::ExchangeOutcomeUnknown
+        | Code::StreamCancelled
+        | Code::StreamIdle => (Noticed, "network_error"),
         Code::NodeNoGlobalconf | Code::GlobalconfExpired => (Noticed, "global_conf_outdated"),
         Code::NodeDiskFull => (Noticed, "logging_failed.internal_error"),
         Code::ServiceUnreachable => (Provider, "service_failed.network_error"),
         Code::ServiceProtocol => (Provider, "service_failed.http_error"),
         Code::ExchangeDeadline => (Noticed, "service_failed.io_error"),
         Code::EvidenceUnknown => (Client, "not_found"),
-        Code::NodeOverloaded | Code::RegistryRefused | Code::OperatorNotAllowed | Code::Internal => {
-            (Noticed, "internal_error")
-        }
+        Code::NodeOverloaded
+        | Code::StreamFlood
+        | Code::RegistryRefused
+        | Code::OperatorNotAllowed
+        | Code::Internal => (Noticed, "internal_error"),
     }
 }
 

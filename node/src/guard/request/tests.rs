@@ -3,7 +3,7 @@ use peabiru_ledger::checkpoint::SignedCheckpoint;
 use peabiru_ledger::position::LogPosition;
 use peabiru_ledger::proof::InclusionProof;
 use peabiru_proto::contract::ContractDocument;
-use peabiru_proto::entry::{Common, ExchangeId};
+use peabiru_proto::entry::{Common, Content, ExchangeId};
 use peabiru_proto::hash::{ContentRoot, ContractDigest, SnapshotDigest};
 use peabiru_proto::random::SeededRandom;
 use peabiru_proto::wire;

@@ -1,0 +1,225 @@
+//! Streams of a node that means ill: what does not follow, what comes twice, what belongs elsewhere, what never ends.
+
+use std::time::Duration;
+
+use peabiru_integration_tests::echo::wire::GatherRequest;
+use peabiru_integration_tests::federation::{Federation, Member};
+use peabiru_ledger::payload::{Direction, Payload};
+use peabiru_node::link::frame::{self, Outgoing, Sealed as As};
+use peabiru_proto::content::chunk_count;
+use peabiru_proto::entry::{Batch, Body, Close, ExchangeId, StreamDirection};
+use peabiru_proto::fault::FaultCode;
+use peabiru_proto::hash::LeafHash;
+use peabiru_proto::random::SystemRandom;
+use prost::Message as _;
+
+use super::impostor::{Impostor, Sealed, Visit, sealed_payload};
+use super::{enter, raw, sealed_fault};
+
+/// A BATCH as an honest node would make it, but for what a test changes.
+#[derive(Clone)]
+struct Draft {
+    exchange: ExchangeId,
+    opening: LeafHash,
+    direction: StreamDirection,
+    previous: Option<LeafHash>,
+    first_chunk: u64,
+    body: Vec<u8>,
+}
+
+impl Draft {
+    fn after(opening: &Sealed, body: Vec<u8>) -> Self {
+        let entry = &opening.entry.entry;
+        let (exchange, opening) = (entry.exchange(), entry.leaf_hash());
+        Self { exchange, opening, direction: StreamDirection::Request, previous: None, first_chunk: 0, body }
+    }
+
+    fn next(&self, sealed: &Sealed, body: Vec<u8>) -> Self {
+        let previous = Some(sealed.entry.entry.leaf_hash());
+        let first_chunk = self.first_chunk + chunk_count(self.body.len() as u64) - 1;
+        Self { previous, first_chunk, body, ..self.clone() }
+    }
+
+    async fn batch(&self, impostor: &Impostor) -> Sealed {
+        let (payload, content_root) = sealed_payload(&self.exchange, self.way(), &[], &self.body);
+        let body_bytes = self.body.len() as u64;
+        let batch = Batch {
+            opening: self.opening,
+            direction: self.direction,
+            previous: self.previous,
+            first_chunk: self.first_chunk,
+            chunks: u32::try_from(chunk_count(body_bytes) - 1).unwrap(),
+            content_root,
+            body_bytes,
+        };
+        impostor.put(self.exchange, &Body::Batch(batch), payload).await
+    }
+
+    async fn close(&self, impostor: &Impostor) -> Sealed {
+        let (payload, content_root) = sealed_payload(&self.exchange, self.way(), &[], &[]);
+        let close = Close {
+            opening: self.opening,
+            direction: self.direction,
+            previous: self.previous,
+            chunks: self.first_chunk,
+            outcome: 0,
+            content_root,
+        };
+        impostor.put(self.exchange, &Body::Close(close), payload).await
+    }
+
+    fn way(&self) -> Direction {
+        match self.direction {
+            StreamDirection::Request => Direction::Request,
+            StreamDirection::Answer => Direction::Answer,
+        }
+    }
+}
+
+fn message(text: &str) -> Vec<u8> {
+    let message = GatherRequest { body: text.to_owned().into() }.encode_to_vec();
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[0], &length[..], &message[..]].concat()
+}
+
+fn bytes(as_frame: As, sealed: &Sealed) -> Vec<u8> {
+    let Payload::Sealed(payload) = &*sealed.payload else { panic!("payloads of exchanges are encrypted") };
+    let seal = &sealed.entry.seal;
+    let outgoing = Outgoing {
+        entry: sealed.entry.entry.bytes(),
+        position: seal.position,
+        tree_size: seal.checkpoint.size(),
+        proof: &seal.proof,
+        payload,
+    };
+    frame::encode_sealed(as_frame, &outgoing).concat()
+}
+
+/// Sends these frames on one stream, which stays open, and gives the code of the FAULT that comes back.
+async fn fault_of(visit: &mut Visit, frames: Vec<Vec<u8>>) -> String {
+    let (mut send, mut receive) = visit.raw.connection.open_bi().await.unwrap();
+    for frame in frames {
+        // The node may have stopped reading already.
+        if send.write_all(&frame).await.is_err() {
+            break;
+        }
+    }
+    let answer = tokio::time::timeout(LONG, raw::read(&mut receive)).await.expect("an answer comes");
+    sealed_fault(answer.as_ref())
+}
+
+/// What the service heard of each stream is its first message alone.
+fn heard(mec: &Member) -> Vec<String> {
+    let gathered = mec.agency.echo.gathered();
+    let gathered = gathered.borrow().clone();
+    gathered.iter().map(|body| String::from_utf8(body.to_vec()).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_follow_is_delivered_to_nobody() {
+    let mut federation = Federation::start().await;
+    let (impostor, mec, mut visit) = enter(&mut federation).await;
+    let elsewhere = impostor.open_stream(&mec).await;
+    let of_elsewhere = Draft::after(&elsewhere, message("bad"));
+    let stray = of_elsewhere.batch(&impostor).await;
+    for case in 0..9 {
+        let opening = impostor.open_stream(&mec).await;
+        let draft = Draft::after(&opening, message("good"));
+        let first = draft.batch(&impostor).await;
+        let honest = draft.next(&first, message("bad"));
+        let broken = FaultCode::StreamBroken;
+        let (second, expected) = match case {
+            0 => (Draft { first_chunk: 2, ..honest }.batch(&impostor).await, broken),
+            1 => {
+                let previous = Some(stray.entry.entry.leaf_hash());
+                (Draft { previous, ..honest }.batch(&impostor).await, broken)
+            }
+            2 => (first.clone(), broken),
+            3 => (Draft { direction: StreamDirection::Answer, ..honest }.batch(&impostor).await, broken),
+            4 => {
+                let exchange = ExchangeId::new(&SystemRandom::default());
+                (Draft { exchange, ..honest }.batch(&impostor).await, broken)
+            }
+            5 => (Draft { opening: of_elsewhere.opening, ..honest }.batch(&impostor).await, broken),
+            6 => (impostor.reseal(&stray), broken),
+            7 => (of_elsewhere.next(&stray, Vec::new()).close(&impostor).await, broken),
+            _ => (honest.batch(&impostor).await, FaultCode::MessageAltered),
+        };
+        for sealed in [&opening, &first, &second] {
+            visit.show(&impostor.ledger, sealed).await;
+        }
+        let mut last = bytes(if case == 7 { As::Close } else { As::Batch }, &second);
+        if case == 8 {
+            *last.last_mut().unwrap() ^= 1;
+        }
+        let before = heard(&mec).len();
+        let frames = vec![bytes(As::Message, &opening), bytes(As::Batch, &first), last];
+        assert_eq!(fault_of(&mut visit, frames).await, expected.as_str(), "case {case}");
+        assert!(heard(&mec).len() <= before + 1, "case {case}");
+    }
+    assert!(heard(&mec).iter().all(|text| text == "good"), "{:?}", heard(&mec));
+    impostor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_hold_what_they_say_and_batches_end_before_they_flood() {
+    let mut federation = Federation::start().await;
+    let (impostor, mec, mut visit) = enter(&mut federation).await;
+    // A BATCH in the frame of a CLOSE.
+    let opening = impostor.open_stream(&mec).await;
+    let batch = Draft::after(&opening, message("good")).batch(&impostor).await;
+    for sealed in [&opening, &batch] {
+        visit.show(&impostor.ledger, sealed).await;
+    }
+    let frames = vec![bytes(As::Message, &opening), bytes(As::Close, &batch)];
+    assert_eq!(fault_of(&mut visit, frames).await, FaultCode::MessageMalformed.as_str());
+    // A message of a million bytes, one at a time.
+    let opening = impostor.open_stream(&mec).await;
+    let mut draft = Draft::after(&opening, vec![0, 0, 15, 66, 64]);
+    let mut sealed = vec![opening];
+    for _ in 0..600 {
+        let batch = draft.batch(&impostor).await;
+        draft = draft.next(&batch, vec![0]);
+        sealed.push(batch);
+    }
+    let sealed: Vec<_> = sealed.iter().map(|sealed| impostor.reseal(sealed)).collect();
+    visit.show(&impostor.ledger, sealed.last().unwrap()).await;
+    let as_frame = |number: usize| if number == 0 { As::Message } else { As::Batch };
+    let frames = sealed.iter().enumerate().map(|(number, sealed)| bytes(as_frame(number), sealed)).collect();
+    assert_eq!(fault_of(&mut visit, frames).await, FaultCode::StreamFlood.as_str());
+    assert!(heard(&mec).is_empty(), "no message was whole");
+    impostor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_the_end_nothing_is_delivered() {
+    let mut federation = Federation::start().await;
+    let (impostor, mec, mut visit) = enter(&mut federation).await;
+    let opening = impostor.open_stream(&mec).await;
+    let draft = Draft::after(&opening, message("good"));
+    let first = draft.batch(&impostor).await;
+    let second = draft.next(&first, message("bad"));
+    let (close, late) = (second.close(&impostor).await, second.batch(&impostor).await);
+    let sealed = [
+        (As::Message, &opening),
+        (As::Batch, &first),
+        (As::Close, &close),
+        (As::Close, &close),
+        (As::Batch, &late),
+    ];
+    for (_, sealed) in sealed {
+        visit.show(&impostor.ledger, sealed).await;
+    }
+    let (mut send, mut receive) = visit.raw.connection.open_bi().await.unwrap();
+    for (as_frame, sealed) in sealed {
+        let _ = send.write_all(&bytes(as_frame, sealed)).await;
+    }
+    let answered = async { while let Ok(Some(_)) = receive.read_chunk(usize::MAX, true).await {} };
+    tokio::time::timeout(LONG, answered).await.expect("the stream ends");
+    // The break may overtake what came before it.
+    assert!(heard(&mec).iter().all(|text| text == "good"), "{:?}", heard(&mec));
+    impostor.stop().await;
+}
+
+/// Of everything that happens at once unless it does not happen.
+const LONG: Duration = Duration::from_secs(30);

@@ -1,0 +1,166 @@
+//! What a peer sends of a stream, on its way in: each entry judged, noted in our ledger, then delivered.
+
+use std::sync::Arc;
+
+use peabiru_ledger::ledger::Ledger;
+use peabiru_proto::entry::Body;
+use peabiru_proto::fault::{Fault, FaultCode};
+use peabiru_proto::limits::CHUNK_BYTES;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use super::pace::Pace;
+use super::session::{CLOSE_WAIT, Session};
+use crate::core::{Core, ledger_fault, received_append};
+use crate::exchange::{AnswerEnd, Arrived, Line, Piece};
+use crate::guard::answer::received_head;
+use crate::guard::stream::{Chain, Link};
+
+/// To whom the messages go.
+pub(crate) type Reader = mpsc::Sender<Result<Piece<AnswerEnd>, Fault>>;
+
+/// The direction that the peer seals.
+pub(crate) struct Incoming {
+    pub(crate) core: Arc<Core>,
+    pub(crate) ledger: Ledger,
+    pub(crate) chain: Chain,
+    pub(crate) session: Arc<Session>,
+    pub(crate) line: Line,
+}
+
+/// What comes next for a direction.
+#[allow(clippy::large_enum_variant, reason = "one at a time, on the stack of its task")]
+enum Next {
+    /// From the peer; none at the end of the link's stream.
+    Came(Option<Result<Arrived, Fault>>),
+    /// The session ended.
+    Over(Fault),
+    /// The reader has gone.
+    Unread,
+    /// Nothing more is waited for.
+    Enough,
+}
+
+impl Incoming {
+    /// Takes everything up to the end of the stream. The reader is told its end or its fault, once. When the session has
+    /// ended, what the peer still sends is noted for a while, and delivered to nobody.
+    pub(crate) async fn run(mut self, reader: Reader) {
+        let mut reader = Some(reader);
+        let mut until = None;
+        let mut pace = Pace::new();
+        loop {
+            match self.next(reader.as_ref(), until).await {
+                Next::Came(Some(Ok(arrived))) => match self.take(&arrived, &mut pace) {
+                    Ok(Link::Batch(body)) => self.deliver(&reader, Ok(Piece::Data(body))).await,
+                    Ok(Link::Close(end)) => {
+                        self.closed(&mut reader, end).await;
+                    }
+                    Err(fault) => return self.fail(reader, fault).await,
+                },
+                // The stream ends, and its last words are still heard.
+                Next::Came(Some(Err(fault))) if fault.code == FaultCode::NodeDraining => {
+                    self.session.end(fault);
+                }
+                Next::Came(Some(Err(fault))) => return self.fail(reader, self.session.named(fault)).await,
+                Next::Came(None) if self.chain.is_closed() => return,
+                Next::Came(None) => {
+                    let fault = self.session.cancelled("the peer gave the stream up");
+                    return self.fail(reader, fault).await;
+                }
+                Next::Over(fault) => {
+                    if let Some(reader) = reader.take() {
+                        let _ = reader.try_send(Err(fault));
+                    }
+                    if self.session.lets_go() && !self.chain.is_closed() {
+                        return;
+                    }
+                    until = Some(Instant::now() + CLOSE_WAIT);
+                }
+                Next::Unread => {
+                    reader = None;
+                    // A service may have heard enough, and still answer.
+                    if !self.chain.is_of_request() {
+                        self.session.end(self.session.cancelled("the caller gave the stream up"));
+                    }
+                }
+                Next::Enough => return,
+            }
+        }
+    }
+
+    async fn next(&mut self, reader: Option<&Reader>, until: Option<Instant>) -> Next {
+        let unread = async {
+            match reader {
+                Some(reader) => reader.closed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let enough = async {
+            match until {
+                Some(until) => sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            fault = self.session.ended(), if until.is_none() => Next::Over(fault),
+            () = unread => Next::Unread,
+            came = self.line.recv() => Next::Came(came),
+            () = enough => Next::Enough,
+        }
+    }
+
+    /// Judges an entry, and notes that it came.
+    fn take(&mut self, arrived: &Arrived, pace: &mut Pace) -> Result<Link, Fault> {
+        let (place, exchange) = (self.session.place(), arrived.entry.exchange());
+        let link = self.chain.take(arrived).map_err(|refusal| refusal.fault(place, exchange))?;
+        if let Link::Batch(body) = &link
+            && body.len() < CHUNK_BYTES
+            && !pace.allows(Instant::now())
+        {
+            return Err(Fault::new(FaultCode::StreamFlood, place, "too many small batches came"));
+        }
+        let conf = self.core.globalconf.newest();
+        let body = Body::Received(received_head(arrived));
+        let entry = self.core.entry(&self.ledger, exchange, conf.as_deref(), &body)?;
+        self.ledger.queue(received_append(entry, arrived)).map_err(|error| ledger_fault(&error, place))?;
+        self.session.touch();
+        Ok(link)
+    }
+
+    /// Waits for a slow reader, unless the session ends meanwhile: `next` sees that.
+    async fn deliver(&self, reader: &Option<Reader>, piece: Result<Piece<AnswerEnd>, Fault>) {
+        let Some(reader) = reader else { return };
+        tokio::select! {
+            // An error means that the reader has gone, which `next` sees.
+            _ = reader.send(piece) => self.session.touch(),
+            _ = self.session.ended() => {}
+        }
+    }
+
+    async fn closed(&self, reader: &mut Option<Reader>, end: AnswerEnd) {
+        let broken_off = end.outcome != 0 && self.chain.is_of_request();
+        if broken_off {
+            let what = format!("the consumer's node broke the request off with gRPC status {}", end.outcome);
+            return self.session.end(self.session.cancelled(&what));
+        }
+        self.deliver(reader, Ok(Piece::End(end))).await;
+        *reader = None;
+        if !self.chain.is_of_request() {
+            // An answer that has ended ends the request too.
+            self.session.end(self.session.cancelled("the service has answered"));
+        }
+    }
+
+    async fn fail(&self, reader: Option<Reader>, fault: Fault) {
+        let fault = fault.with_exchange(self.chain.exchange());
+        tracing::info!(exchange = %self.chain.exchange(), code = %fault.code, "a stream ended before its end");
+        // Before the reader hears of it: what a service makes of a broken request is not why the stream ended.
+        self.session.end(fault.clone());
+        if let Some(reader) = reader
+            && !self.chain.is_closed()
+        {
+            let _ = tokio::time::timeout(CLOSE_WAIT, reader.send(Err(fault))).await;
+        }
+    }
+}

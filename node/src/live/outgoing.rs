@@ -1,0 +1,161 @@
+//! What an application sends, on its way out: gathered into batches, each sealed as an entry of our ledger.
+//!
+//! A batch goes when it is full, or when it has waited for [`BATCH_WAIT`] since the one before: the first after a pause goes
+//! at once. So a stream makes few entries, whatever its messages, and none waits long. The next batch is made while
+//! those before are on their way to the disk: each names the leaf hash of the one before, which is known at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use peabiru_ledger::ledger::{Append, Ledger};
+use peabiru_ledger::payload::Direction;
+use peabiru_proto::content::chunk_count;
+use peabiru_proto::entry::{Batch, Body, Close, ExchangeId, StreamDirection};
+use peabiru_proto::fault::Fault;
+use peabiru_proto::limits::CHUNK_BYTES;
+use peabiru_proto::wire::Context;
+use tokio::sync::mpsc::{self, Permit};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::session::{CLOSE_WAIT, Session};
+use crate::core::{Core, internal, ledger_fault};
+use crate::exchange::{AnswerEnd, Leaving, Piece, Pieces};
+use crate::guard::stream::Place as Link;
+
+/// The direction that this node seals.
+pub(crate) struct Outgoing {
+    pub(crate) core: Arc<Core>,
+    pub(crate) ledger: Ledger,
+    pub(crate) exchange: ExchangeId,
+    /// Where its next entry belongs.
+    pub(crate) link: Link,
+    pub(crate) session: Arc<Session>,
+    pub(crate) out: mpsc::Sender<Leaving>,
+}
+
+impl Outgoing {
+    /// Seals everything up to the end, or up to the end of the session; then the CLOSE, if it can be made.
+    pub(crate) async fn run(mut self, mut pieces: Pieces<AnswerEnd>) {
+        let end = match self.batches(&mut pieces).await {
+            Ok(end) => end,
+            Err(fault) => {
+                let end = AnswerEnd::of_fault(&fault);
+                self.session.end(fault);
+                end
+            }
+        };
+        // The application is told that nobody takes more.
+        drop(pieces);
+        if let Err(fault) = self.close(end).await {
+            tracing::debug!(exchange = %self.exchange, %fault, "a stream stays without CLOSE");
+            self.session.end(fault);
+        }
+    }
+
+    async fn batches(&mut self, pieces: &mut Pieces<AnswerEnd>) -> Result<AnswerEnd, Fault> {
+        let mut gathered = BytesMut::new();
+        let mut due = Instant::now();
+        loop {
+            let piece = tokio::select! {
+                biased;
+                fault = self.session.ended() => return Err(fault),
+                () = self.out.closed() => return Err(self.session.cancelled("nobody takes the stream any more")),
+                piece = pieces.recv() => piece,
+                () = sleep_until(due), if !gathered.is_empty() => {
+                    self.batch(gathered.split()).await?;
+                    due = Instant::now() + BATCH_WAIT;
+                    continue;
+                }
+            };
+            match piece {
+                Some(Ok(Piece::Data(data))) => gathered.extend_from_slice(&data),
+                Some(Ok(Piece::End(end))) => {
+                    self.flush(&mut gathered).await?;
+                    return Ok(end);
+                }
+                // What came before it was broken off goes too.
+                Some(Err(fault)) => {
+                    self.flush(&mut gathered).await?;
+                    return Err(fault);
+                }
+                None => return Err(self.session.cancelled("the application gave the stream up")),
+            }
+            while gathered.len() >= BATCH_BYTES_MAX {
+                self.batch(gathered.split_to(BATCH_BYTES_MAX)).await?;
+                due = Instant::now() + BATCH_WAIT;
+            }
+        }
+    }
+
+    async fn flush(&mut self, gathered: &mut BytesMut) -> Result<(), Fault> {
+        while !gathered.is_empty() {
+            self.batch(gathered.split_to(gathered.len().min(BATCH_BYTES_MAX))).await?;
+        }
+        Ok(())
+    }
+
+    async fn batch(&mut self, body: BytesMut) -> Result<(), Fault> {
+        let out = self.out.clone();
+        let permit = tokio::select! {
+            fault = self.session.ended() => return Err(fault),
+            permit = out.reserve() => permit.map_err(|_| self.session.cancelled("nobody takes the stream any more"))?,
+        };
+        let place = self.session.place();
+        let (payload, content_root) =
+            self.core.seal_payload(&self.exchange, self.direction(), &Context::default(), &body, place)?;
+        let body_bytes = body.len() as u64;
+        let chunks =
+            u32::try_from(chunk_count(body_bytes) - 1).map_err(|_| internal("a batch is too long"))?;
+        let Link { opening, direction, previous, chunks: first_chunk } = self.link.clone();
+        let head = Batch { opening, direction, previous, first_chunk, chunks, content_root, body_bytes };
+        let conf = self.core.conf(place)?;
+        let entry = self.core.entry(&self.ledger, self.exchange, Some(&conf), &Body::Batch(head))?;
+        self.link.advance(entry.leaf_hash(), chunks);
+        let append = Append { entry, payload: Some(payload), foreign: None };
+        self.hand_over(permit, append)
+    }
+
+    async fn close(&mut self, end: AnswerEnd) -> Result<(), Fault> {
+        let out = self.out.clone();
+        let gone = || self.session.cancelled("nobody takes the stream any more");
+        // The entry is made all the same: it says how far this side came.
+        let permit = timeout(CLOSE_WAIT, out.reserve()).await.map_err(|_| gone())?;
+        let place = self.session.place();
+        let AnswerEnd { outcome, context } = end;
+        let (payload, content_root) =
+            self.core.seal_payload(&self.exchange, self.direction(), &context, &[], place)?;
+        let Link { opening, direction, previous, chunks } = self.link.clone();
+        let head = Close { opening, direction, previous, chunks, outcome, content_root };
+        let conf = self.core.globalconf.newest();
+        let entry = self.core.entry(&self.ledger, self.exchange, conf.as_deref(), &Body::Close(head))?;
+        let append = Append { entry, payload: Some(payload), foreign: None };
+        self.session.set_said_all();
+        match permit {
+            Ok(permit) => self.hand_over(permit, append),
+            Err(_) => self.ledger.queue(append).map_err(|error| ledger_fault(&error, place)),
+        }
+    }
+
+    fn hand_over(&self, permit: Permit<'_, Leaving>, append: Append) -> Result<(), Fault> {
+        let payload =
+            append.payload.clone().ok_or_else(|| internal("an entry of a stream without a payload"))?;
+        let appending = self.ledger.begin(vec![append]);
+        let appending = appending.map_err(|error| ledger_fault(&error, self.session.place()))?;
+        permit.send(Leaving { appending, payload });
+        self.session.touch();
+        Ok(())
+    }
+
+    fn direction(&self) -> Direction {
+        match self.link.direction {
+            StreamDirection::Request => Direction::Request,
+            StreamDirection::Answer => Direction::Answer,
+        }
+    }
+}
+
+/// Longest body of a batch: it stays in its commit record, and no file is made for it.
+const BATCH_BYTES_MAX: usize = CHUNK_BYTES;
+/// Shortest time between a batch and the next, unless that one is full.
+pub(super) const BATCH_WAIT: Duration = Duration::from_millis(250);

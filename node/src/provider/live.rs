@@ -1,0 +1,233 @@
+//! The provider's half of a stream: guard → RECEIVED → service, then RESPONSE and both ways at once.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use peabiru_ledger::ledger::{Append, Ledger};
+use peabiru_ledger::payload::Direction;
+use peabiru_proto::entry::{Body, Content, Entry, Response, SideEffects, StreamDirection};
+use peabiru_proto::fault::{Fault, FaultCode, Place};
+use peabiru_proto::globalconf::GlobalConfiguration;
+use peabiru_proto::limits::HELD_RECEIPT_WAIT;
+use peabiru_proto::wire::Context;
+use prost::Message as _;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use super::{AnswerHead, Provider, Receipt, commit, refuse};
+use crate::core::ledger_fault;
+use crate::exchange::{Arrived, Leaving, Line, LiveServed, Reply};
+use crate::flow::{ARRIVED_QUEUED, BATCHES_IN_FLIGHT};
+use crate::guard::request::Authorised;
+use crate::guard::stream::{Chain, Place as LinkPlace};
+use crate::live::incoming::Incoming;
+use crate::live::outgoing::Outgoing;
+use crate::live::session::Session;
+use crate::stage::count_answered;
+
+/// A stream that was let in.
+struct Serving {
+    provider: Arc<Provider>,
+    ledger: Ledger,
+    authorised: Arc<Authorised>,
+    receipt: Option<Receipt>,
+    session: Arc<Session>,
+    out: mpsc::Sender<Leaving>,
+}
+
+impl Provider {
+    /// Opens a stream, if it may be; what follows the REQUEST comes over the line.
+    pub async fn stream(self: &Arc<Self>, arrived: Box<Arrived>, line: Line) -> Reply {
+        let exchange = arrived.entry.exchange();
+        let replied = match self.judge(arrived).await {
+            Ok((Ok(authorised), conf)) => self.open_stream(authorised, line, &conf).await,
+            Ok((Err(refused), conf)) => self.seal_refusal(*refused, &conf).await,
+            Err(fault) => Err(fault),
+        };
+        replied.unwrap_or_else(|fault| refuse(fault.with_exchange(exchange)))
+    }
+
+    async fn open_stream(
+        self: &Arc<Self>,
+        mut authorised: Authorised,
+        line: Line,
+        conf: &GlobalConfiguration,
+    ) -> Result<Reply, Fault> {
+        let ledger = self.ledger(authorised.verified())?.clone();
+        let receipt = self.receipt(&ledger, &authorised, conf)?;
+        let receipt = match authorised.side_effects() {
+            SideEffects::Present => commit(&ledger, receipt).await?,
+            SideEffects::None => receipt,
+        };
+        let life = authorised.life();
+        let invocation = authorised.invocation(self.core.clock.now(), self.service_timeout);
+        let (authorised, session) = (Arc::new(authorised), Arc::new(Session::of_service(life)));
+        let (out, departures) = mpsc::channel(BATCHES_IN_FLIGHT);
+        let (reader, messages) = mpsc::channel(ARRIVED_QUEUED);
+        let incoming = Incoming {
+            core: Arc::clone(&self.core),
+            ledger: ledger.clone(),
+            chain: Chain::of(authorised.verified().arrived(), StreamDirection::Request),
+            session: Arc::clone(&session),
+            line,
+        };
+        let answer = self.services.stream(invocation, messages, life);
+        let serving = Serving {
+            provider: Arc::clone(self),
+            ledger,
+            authorised: Arc::clone(&authorised),
+            receipt: Some(receipt),
+            session: Arc::clone(&session),
+            out,
+        };
+        let provider = Arc::clone(self);
+        tokio::spawn(async move {
+            let both = async { tokio::join!(serving.run(answer), incoming.run(reader)) };
+            tokio::select! {
+                _ = both => {}
+                () = session.watch() => {}
+                () = provider.watch_grant(&authorised, &session) => {}
+            }
+        });
+        Ok(Reply::Live(departures))
+    }
+
+    /// A grant that ends, or is taken back, ends the streams that it allowed. Never returns.
+    async fn watch_grant(&self, authorised: &Authorised, session: &Session) {
+        while authorised.holds(&self.core.grants.load(), self.core.clock.now()) {
+            sleep(GRANT_CHECKED_EVERY).await;
+        }
+        let what = "the grant that allowed the stream has ended";
+        session.end(Fault::new(FaultCode::AccessNoGrant, Place::ProviderNode, what));
+        std::future::pending::<()>().await;
+    }
+}
+
+impl Serving {
+    /// Waits for the answer to begin, opens the way back, and seals what comes; or seals why there is none.
+    async fn run(mut self, answer: impl Future<Output = Result<LiveServed, Fault>> + Send) {
+        let session = Arc::clone(&self.session);
+        let opened = match self.begun(answer).await {
+            Ok(served) => Ok((self.open(&served.context).await, served.pieces)),
+            Err(fault) => Err(fault),
+        };
+        let exchange = self.authorised.verified().arrived().entry.exchange();
+        match opened {
+            Ok((Ok(outgoing), pieces)) => {
+                outgoing.run(pieces).await;
+                count_answered();
+                tracing::debug!(%exchange, "a stream was answered");
+                session.end(session.cancelled("the service has answered"));
+            }
+            // The ledger takes nothing: the peer learns it by the end of the link's stream.
+            Ok((Err(fault), _)) => session.end(fault),
+            Err(fault) => {
+                tracing::info!(%exchange, code = %fault.code, "a stream was not answered");
+                if let Err(unsealed) = self.refuse(&fault).await {
+                    tracing::warn!(%exchange, code = %unsealed.code, "and no FAULT could be sealed");
+                }
+                session.end(fault);
+            }
+        }
+    }
+
+    /// The beginning of the service's answer. A slow service must not keep the fact that it was asked out of the ledger.
+    async fn begun(
+        &mut self,
+        answer: impl Future<Output = Result<LiveServed, Fault>> + Send,
+    ) -> Result<LiveServed, Fault> {
+        let mut answer = pin!(answer);
+        let session = Arc::clone(&self.session);
+        tokio::select! {
+            biased;
+            fault = session.ended() => return Err(fault),
+            begun = timeout(HELD_RECEIPT_WAIT, &mut answer) => if let Ok(begun) = begun {
+                return begun;
+            },
+        }
+        if let Some(receipt) = self.receipt.take() {
+            self.receipt = Some(commit(&self.ledger, receipt).await?);
+        }
+        tokio::select! {
+            biased;
+            fault = session.ended() => Err(fault),
+            begun = answer => begun,
+        }
+    }
+
+    /// The RESPONSE that opens the way back: its payload is the context alone.
+    async fn open(&mut self, context: &Context) -> Result<Outgoing, Fault> {
+        let core = &self.provider.core;
+        let arrived = self.authorised.verified().arrived();
+        let exchange = arrived.entry.exchange();
+        let conf = core.conf(Place::ProviderNode)?;
+        let (payload, context_root) =
+            core.seal_payload(&exchange, Direction::Answer, context, &[], Place::ProviderNode)?;
+        let response = Response {
+            request_leaf: arrived.entry.leaf_hash(),
+            received_leaf: self.receipt.as_ref().map(Receipt::leaf).ok_or_else(no_receipt)?,
+            addressee: arrived.peer.clone(),
+            outcome: 0,
+            content: Content::Stream { context_root },
+        };
+        let entry = core.entry(&self.ledger, exchange, Some(&conf), &Body::Response(response))?;
+        let opening = entry.leaf_hash();
+        self.depart(Append { entry, payload: Some(payload), foreign: None }).await?;
+        Ok(Outgoing {
+            core: Arc::clone(&self.provider.core),
+            ledger: self.ledger.clone(),
+            exchange,
+            link: LinkPlace::after(opening, StreamDirection::Answer),
+            session: Arc::clone(&self.session),
+            out: self.out.clone(),
+        })
+    }
+
+    /// The FAULT that stands in the answer's place.
+    async fn refuse(&mut self, fault: &Fault) -> Result<(), Fault> {
+        let entry = {
+            let core = &self.provider.core;
+            let verified = self.authorised.verified();
+            let exchange = verified.arrived().entry.exchange();
+            let conf = core.conf(Place::ProviderNode)?;
+            let body = Bytes::from(fault.to_proto().encode_to_vec());
+            let (payload, content_root) = core.seal_payload(
+                &exchange,
+                Direction::Answer,
+                &Context::default(),
+                &body,
+                Place::ProviderNode,
+            )?;
+            let head =
+                AnswerHead { outcome: Err(fault.clone()), content_root, body_bytes: body.len() as u64 };
+            let received = self.receipt.as_ref().map(Receipt::leaf).ok_or_else(no_receipt)?;
+            let entry: Entry = self.provider.answer_entry(&self.ledger, verified, received, head, &conf)?;
+            Append { entry, payload: Some(payload), foreign: None }
+        };
+        self.depart(entry).await
+    }
+
+    /// Appends an entry, after the RECEIVED that it names, and sends it on its way.
+    async fn depart(&mut self, append: Append) -> Result<(), Fault> {
+        let payload = append.payload.clone().ok_or_else(no_receipt)?;
+        let appends = match self.receipt.take() {
+            Some(Receipt::Held(received, _)) => vec![received, append],
+            Some(Receipt::Durable(_)) | None => vec![append],
+        };
+        let appending =
+            self.ledger.begin(appends).map_err(|error| ledger_fault(&error, Place::ProviderNode))?;
+        // An error means that the peer is gone: the entry is in our ledger.
+        let _ = self.out.send(Leaving { appending, payload }).await;
+        Ok(())
+    }
+}
+
+fn no_receipt() -> Fault {
+    crate::core::internal("an answer is opened once, with its payload")
+}
+
+/// How long a stream goes on after its grant has ended.
+const GRANT_CHECKED_EVERY: Duration = Duration::from_secs(1);

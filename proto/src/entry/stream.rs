@@ -1,0 +1,156 @@
+//! BATCH and CLOSE: the pieces and the end of one direction of a stream. FROZEN.
+//!
+//! A direction is a chain in its sender's ledger: the opening (REQUEST or RESPONSE), batches, one CLOSE. What each link
+//! of it is for: the opening's leaf hash and the direction keep it from being moved to another exchange or turned
+//! round; the hash of the batch before keeps it in its place; the count of chunks says at once where a gap is; the
+//! CLOSE's count says that nothing is missing at the end.
+
+use super::EntryError;
+use super::body::check_outcome;
+use super::fields::{Fields, Writer, refuse};
+use crate::content::chunk_count;
+use crate::hash::{ContentRoot, LeafHash};
+use crate::limits::MAX_BATCH_CHUNKS;
+use crate::wire;
+
+/// Which way a piece of a stream goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StreamDirection {
+    /// From consumer to provider.
+    Request,
+    /// Back.
+    Answer,
+}
+
+/// A piece of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// What opened this direction: the REQUEST, or the RESPONSE.
+    pub opening: LeafHash,
+    /// Which way.
+    pub direction: StreamDirection,
+    /// The BATCH before; none for the first.
+    pub previous: Option<LeafHash>,
+    /// Chunks of this direction that came before.
+    pub first_chunk: u64,
+    /// Chunks in this batch.
+    pub chunks: u32,
+    /// Of its own payload, whose context is empty.
+    pub content_root: ContentRoot,
+    /// At least 1.
+    pub body_bytes: u64,
+}
+
+/// The end of one direction of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Close {
+    /// What opened this direction: the REQUEST, or the RESPONSE.
+    pub opening: LeafHash,
+    /// Which way.
+    pub direction: StreamDirection,
+    /// The last BATCH; none if there is none.
+    pub previous: Option<LeafHash>,
+    /// All chunks of this direction.
+    pub chunks: u64,
+    /// gRPC status code, 0 to 16: of the answer, or why the request was broken off.
+    pub outcome: u32,
+    /// Of a context without a body.
+    pub content_root: ContentRoot,
+}
+
+pub(super) fn read_batch(fields: &mut Fields<'_>) -> Result<Batch, EntryError> {
+    Ok(Batch {
+        opening: fields.digest("opening_leaf_hash", 10, LeafHash::from_slice)?,
+        direction: read_direction(fields)?,
+        previous: fields.optional_digest("previous_leaf_hash", 12, LeafHash::from_slice)?,
+        first_chunk: fields.uint(13)?,
+        chunks: fields.uint32("chunks", 14)?,
+        content_root: fields.digest("content_root", 15, ContentRoot::from_slice)?,
+        body_bytes: fields.uint(16)?,
+    })
+}
+
+pub(super) fn write_batch(out: &mut Writer, batch: &Batch) {
+    write_place(out, &batch.opening, batch.direction, batch.previous.as_ref(), batch.first_chunk);
+    out.uint(14, u64::from(batch.chunks));
+    out.bytes(15, batch.content_root.as_ref());
+    out.uint(16, batch.body_bytes);
+}
+
+pub(super) fn read_close(fields: &mut Fields<'_>) -> Result<Close, EntryError> {
+    Ok(Close {
+        opening: fields.digest("opening_leaf_hash", 10, LeafHash::from_slice)?,
+        direction: read_direction(fields)?,
+        previous: fields.optional_digest("previous_leaf_hash", 12, LeafHash::from_slice)?,
+        chunks: fields.uint(13)?,
+        outcome: fields.uint32("outcome", 14)?,
+        content_root: fields.digest("content_root", 15, ContentRoot::from_slice)?,
+    })
+}
+
+pub(super) fn write_close(out: &mut Writer, close: &Close) {
+    write_place(out, &close.opening, close.direction, close.previous.as_ref(), close.chunks);
+    out.uint(14, u64::from(close.outcome));
+    out.bytes(15, close.content_root.as_ref());
+}
+
+pub(super) fn check_batch(batch: &Batch) -> Result<(), EntryError> {
+    if batch.body_bytes == 0 {
+        return Err(refuse("body_bytes", "a batch is not empty"));
+    }
+    if batch.chunks > MAX_BATCH_CHUNKS {
+        return Err(refuse("chunks", format_args!("a batch has at most {MAX_BATCH_CHUNKS}")));
+    }
+    if u64::from(batch.chunks) != chunk_count(batch.body_bytes) - 1 {
+        return Err(refuse("chunks", "a body of this size has another number of chunks"));
+    }
+    if batch.first_chunk.checked_add(batch.chunks.into()).is_none() {
+        return Err(refuse("first_chunk", "the chunks after it cannot be counted"));
+    }
+    check_place("first_chunk", batch.previous.as_ref(), batch.first_chunk)
+}
+
+pub(super) fn check_close(close: &Close) -> Result<(), EntryError> {
+    check_outcome(close.outcome)?;
+    check_place("chunks", close.previous.as_ref(), close.chunks)
+}
+
+fn check_place(field: &'static str, previous: Option<&LeafHash>, before: u64) -> Result<(), EntryError> {
+    match (previous, before) {
+        (None, 0) | (Some(_), 1..) => Ok(()),
+        _ => Err(refuse(field, "it counts chunks if, and only if, there is a batch before")),
+    }
+}
+
+fn read_direction(fields: &mut Fields<'_>) -> Result<StreamDirection, EntryError> {
+    match fields.uint(11)? {
+        REQUEST => Ok(StreamDirection::Request),
+        ANSWER => Ok(StreamDirection::Answer),
+        _ => Err(refuse("direction", "it is neither REQUEST nor ANSWER")),
+    }
+}
+
+fn write_place(
+    out: &mut Writer,
+    opening: &LeafHash,
+    direction: StreamDirection,
+    previous: Option<&LeafHash>,
+    before: u64,
+) {
+    out.bytes(10, opening.as_ref());
+    out.uint(
+        11,
+        match direction {
+            StreamDirection::Request => REQUEST,
+            StreamDirection::Answer => ANSWER,
+        },
+    );
+    out.bytes(12, previous.map_or(&[], |leaf| leaf.as_ref()));
+    out.uint(13, before);
+}
+
+const REQUEST: u64 = wire::StreamDirection::Request as u64;
+const ANSWER: u64 = wire::StreamDirection::Answer as u64;
+
+#[cfg(test)]
+mod tests;

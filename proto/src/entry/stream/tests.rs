@@ -1,0 +1,161 @@
+use data_encoding::HEXLOWER;
+use proptest::prelude::*;
+use prost::Message as _;
+
+use super::*;
+use crate::entry::tests::{bodies, common, digest, encoded, origin, refused};
+use crate::entry::{Body, Content, Entry, Response};
+use crate::limits::CHUNK_BYTES;
+
+fn leaf(byte: u8) -> LeafHash {
+    LeafHash::from_bytes(digest(byte))
+}
+
+fn batch() -> Batch {
+    Batch {
+        opening: leaf(12),
+        direction: StreamDirection::Answer,
+        previous: Some(leaf(13)),
+        first_chunk: 300,
+        chunks: 2,
+        content_root: ContentRoot::from_bytes(digest(14)),
+        body_bytes: CHUNK_BYTES as u64 + 1,
+    }
+}
+
+fn first() -> Batch {
+    Batch { previous: None, first_chunk: 0, direction: StreamDirection::Request, ..batch() }
+}
+
+fn close() -> Close {
+    Close {
+        opening: leaf(12),
+        direction: StreamDirection::Request,
+        previous: Some(leaf(13)),
+        chunks: 302,
+        outcome: 1,
+        content_root: ContentRoot::from_bytes(digest(15)),
+    }
+}
+
+fn opened() -> Body {
+    let Body::Response(response) = bodies().remove(2) else { panic!("the third is the RESPONSE") };
+    let content = Content::Stream { context_root: ContentRoot::from_bytes(digest(11)) };
+    Body::Response(Response { content, outcome: 0, ..response })
+}
+
+fn of_streams() -> Vec<Body> {
+    let nothing =
+        Close { previous: None, chunks: 0, outcome: 0, direction: StreamDirection::Answer, ..close() };
+    vec![opened(), Body::Batch(batch()), Body::Batch(first()), Body::Close(close()), Body::Close(nothing)]
+}
+
+/// FROZEN. The answer that opens a stream, a BATCH, a first BATCH, a CLOSE, and one of a direction without batches.
+const GOLDEN: [&str; 5] = [
+    "080110031a1570792e6578616d706c652f72656769737472792f3122c6010a10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e11080d095ffbc311a0d50592f474f562f4d45432f6e3120032a200101010101010101010101010101010101010101010101010101010101010101522009090909090909090909090909090909090909090909090909090909090909095a200a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a620f50592f474f562f4d495449432f6e3172200b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b800102",
+    "080110051a1570792e6578616d706c652f72656769737472792f3122be010a10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e11080d095ffbc311a0d50592f474f562f4d45432f6e3120032a20010101010101010101010101010101010101010101010101010101010101010152200c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c580262200d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d68ac0270027a200e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e8001818004",
+    "080110051a1570792e6578616d706c652f72656769737472792f312299010a10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e11080d095ffbc311a0d50592f474f562f4d45432f6e3120032a20010101010101010101010101010101010101010101010101010101010101010152200c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c580170027a200e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e8001818004",
+    "080110061a1570792e6578616d706c652f72656769737472792f3122b9010a10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e11080d095ffbc311a0d50592f474f562f4d45432f6e3120032a20010101010101010101010101010101010101010101010101010101010101010152200c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c580162200d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d68ae0270017a200f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
+    "080110061a1570792e6578616d706c652f72656769737472792f312292010a10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e11080d095ffbc311a0d50592f474f562f4d45432f6e3120032a20010101010101010101010101010101010101010101010101010101010101010152200c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c58027a200f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
+];
+
+#[test]
+fn golden_bytes_of_streams() {
+    let written: Vec<_> = of_streams().iter().map(|body| HEXLOWER.encode(encoded(body).bytes())).collect();
+    assert_eq!(written, GOLDEN);
+}
+
+#[test]
+fn what_is_written_is_read_back_and_is_what_the_schema_says() {
+    for body in of_streams() {
+        let entry = encoded(&body);
+        let read = Entry::decode(entry.bytes().clone()).unwrap();
+        assert_eq!((read.common(), read.body()), (&common(), &body));
+        let outer = wire::Entry::decode(entry.bytes().clone()).unwrap();
+        let inner = match &body {
+            Body::Batch(_) => wire::BatchBody::decode(outer.body.clone()).unwrap().encode_to_vec(),
+            Body::Close(_) => wire::CloseBody::decode(outer.body.clone()).unwrap().encode_to_vec(),
+            _ => wire::ResponseBody::decode(outer.body.clone()).unwrap().encode_to_vec(),
+        };
+        assert_eq!(inner, outer.body, "{:?}", body.kind());
+    }
+}
+
+fn field(body: &Body) -> &'static str {
+    match Entry::encode(&origin(), &common(), body) {
+        Err(EntryError::Field { field, .. }) => field,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_batch_is_not_empty_and_counts_its_own_chunks() {
+    let of = |body_bytes, chunks| Body::Batch(Batch { body_bytes, chunks, ..batch() });
+    assert_eq!(field(&of(0, 0)), "body_bytes");
+    assert_eq!(field(&of(1, 0)), "chunks");
+    assert_eq!(field(&of(1, 2)), "chunks");
+    let most = u64::from(MAX_BATCH_CHUNKS) * CHUNK_BYTES as u64;
+    assert!(Entry::encode(&origin(), &common(), &of(most, MAX_BATCH_CHUNKS)).is_ok());
+    assert_eq!(field(&of(most + 1, MAX_BATCH_CHUNKS + 1)), "chunks");
+    assert_eq!(field(&Body::Batch(Batch { first_chunk: u64::MAX, ..batch() })), "first_chunk");
+}
+
+#[test]
+fn chunks_are_counted_if_and_only_if_there_is_a_batch_before() {
+    assert_eq!(field(&Body::Batch(Batch { previous: None, ..batch() })), "first_chunk");
+    assert_eq!(field(&Body::Batch(Batch { first_chunk: 0, ..batch() })), "first_chunk");
+    assert_eq!(field(&Body::Close(Close { previous: None, ..close() })), "chunks");
+    assert_eq!(field(&Body::Close(Close { chunks: 0, ..close() })), "chunks");
+    assert_eq!(field(&Body::Close(Close { outcome: 17, ..close() })), "outcome");
+}
+
+#[test]
+fn the_outcome_of_a_stream_stands_in_its_close() {
+    let Body::Response(response) = opened() else { panic!("a RESPONSE") };
+    assert_eq!(field(&Body::Response(Response { outcome: 5, ..response })), "outcome");
+    let changed = |change: &dyn Fn(&mut wire::ResponseBody)| {
+        let mut outer = wire::Entry::decode(encoded(&opened()).bytes().clone()).unwrap();
+        let mut body = wire::ResponseBody::decode(outer.body.clone()).unwrap();
+        change(&mut body);
+        outer.body = body.encode_to_vec().into();
+        refused(&outer.encode_to_vec())
+    };
+    let written_out = changed(&|body| body.form = wire::RequestForm::Whole.into());
+    assert!(matches!(written_out, EntryError::Field { field: "form", .. }), "a whole answer has one writing");
+    assert!(matches!(changed(&|body| body.body_bytes = 1), EntryError::Field { field: "body_bytes", .. }));
+}
+
+#[test]
+fn a_direction_is_one_of_two() {
+    for direction in [0, 3] {
+        let mut outer = wire::Entry::decode(encoded(&Body::Batch(batch())).bytes().clone()).unwrap();
+        let mut body = wire::BatchBody::decode(outer.body.clone()).unwrap();
+        body.direction = direction;
+        outer.body = body.encode_to_vec().into();
+        assert!(matches!(refused(&outer.encode_to_vec()), EntryError::Field { field: "direction", .. }));
+    }
+}
+
+proptest! {
+    /// As of the other kinds: a changed byte is refused, or makes another entry with another leaf hash.
+    #[test]
+    fn an_entry_of_a_stream_has_one_writing(which in 0usize..5, at in any::<prop::sample::Index>(), change in 1u8..) {
+        let entry = encoded(&of_streams()[which]);
+        let mut bytes = entry.bytes().to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] ^= change;
+        if let Ok(other) = Entry::decode(bytes.into()) {
+            prop_assert_ne!((other.origin(), other.common(), other.body()), (entry.origin(), entry.common(), entry.body()));
+            let again = Entry::encode(other.origin(), other.common(), other.body()).unwrap();
+            prop_assert_ne!(other.leaf_hash(), entry.leaf_hash());
+            prop_assert_eq!(again.bytes() == other.bytes(), other.bytes().len() == again.bytes().len());
+        }
+    }
+
+    #[test]
+    fn batches_of_every_size_round_trip(first_chunk in 1u64..=u64::MAX - 64, body_bytes in 1u64..=64 * 65_536) {
+        let chunks = u32::try_from(chunk_count(body_bytes) - 1).unwrap();
+        let entry = encoded(&Body::Batch(Batch { first_chunk, chunks, body_bytes, ..batch() }));
+        prop_assert_eq!(&Entry::decode(entry.bytes().clone()).unwrap(), &entry);
+    }
+}
