@@ -6,8 +6,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::output::Format;
 use crate::{
-    call, certificate, completions, contract, evidence, globalconf, grant, instance, ledger, member, node,
-    sandbox,
+    approval, call, certificate, completions, contract, evidence, exchange, globalconf, grant, instance,
+    ledger, member, node, sandbox,
 };
 
 /// Peabiru: the road over which public agencies exchange data.
@@ -74,6 +74,9 @@ pub(crate) enum Noun {
     /// Certificates and the authorities behind them.
     #[command(subcommand)]
     Certificate(certificate::Verb),
+    /// Approvals: the second officer's word on enrolments, keys and authorities.
+    #[command(subcommand)]
+    Approval(approval::Verb),
     /// The global configuration: what everyone trusts.
     #[command(subcommand)]
     Globalconf(globalconf::Verb),
@@ -82,6 +85,9 @@ pub(crate) enum Noun {
     /// A node's ledgers.
     #[command(subcommand)]
     Ledger(ledger::Verb),
+    /// Exchanges: what became of them.
+    #[command(subcommand)]
+    Exchange(exchange::Verb),
     /// Evidence of exchanges.
     #[command(subcommand)]
     Evidence(evidence::Verb),
@@ -90,6 +96,18 @@ pub(crate) enum Noun {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RegistryVerb {
+    /// The registry's ledger: who proposed, approved, rejected and changed what. For auditors and security officers.
+    #[command(
+        after_help = "Example:\n  peabiru registry history --start 0 --limit 100\n  peabiru registry history"
+    )]
+    History {
+        /// First index; the newest entries if none is given.
+        #[arg(long)]
+        start: Option<u64>,
+        /// How many.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
     /// Runs a registry until SIGTERM or SIGINT.
     #[command(after_help = "Example:\n  peabiru registry run --config PY/registry/registry.toml")]
     Run {

@@ -15,9 +15,10 @@ use peabiru_proto::hash::Digest;
 use peabiru_proto::id::{MemberId, NodeId};
 use peabiru_proto::origin::{Epoch, Origin};
 use peabiru_proto::time::{Clock as _, SystemClock};
-use peabiru_proto::wire::{AddAuthorityRequest, CertificateAuthority, KeyPurpose};
+use peabiru_proto::wire::{AddAuthorityRequest, CertificateAuthority, KeyPurpose, WithdrawAuthorityRequest};
 
 use crate::CliError;
+use crate::approval::answered;
 use crate::args::Connect;
 use crate::output;
 
@@ -70,7 +71,13 @@ pub(crate) enum Verb {
         /// PEM or DER.
         file: PathBuf,
     },
-    /// Lets the registry trust an authority.
+    /// Lets the registry trust an authority no more: what it certified falls. Another officer approves.
+    #[command(after_help = "Example:\n  peabiru certificate distrust ca.crt")]
+    Distrust {
+        /// Its certificate.
+        file: PathBuf,
+    },
+    /// Lets the registry trust an authority: a security officer proposes, a registration officer approves.
     #[command(
         after_help = "Example:\n  peabiru certificate trust ca.crt --name 'Autoridad Certificadora Raíz' --purpose node --purpose sealing"
     )]
@@ -135,12 +142,16 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
             let purposes = purposes.into_iter().map(|kind| purpose(kind).into()).collect();
             let authority = CertificateAuthority { certificate: read_certificate(&file)?, purposes, name };
             let request = AddAuthorityRequest { authority: Some(authority) };
-            let version =
-                connect.registry().await?.add_authority(request).await?.into_inner().globalconf_version;
-            output::done(
-                connect.output,
-                &format!("{} is trusted (global configuration {version})", file.display()),
-            );
+            let added = connect.registry().await?.add_authority(request).await?.into_inner();
+            let done = format!("{} is trusted", file.display());
+            answered(connect.output, &done, added.globalconf_version, added.proposal);
+        }
+        Verb::Distrust { file } => {
+            let certificate_sha256 = Digest::of(&read_certificate(&file)?).as_bytes().to_vec().into();
+            let request = WithdrawAuthorityRequest { certificate_sha256 };
+            let withdrawn = connect.registry().await?.withdraw_authority(request).await?.into_inner();
+            let done = format!("{} is trusted no more", file.display());
+            answered(connect.output, &done, withdrawn.globalconf_version, withdrawn.proposal);
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! `peabiru grant`: what the members of a node allow.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -8,9 +9,9 @@ use peabiru_proto::policy::Purpose;
 use peabiru_proto::time::{Clock as _, SystemClock, Timestamp};
 use peabiru_proto::wire::{self, GrantState, ListGrantsRequest, PutGrantRequest, RevokeGrantRequest};
 
-use crate::CliError;
 use crate::args::Connect;
 use crate::output::{self, Table};
+use crate::{CliError, client};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -40,6 +41,17 @@ pub(crate) enum Verb {
     /// The newest revision of each grant.
     #[command(after_help = "Example:\n  peabiru grant list")]
     List,
+    /// Gives the grants of a node, revoked ones too, to another node of the same member: each keeps its revision. Run it
+    /// after `give` and `revoke` for each of the member's other nodes, over a forwarded socket if they are elsewhere.
+    #[command(after_help = "Example:\n  peabiru grant share --member PY/GOV/MEC --to MEC-2/data/admin.sock")]
+    Share {
+        /// Whose grants.
+        #[arg(long)]
+        member: MemberId,
+        /// Admin socket of the other node.
+        #[arg(long, value_name = "PATH")]
+        to: PathBuf,
+    },
     /// Withdraws a grant.
     #[command(after_help = "Example:\n  peabiru grant revoke schools-for-planning --member PY/GOV/MEC")]
     Revoke {
@@ -70,6 +82,20 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
             print([given.unwrap_or_default()], connect);
         }
         Verb::List => print(node.list_grants(ListGrantsRequest {}).await?.into_inner().grants, connect),
+        Verb::Share { member, to } => {
+            let now = SystemClock.now().as_ms();
+            let mut other = client::node(&to).await?;
+            let (mut shared, prefix) = (0, format!("{member}/"));
+            for grant in node.list_grants(ListGrantsRequest {}).await?.into_inner().grants {
+                // What has ended allows nothing anywhere.
+                let ended = grant.state() == GrantState::Active && grant.expires_at_ms <= now;
+                if grant.service.starts_with(&prefix) && !ended {
+                    other.put_grant(PutGrantRequest { grant: Some(grant) }).await?;
+                    shared += 1;
+                }
+            }
+            output::done(connect.output, &format!("{shared} grants of {member} are at {}", to.display()));
+        }
         Verb::Revoke { id, member } => {
             let request = RevokeGrantRequest { id, member: member.to_string() };
             let revoked = node.revoke_grant(request).await?.into_inner().grant.unwrap_or_default();

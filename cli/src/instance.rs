@@ -15,7 +15,7 @@ use crate::output;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Makes roots, pilot authority, registry keys and the first operator, in a new folder.
+    /// Makes roots, pilot authority, registry keys and the first two officers, in a new folder.
     #[command(
         after_help = "Example:\n  peabiru instance create PY --instance PY --domain py.peabiru.example --roots 3 --threshold 2"
     )]
@@ -85,7 +85,8 @@ pub(crate) fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
             ("configuration anchor", made.anchor_file.display().to_string()),
             ("registry", made.registry_config.display().to_string()),
             ("registry certificate", made.registry_certificate_sha256.to_string()),
-            ("operator", made.operator_certificate.with_extension("").display().to_string()),
+            ("registration officer", made.registration_officer.files().display().to_string()),
+            ("security officer", made.security_officer.files().display().to_string()),
             ("pilot authority", made.ca_certificate.display().to_string()),
             (
                 "root keys, to be kept offline",

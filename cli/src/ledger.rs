@@ -14,9 +14,11 @@ use peabiru_proto::id::{MemberId, NodeId};
 use peabiru_proto::origin::Origin;
 use peabiru_proto::wire::{
     AddLedgerRequest, ExportTilesRequest, GetEntryRequest, LedgerRecord, ListEntriesRequest,
+    WithdrawLedgerRequest,
 };
 
 use crate::CliError;
+use crate::approval::answered;
 use crate::args::Connect;
 use crate::output::{self, Table};
 
@@ -64,7 +66,15 @@ pub(crate) enum Verb {
         #[arg(long)]
         member: Option<MemberId>,
     },
-    /// Registers a member's ledger at a node.
+    /// Withdraws a ledger whose sealing key is no longer to be believed; another officer approves.
+    #[command(
+        after_help = "Example:\n  peabiru ledger withdraw py.peabiru.example/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/1"
+    )]
+    Withdraw {
+        /// Its name.
+        origin: Origin,
+    },
+    /// Registers a member's ledger at a node; a security officer approves.
     #[command(
         after_help = "Example:\n  peabiru ledger register --member PY/GOV/MEC --node PY/GOV/MEC/node1 --origin py.peabiru.example/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/1 --certificate MEC/keys/sealing.crt"
     )]
@@ -101,9 +111,16 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
                 sealing_certificate: read_certificate(&certificate)?,
             };
             let request = AddLedgerRequest { member: member.to_string(), ledger: Some(ledger) };
-            let version =
-                connect.registry().await?.add_ledger(request).await?.into_inner().globalconf_version;
-            output::done(connect.output, &format!("{origin} is registered (global configuration {version})"));
+            let added = connect.registry().await?.add_ledger(request).await?.into_inner();
+            let done = format!("{origin} is registered");
+            answered(connect.output, &done, added.globalconf_version, added.proposal);
+            Ok(())
+        }
+        Verb::Withdraw { origin } => {
+            let request = WithdrawLedgerRequest { origin: origin.to_string() };
+            let withdrawn = connect.registry().await?.withdraw_ledger(request).await?.into_inner();
+            let done = format!("{origin} is withdrawn");
+            answered(connect.output, &done, withdrawn.globalconf_version, withdrawn.proposal);
             Ok(())
         }
     }

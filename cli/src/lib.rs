@@ -5,6 +5,7 @@
 //!                                    └▶ output: a table, or JSON
 //! ```
 
+mod approval;
 mod args;
 mod call;
 mod certificate;
@@ -13,12 +14,15 @@ mod completions;
 mod contract;
 mod error;
 mod evidence;
+mod exchange;
 mod globalconf;
 mod grant;
+mod history;
 mod instance;
 mod ledger;
 mod member;
 mod node;
+pub mod officers;
 mod output;
 mod run;
 pub mod sandbox;

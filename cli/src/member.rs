@@ -5,12 +5,13 @@ use peabiru_proto::id::{MemberId, SubsystemId};
 use peabiru_proto::wire::{AddMemberRequest, AddSubsystemRequest, ListMembersRequest, SubsystemRecord};
 
 use crate::CliError;
+use crate::approval::answered;
 use crate::args::Connect;
 use crate::output::{self, Table};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MemberVerb {
-    /// Registers an agency.
+    /// Enrols an agency; a security officer approves.
     #[command(
         after_help = "Example:\n  peabiru member add PY/GOV/MEC --name 'Ministerio de Educación y Ciencias'"
     )]
@@ -46,8 +47,9 @@ pub(crate) async fn run(verb: MemberVerb, connect: &Connect) -> Result<(), CliEr
     match verb {
         MemberVerb::Add { member, name } => {
             let request = AddMemberRequest { member: member.to_string(), name };
-            let version = registry.add_member(request).await?.into_inner().globalconf_version;
-            output::done(connect.output, &format!("{member} is registered (global configuration {version})"));
+            let added = registry.add_member(request).await?.into_inner();
+            let done = format!("{member} is registered");
+            answered(connect.output, &done, added.globalconf_version, added.proposal);
         }
         MemberVerb::List => {
             let listed = registry.list_members(ListMembersRequest {}).await?.into_inner();

@@ -16,6 +16,7 @@ use peabiru_proto::wire::{
 };
 
 use crate::CliError;
+use crate::approval::answered;
 use crate::args::Connect;
 use crate::certificate::read_anchor;
 use crate::output;
@@ -123,9 +124,9 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
                 authentication_certificates: vec![read_certificate(&certificate)?],
             };
             let mut registry = connect.registry().await?;
-            let version =
-                registry.add_node(AddNodeRequest { node: Some(node) }).await?.into_inner().globalconf_version;
-            output::done(connect.output, &format!("{id} is registered (global configuration {version})"));
+            let added = registry.add_node(AddNodeRequest { node: Some(node) }).await?.into_inner();
+            let done = format!("{id} is registered");
+            answered(connect.output, &done, added.globalconf_version, added.proposal);
         }
         Verb::Address { id, addresses } => {
             let addresses =
@@ -140,15 +141,17 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
             if let Some(file) = add {
                 let certificate = read_certificate(&file)?;
                 let request = AddNodeCertificateRequest { node: id.to_string(), certificate };
-                registry.add_node_certificate(request).await?;
-                output::done(connect.output, &format!("{} is registered for {id}", file.display()));
+                let added = registry.add_node_certificate(request).await?.into_inner();
+                let done = format!("{} is registered for {id}", file.display());
+                answered(connect.output, &done, added.globalconf_version, added.proposal);
             }
             if let Some(file) = remove {
                 let sha256 = Digest::of(&read_certificate(&file)?);
                 let certificate_sha256 = sha256.as_bytes().to_vec().into();
                 let request = RemoveNodeCertificateRequest { node: id.to_string(), certificate_sha256 };
-                registry.remove_node_certificate(request).await?;
-                output::done(connect.output, &format!("{} is withdrawn from {id}", file.display()));
+                let removed = registry.remove_node_certificate(request).await?.into_inner();
+                let done = format!("{} is withdrawn from {id}", file.display());
+                answered(connect.output, &done, removed.globalconf_version, removed.proposal);
             }
         }
         Verb::Status => status(connect).await?,

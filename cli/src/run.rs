@@ -15,8 +15,8 @@ use tokio::runtime::Builder;
 use crate::args::{Args, Connect, Noun, RegistryVerb};
 use crate::client::{self, NodeClient, RegistryClient};
 use crate::{
-    CliError, call, certificate, completions, contract, evidence, globalconf, grant, instance, ledger,
-    member, node, output, sandbox,
+    CliError, approval, call, certificate, completions, contract, evidence, exchange, globalconf, grant,
+    history, instance, ledger, member, node, output, sandbox,
 };
 
 pub(crate) fn run(args: Args) -> Result<(), CliError> {
@@ -26,6 +26,9 @@ pub(crate) fn run(args: Args) -> Result<(), CliError> {
         Noun::Sandbox(verb) => block_on(sandbox::run(verb, connect)),
         Noun::Registry(RegistryVerb::Run { config }) => block_on(registry(&config, connect)),
         Noun::Registry(RegistryVerb::Show { config }) => show_registry(&config, connect),
+        Noun::Registry(RegistryVerb::History { start, limit }) => {
+            block_on(history::run(start, limit, connect))
+        }
         Noun::Node(node::Verb::Run { config }) => run_node(&config, connect),
         Noun::Node(verb) => block_on(node::run(verb, connect)),
         Noun::Member(verb) => block_on(member::run(verb, connect)),
@@ -33,9 +36,11 @@ pub(crate) fn run(args: Args) -> Result<(), CliError> {
         Noun::Contract(verb) => block_on(contract::run(verb, connect)),
         Noun::Grant(verb) => block_on(grant::run(verb, connect)),
         Noun::Certificate(verb) => block_on(certificate::run(verb, connect)),
+        Noun::Approval(verb) => block_on(approval::run(verb, connect)),
         Noun::Globalconf(verb) => block_on(globalconf::run(verb, connect)),
         Noun::Call(call) => block_on(call::run(call, connect)),
         Noun::Ledger(verb) => block_on(ledger::run(verb, connect)),
+        Noun::Exchange(verb) => block_on(exchange::run(verb, connect)),
         Noun::Evidence(verb) => block_on(evidence::run(verb, connect)),
         Noun::Completions(shell) => {
             completions::run(&shell);

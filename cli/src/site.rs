@@ -19,7 +19,7 @@ use peabiru_proto::wire::{
 };
 
 use crate::CliError;
-use crate::client::RegistryClient;
+use crate::officers::Officers;
 
 /// A node that is to be made.
 #[derive(Debug, Clone)]
@@ -103,14 +103,15 @@ impl Site {
     ///
     /// # Errors
     /// What the registry refuses.
-    pub async fn register(&self, registry: &mut RegistryClient) -> Result<(), CliError> {
+    pub async fn register(&self, officers: &mut Officers) -> Result<(), CliError> {
         let direct = DirectAddress { host: self.link.ip().to_string(), port: self.link.port().into() };
         let node = NodeRecord {
             id: self.node.to_string(),
             addresses: vec![NodeAddress { address: Some(node_address::Address::Direct(direct)) }],
             authentication_certificates: vec![self.authentication_certificate.clone()],
         };
-        registry.add_node(AddNodeRequest { node: Some(node) }).await?;
+        let added = officers.registration.add_node(AddNodeRequest { node: Some(node) }).await?.into_inner();
+        officers.approve(added.proposal).await?;
         let ledger = LedgerRecord {
             origin: self.origin.to_string(),
             node: self.node.to_string(),
@@ -118,8 +119,8 @@ impl Site {
             sealing_certificate: self.sealing_certificate.clone(),
         };
         let request = AddLedgerRequest { member: self.member.to_string(), ledger: Some(ledger) };
-        registry.add_ledger(request).await?;
-        Ok(())
+        let added = officers.registration.add_ledger(request).await?.into_inner();
+        officers.approve(added.proposal).await
     }
 
     /// `node.toml`.

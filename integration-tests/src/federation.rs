@@ -1,15 +1,17 @@
 //! A federation in a temporary folder: a registry, and nodes of agencies that all offer the test service.
 
+mod hosting;
+
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peabiru_certs::peer::TlsIdentity;
 use peabiru_certs::pem::read_certificate;
 use peabiru_certs::pilot_ca::PilotCa;
 use peabiru_certs::{Passphrase, SecretKey};
-use peabiru_cli::client::{self, NodeClient, RegistryClient};
+use peabiru_cli::client::{self, NodeClient};
+use peabiru_cli::officers::Officers;
 use peabiru_cli::site::{Site, SiteSpec};
 use peabiru_node::config::Config;
 use peabiru_node::node::{Environment, Running};
@@ -42,8 +44,8 @@ pub struct Federation {
     pub instance: Instance,
     /// Its authority.
     pub ca: PilotCa,
-    /// The operator's connection.
-    pub registry: RegistryClient,
+    /// Connections of its two officers.
+    pub officers: Officers,
     running: Option<serve::Running>,
 }
 
@@ -55,6 +57,8 @@ pub struct Agency {
     pub site: Site,
     /// The agency's own service.
     pub echo: Echo,
+    /// Where that listens.
+    pub service: SocketAddr,
     /// What its applications send in `x-peabiru-token`.
     pub token: String,
 }
@@ -111,23 +115,18 @@ impl Federation {
             distribution_port: free_port(),
         };
         let path = folder.path().join("PY");
-        let (instance, ca, operator) = tokio::task::spawn_blocking(move || {
+        let (instance, ca) = tokio::task::spawn_blocking(move || {
             let instance = instance::create(&path, &spec, &passphrase(), SystemClock.now()).unwrap();
             let key = SecretKey::read_encrypted(&instance.ca_key, &passphrase()).unwrap();
             let certificate = read_certificate(&instance.ca_certificate).unwrap();
             let ca = PilotCa::open(&spec.instance, certificate, key).unwrap();
-            let operator = TlsIdentity {
-                certificate: read_certificate(&instance.operator_certificate).unwrap(),
-                key: SecretKey::read_encrypted(&instance.operator_key, &passphrase()).unwrap(),
-            };
-            (instance, ca, operator)
+            (instance, ca)
         })
         .await
         .unwrap();
         let running = start_registry(&instance).await;
-        let url = format!("https://{}", running.admin);
-        let registry = client::registry(&url, instance.registry_certificate_sha256, &operator).await.unwrap();
-        Self { folder, instance, ca, registry, running: Some(running) }
+        let officers = Officers::connect(&instance, &running.admin.to_string(), &passphrase()).await.unwrap();
+        Self { folder, instance, ca, officers, running: Some(running) }
     }
 
     /// Registers a member with subsystem, service, node and ledger, and makes the node's folder.
@@ -140,41 +139,8 @@ impl Federation {
         let echo = Echo::default();
         let service = echo.start().await;
         let token = format!("token of {name}");
-        let member: MemberId = format!("PY/GOV/{name}").parse().unwrap();
-        let sections = format!(
-            r#"[door]
-listen = "127.0.0.1:0"
-unix_socket = "door.sock"
-
-[[clients]]
-subsystem = "{member}/app"
-token_sha256 = "{}"
-
-[[services]]
-service = "{member}/app/{NAME}"
-url = "http://{service}"
-
-[metrics]
-listen = "127.0.0.1:0"
-
-[globalconf]
-refresh_seconds = 1
-
-[storage]
-segment_mebibytes = 8
-min_free_mebibytes = 1
-max_body_mebibytes = 8
-spool_mebibytes = 32
-
-[log]
-filter = "warn"
-
-{more}
-"#,
-            Digest::of(token.as_bytes())
-        );
-        let site = self.register(name, sections).await;
-        Agency { name: name.to_owned(), site, echo, token }
+        let site = self.register(name, sections(name, &token, service, more)).await;
+        Agency { name: name.to_owned(), site, echo, service, token }
     }
 
     /// A member that also offers a REST service, `schools`, described by `web::CONTRACT`.
@@ -183,7 +149,7 @@ filter = "warn"
         let more = format!("[[services]]\nservice = \"{service}\"\nurl = \"{url}\"\n");
         let agency = self.enrol_with(name, &more).await;
         let request = AddContractRequest { service, document: web::CONTRACT.into() };
-        self.registry.add_contract(request).await.unwrap();
+        self.officers.registration.add_contract(request).await.unwrap();
         agency
     }
 
@@ -200,14 +166,34 @@ filter = "warn"
         let anchor = self.instance.anchor.clone();
         let site = Site::make(&folder, &spec, &self.ca, &anchor, &passphrase(), SystemClock.now()).unwrap();
         let request = AddMemberRequest { member: member.to_string(), name: format!("Agency {name}") };
-        self.registry.add_member(request).await.unwrap();
+        let added = self.officers.registration.add_member(request).await.unwrap().into_inner();
+        self.officers.approve(added.proposal).await.unwrap();
         let subsystem = SubsystemRecord { id: format!("{member}/app"), name: "Application".to_owned() };
-        self.registry.add_subsystem(AddSubsystemRequest { subsystem: Some(subsystem) }).await.unwrap();
-        site.register(&mut self.registry).await.unwrap();
-        let request =
-            AddContractRequest { service: format!("{member}/app/{NAME}"), document: CONTRACT.into() };
-        self.registry.add_contract(request).await.unwrap();
+        self.officers
+            .registration
+            .add_subsystem(AddSubsystemRequest { subsystem: Some(subsystem) })
+            .await
+            .unwrap();
+        site.register(&mut self.officers).await.unwrap();
+        self.offer(&member).await;
         site
+    }
+
+    /// Registers a member with its subsystem.
+    async fn enlist(&mut self, member: &MemberId) {
+        let request = AddMemberRequest { member: member.to_string(), name: format!("Agency {member}") };
+        let added = self.officers.registration.add_member(request).await.unwrap().into_inner();
+        self.officers.approve(added.proposal).await.unwrap();
+        let subsystem = SubsystemRecord { id: format!("{member}/app"), name: "Application".to_owned() };
+        let request = AddSubsystemRequest { subsystem: Some(subsystem) };
+        self.officers.registration.add_subsystem(request).await.unwrap();
+    }
+
+    /// Registers the contract of a member's service.
+    async fn offer(&mut self, member: &MemberId) {
+        let service = format!("{member}/app/{NAME}");
+        let request = AddContractRequest { service, document: CONTRACT.into() };
+        self.officers.registration.add_contract(request).await.unwrap();
     }
 
     /// Registers that a node only dials out.
@@ -215,7 +201,7 @@ filter = "warn"
         let address = node_address::Address::DialOut(DialOutAddress {});
         let addresses = vec![NodeAddress { address: Some(address) }];
         let request = SetNodeAddressesRequest { node: agency.site.node.to_string(), addresses };
-        self.registry.set_node_addresses(request).await.unwrap();
+        self.officers.registration.set_node_addresses(request).await.unwrap();
     }
 
     /// Enrols members, then starts all their nodes: each knows all others from its first snapshot on.
@@ -229,6 +215,12 @@ filter = "warn"
             members.push(agency.start().await);
         }
         members.try_into().unwrap_or_else(|_| unreachable!("one member for each name"))
+    }
+
+    /// Where officers reach the registry.
+    #[must_use]
+    pub fn admin_url(&self) -> String {
+        format!("https://{}", self.running.as_ref().expect("the registry runs").admin)
     }
 
     /// Starts the registry again, after `stop_registry`.
@@ -312,6 +304,43 @@ impl Member {
         self.node.stop().await;
         self.agency
     }
+}
+
+/// What a node of the tests has in its `node.toml` beside its identity.
+fn sections(name: &str, token: &str, service: SocketAddr, more: &str) -> String {
+    let member = format!("PY/GOV/{name}");
+    format!(
+        r#"[door]
+listen = "127.0.0.1:0"
+unix_socket = "door.sock"
+
+[[clients]]
+subsystem = "{member}/app"
+token_sha256 = "{}"
+
+[[services]]
+service = "{member}/app/{NAME}"
+url = "http://{service}"
+
+[metrics]
+listen = "127.0.0.1:0"
+
+[globalconf]
+refresh_seconds = 1
+
+[storage]
+segment_mebibytes = 8
+min_free_mebibytes = 1
+max_body_mebibytes = 8
+spool_mebibytes = 32
+
+[log]
+filter = "warn"
+
+{more}
+"#,
+        Digest::of(token.as_bytes())
+    )
 }
 
 /// An application at a door that may not be open yet, or not all the time.

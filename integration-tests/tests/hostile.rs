@@ -35,7 +35,7 @@ async fn messages_that_lie_are_refused_before_a_seal_each_under_its_own_code() {
     let mut federation = Federation::start().await;
     let (impostor, mec, mut visit) = enter(&mut federation).await;
     let entries = size(&mec).await;
-    let changes: [(Change, FaultCode); 5] = [
+    let changes: [(Change, FaultCode); 6] = [
         (
             |draft| {
                 draft.created_at = draft.created_at.minus(Duration::from_secs(240));
@@ -51,6 +51,8 @@ async fn messages_that_lie_are_refused_before_a_seal_each_under_its_own_code() {
             FaultCode::MessageFromFuture,
         ),
         (|draft| draft.request.addressee = "PY/GOV/INE/node".parse().unwrap(), FaultCode::MessageAddressee),
+        // Captured on its way to another node of the same member.
+        (|draft| draft.request.addressee = "PY/GOV/MEC/second".parse().unwrap(), FaultCode::MessageAddressee),
         (
             |draft| draft.request.service = "PY/GOV/INE/app/road.test.v1.EchoService".parse().unwrap(),
             FaultCode::MessageAddressee,

@@ -184,7 +184,12 @@ async fn wait_for_version(member: &Member, version: u64) {
 
 async fn add_subsystem(federation: &mut Federation, code: &str) {
     let subsystem = SubsystemRecord { id: format!("PY/GOV/MITIC/{code}"), name: code.to_owned() };
-    federation.registry.add_subsystem(AddSubsystemRequest { subsystem: Some(subsystem) }).await.unwrap();
+    federation
+        .officers
+        .registration
+        .add_subsystem(AddSubsystemRequest { subsystem: Some(subsystem) })
+        .await
+        .unwrap();
 }
 
 /// What the node holds, as the registry gave it.

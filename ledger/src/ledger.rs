@@ -30,6 +30,7 @@ use crate::large::{LargeFiles, SPOOL_BYTES_MAX};
 use crate::payload::Payload;
 use crate::position::{LogPosition, TreeSize};
 use crate::proof::{ConsistencyProof, InclusionProof};
+use crate::queued::{Pushed, Queued};
 use crate::recover::{self, Recovered};
 pub use crate::recover::{DroppedTail, LedgerIdentity, RecoveredEntry, Recovery, Shutdown};
 use crate::seal::SealedEntry;
@@ -115,6 +116,7 @@ pub(crate) struct Inner {
     pub(crate) storage_key: Option<StorageKey>,
     pub(crate) index: Option<Index>,
     queue_groups: usize,
+    pub(crate) queued: Queued,
     min_free_bytes: u64,
     pub(crate) counters: Counters,
     /// The last batch found no space.
@@ -175,6 +177,7 @@ impl Store {
             storage_key: storage_key.clone(),
             index,
             queue_groups: config.queue_groups,
+            queued: Queued::default(),
             min_free_bytes: config.min_free_bytes,
             counters: Counters::default(),
             disk_full: AtomicBool::new(false),
@@ -287,7 +290,7 @@ impl Ledger {
     /// `Full`, `DiskFull`, `TooLarge`: nothing was appended. `Failed`: the process must stop. `Closed`.
     pub async fn append(&self, appends: Vec<Append>) -> Result<Vec<SealedEntry>, LedgerError> {
         let (reply, answer) = oneshot::channel();
-        self.send(appends, Some(reply))?;
+        self.send_command(Command::Append(self.group(appends, Some(reply))?))?;
         answer.await.unwrap_or_else(|_| Err(self.inner.failed()))
     }
 
@@ -299,7 +302,17 @@ impl Ledger {
         if self.inner.disk_full.load(Ordering::Relaxed) {
             return Err(LedgerError::DiskFull { min_free_bytes: self.inner.min_free_bytes });
         }
-        self.send(vec![append], None)
+        let group = self.group(vec![append], None)?;
+        match self.inner.queued.push(group, self.inner.queue_groups) {
+            Pushed::Left => Ok(()),
+            // A full channel: the writer is about to look.
+            Pushed::Wake => match self.queue.try_send(Command::Look) {
+                Err(TrySendError::Disconnected(_)) => Err(self.inner.failed()),
+                Ok(()) | Err(TrySendError::Full(_)) => Ok(()),
+            },
+            Pushed::Gone => Err(self.inner.failed()),
+            Pushed::Full => Err(LedgerError::Full { appends_max: self.inner.queue_groups }),
+        }
     }
 
     #[cfg(test)]
@@ -377,7 +390,7 @@ impl Ledger {
         read(&self.shared().state(), &self.inner.hashes[self.number])
     }
 
-    fn send(&self, appends: Vec<Append>, reply: Reply) -> Result<(), LedgerError> {
+    fn group(&self, appends: Vec<Append>, reply: Reply) -> Result<Group<Reply>, LedgerError> {
         if let Some(foreign) = appends.iter().find(|append| append.entry.origin() != self.origin()) {
             return Err(LedgerError::WrongLedger { origin: foreign.entry.origin().clone() });
         }
@@ -399,8 +412,7 @@ impl Ledger {
         if bytes > max || items.len() > BATCH_ENTRIES_MAX {
             return Err(LedgerError::TooLarge { bytes, max });
         }
-        let group = Group { ledger: self.number, items, reply };
-        self.send_command(Command::Append(group))
+        Ok(Group { ledger: self.number, items, reply })
     }
 
     fn send_command(&self, command: Command) -> Result<(), LedgerError> {
@@ -447,4 +459,5 @@ fn run_writer(writer: Writer) {
     if catch_unwind(AssertUnwindSafe(|| writer.run())).is_err() {
         inner.fail("the thread that writes panicked");
     }
+    inner.queued.close();
 }

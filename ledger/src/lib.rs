@@ -23,6 +23,7 @@ pub mod ledger;
 pub mod payload;
 pub mod position;
 pub mod proof;
+mod queued;
 mod read;
 pub mod record;
 mod recover;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -22,6 +22,8 @@ pub(crate) type Reply = Option<oneshot::Sender<Result<Vec<SealedEntry>, LedgerEr
 /// What the writer is asked.
 pub(crate) enum Command {
     Append(Group<Reply>),
+    /// To look at what is queued.
+    Look,
     /// To be told when everything asked before is durable, or was put back for lack of space.
     Settle(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
@@ -41,20 +43,19 @@ pub(crate) struct Writer {
     pub(crate) inner: Arc<Inner>,
 }
 
-/// What the next commit is for; its entries are with the committer.
+/// Who is told after the next commit; its entries are with the committer.
 #[derive(Default)]
 struct Gathered {
-    entries: usize,
-    /// Somebody waits for one of them, or for all before.
-    awaited: bool,
     settled: Vec<oneshot::Sender<()>>,
     closing: Option<oneshot::Sender<()>>,
 }
 
 impl Writer {
     pub(crate) fn run(mut self) {
-        while let Ok(first) = self.commands.recv() {
-            let gathered = self.gather(first);
+        loop {
+            let first = self.next();
+            let gone = first.is_err();
+            let gathered = self.gather(first.ok().flatten());
             if !self.commit_all() {
                 return;
             }
@@ -68,39 +69,58 @@ impl Writer {
                 let _ = done.send(());
                 return;
             }
+            if gone {
+                return;
+            }
         }
     }
 
-    /// Everything that came while the last batch was synced, at once if anybody waits for it. Entries that nobody waits
-    /// for stay for the next that somebody does, `queued_wait` at most: a sync of their own would make it wait twice.
-    fn gather(&mut self, first: Command) -> Gathered {
-        let alone_at = Instant::now() + self.queued_wait;
+    /// What somebody waits for, or none if entries that nobody waits for have waited `queued_wait` for company: a sync of
+    /// their own would make others wait twice. An error: nobody holds a ledger any more.
+    fn next(&self) -> Result<Option<Command>, RecvError> {
+        let queued = &self.inner.queued;
+        loop {
+            let command = match self.commands.recv_timeout(self.queued_wait) {
+                Err(RecvTimeoutError::Timeout) if queued.fall_asleep() => {
+                    let woken = self.commands.recv();
+                    queued.awake();
+                    woken?
+                }
+                Err(RecvTimeoutError::Timeout) => return Ok(None),
+                Err(RecvTimeoutError::Disconnected) => return Err(RecvError),
+                Ok(command) => command,
+            };
+            match command {
+                Command::Look if queued.is_due() => return Ok(None),
+                Command::Look => {}
+                awaited => return Ok(Some(awaited)),
+            }
+        }
+    }
+
+    /// Everything that came while the last batch was synced, behind what was queued before it.
+    fn gather(&mut self, first: Option<Command>) -> Gathered {
         let mut gathered = Gathered::default();
-        let mut next = Some(first);
+        let mut groups = Vec::new();
+        let mut entries = 0;
+        let mut next = first.or_else(|| self.commands.try_recv().ok());
         while let Some(command) = next {
             match command {
                 Command::Append(group) => {
-                    gathered.entries += group.items.len();
-                    gathered.awaited |= group.reply.is_some();
-                    self.committer.offer(group);
+                    entries += group.items.len();
+                    groups.push(group);
                 }
-                Command::Settle(done) => {
-                    gathered.awaited = true;
-                    gathered.settled.push(done);
-                }
-                Command::Close(done) => {
-                    gathered.closing = Some(done);
-                    break;
-                }
+                Command::Look => {}
+                Command::Settle(done) => gathered.settled.push(done),
+                Command::Close(done) => gathered.closing = Some(done),
             }
-            if gathered.entries >= BATCH_ENTRIES_MAX {
-                break;
-            }
-            next = if gathered.awaited || gathered.entries >= QUEUED_ENTRIES_MAX {
-                self.commands.try_recv().ok()
-            } else {
-                self.commands.recv_timeout(alone_at.saturating_duration_since(Instant::now())).ok()
-            };
+            let full = entries >= BATCH_ENTRIES_MAX || gathered.closing.is_some();
+            next = if full { None } else { self.commands.try_recv().ok() };
+        }
+        let queued = &self.inner.queued;
+        let queued = if gathered.closing.is_some() { queued.close() } else { queued.take() };
+        for group in queued.into_iter().chain(groups) {
+            self.committer.offer(group);
         }
         gathered
     }
@@ -209,8 +229,6 @@ impl Writer {
 
 /// `queued_wait` if nobody says otherwise. Design §4 lets a provider hold a RECEIVED for 1 s.
 pub(crate) const QUEUED_WAIT: Duration = Duration::from_millis(10);
-/// So many of them go without company.
-const QUEUED_ENTRIES_MAX: usize = 64;
 
 /// Most bytes of one commit.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use peabiru_proto::entry::{Body, Entry};
 use peabiru_proto::fault::{Fault, Place};
+use peabiru_proto::hash::LeafHash;
 use peabiru_proto::id::NodeId;
+use peabiru_proto::wire::HeldEntry;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::{Core, internal, ledger_fault, received_append};
 use crate::exchange::Wanted;
 use crate::guard::answer::Outstanding;
-use crate::link::Link;
+use crate::link::{Fetched, Link};
 use crate::memory::Unanswered;
 use crate::spool;
 
@@ -87,14 +89,8 @@ impl CatchUp {
     }
 
     async fn fetch(&self, missing: &Unanswered) -> Result<Found, Fault> {
-        let conf = self.core.conf(Place::ConsumerNode)?;
-        let wanted = Wanted { exchange: missing.exchange, request_leaf: missing.request_leaf };
-        let fetched = self.link.fetch(&missing.addressee, wanted, FETCH_WAIT).await?;
-        let answers = |entry: &Entry| match entry.body() {
-            Body::Response(head) => head.request_leaf == missing.request_leaf,
-            Body::Fault(head) => head.request_leaf == missing.request_leaf,
-            Body::Request(_) | Body::Received(_) | Body::Notice(_) => false,
-        };
+        let fetched = self.held(missing).await?;
+        let answers = |entry: &Entry| answers(entry, &missing.request_leaf);
         let found = fetched
             .entries
             .iter()
@@ -103,9 +99,21 @@ impl CatchUp {
             let over = self.core.clock.now() > missing.expires_at.plus(ANSWER_WAIT);
             return Ok(if over { Found::Nothing } else { Found::NotYet });
         };
+        self.keep(missing, found).await?;
+        Ok(Found::Answer)
+    }
+
+    /// What the provider's node holds of the exchange; nothing of it is checked yet.
+    pub(crate) async fn held(&self, missing: &Unanswered) -> Result<Fetched, Fault> {
+        self.link.fetch(&missing.addressee, wanted(missing), FETCH_WAIT).await
+    }
+
+    /// Checks an answer that was fetched, and seals that it was received.
+    pub(crate) async fn keep(&self, missing: &Unanswered, found: &HeldEntry) -> Result<(), Fault> {
+        let conf = self.core.conf(Place::ConsumerNode)?;
         let body = match &found.payload {
             Some(payload) if payload.file_bytes > 0 => {
-                Some(self.link.fetch_body(&missing.addressee, wanted, found, FETCH_WAIT).await?)
+                Some(self.link.fetch_body(&missing.addressee, wanted(missing), found, FETCH_WAIT).await?)
             }
             Some(_) | None => None,
         };
@@ -126,7 +134,20 @@ impl CatchUp {
             .append(vec![received_append(entry, &arrived)])
             .await
             .map_err(|error| ledger_fault(&error, Place::ConsumerNode))?;
-        Ok(Found::Answer)
+        Ok(())
+    }
+}
+
+fn wanted(missing: &Unanswered) -> Wanted {
+    Wanted { exchange: missing.exchange, request_leaf: missing.request_leaf }
+}
+
+/// Whether an entry is the answer to this request.
+pub(crate) fn answers(entry: &Entry, request_leaf: &LeafHash) -> bool {
+    match entry.body() {
+        Body::Response(head) => head.request_leaf == *request_leaf,
+        Body::Fault(head) => head.request_leaf == *request_leaf,
+        Body::Request(_) | Body::Received(_) | Body::Notice(_) => false,
     }
 }
 
@@ -134,4 +155,4 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const FETCH_WAIT: Duration = Duration::from_secs(10);
 /// How long after a request's expiry its answer may still be made.
-const ANSWER_WAIT: Duration = Duration::from_secs(60);
+pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(60);

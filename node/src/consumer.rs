@@ -4,29 +4,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use peabiru_ledger::ledger::{Append, Ledger};
-use peabiru_ledger::payload::{Direction, Payload};
+use peabiru_ledger::ledger::Ledger;
+use peabiru_ledger::payload::Payload;
 use peabiru_ledger::seal::SealedEntry;
-use peabiru_proto::contract::{MethodFacts, Streaming};
-use peabiru_proto::entry::{Body, Content, Entry, ExchangeId, Request, SideEffects};
+use peabiru_proto::entry::{Body, Content, ExchangeId, SideEffects};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::globalconf::{Contract, GlobalConfiguration};
 use peabiru_proto::hash::{ContentRoot, LeafHash};
 use peabiru_proto::id::NodeId;
 use peabiru_proto::limits::{ANSWER_GRACE, DEFAULT_EXPIRY};
-use peabiru_proto::policy::Purpose;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::asking::{Asking, Planned, choose_purpose};
 use crate::core::{Core, done_and_unsealed, internal, ledger_fault, received_append};
 use crate::exchange::{
     Answer, Answered, Arrived, BoxFuture, Call, CallBody, Exchange, LinkAnswer, Outflow, Pieces, Reply,
 };
 use crate::flow::PIECES_QUEUED;
-use crate::grpc::framing::check_count;
 use crate::guard::answer::Outstanding;
 use crate::link::Link;
 use crate::provider::Provider;
-use crate::router::Router;
+use crate::router::{Router, may_ask_another};
 use crate::spool::{self, Holder};
 use crate::stage::{Stage, count_asked, count_refusal};
 
@@ -39,12 +37,17 @@ pub struct Consumer {
     router: Mutex<Router>,
 }
 
-/// What is about to be asked, checked against the contract.
-struct Planned {
-    addressee: NodeId,
-    purpose: Purpose,
-    facts: MethodFacts,
-    expires_in: Duration,
+/// Why an attempt gave no answer.
+struct Failure {
+    fault: Fault,
+    /// Of the REQUEST, if it was sealed and its addressee gave no sealed answer: another node may be asked.
+    unanswered: Option<LeafHash>,
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self { fault, unanswered: None }
+    }
 }
 
 impl Exchange for Arc<Consumer> {
@@ -65,27 +68,64 @@ impl Consumer {
         Self { core, link, local, router: Mutex::default() }
     }
 
-    async fn carry(&self, call: Call) -> Answered {
+    async fn carry(&self, mut call: Call) -> Answered {
         let refuse = |fault| Answered { exchange: None, result: Err(fault) };
         let conf = match self.core.conf(Place::ConsumerNode) {
             Ok(conf) => conf,
             Err(fault) => return refuse(fault),
         };
-        let (planned, contract) = match self.plan(&call, &conf) {
+        let (mut planned, contract) = match self.plan(&call, &conf) {
             Ok(planned) => planned,
             Err(fault) => return refuse(fault),
         };
-        let exchange = ExchangeId::new(&*self.core.random);
-        count_asked();
-        let result = self.ask(call, &planned, contract, exchange, &conf).await;
-        match &result {
-            Ok(answer) => tracing::debug!(%exchange, outcome = answer.outcome, "an exchange was carried"),
-            Err(fault) => {
-                tracing::info!(%exchange, code = %fault.code, place = ?fault.place, "an exchange failed");
-                count_refusal(fault);
+        let until = Instant::now() + planned.expires_in;
+        let mut asked = Vec::new();
+        loop {
+            let exchange = ExchangeId::new(&*self.core.random);
+            count_asked();
+            let failure = match self.ask(&mut call, &planned, contract, exchange, &conf).await {
+                Ok(answer) => {
+                    tracing::debug!(%exchange, outcome = answer.outcome, "an exchange was carried");
+                    return Answered { exchange: Some(exchange), result: Ok(answer) };
+                }
+                Err(failure) => failure,
+            };
+            let fault = &failure.fault;
+            tracing::info!(%exchange, code = %fault.code, place = ?fault.place, "an exchange failed");
+            count_refusal(fault);
+            asked.push(planned.addressee.clone());
+            match self.another(&call, &planned, &failure, &asked, until, &conf) {
+                Some(next) => planned = next,
+                None => {
+                    let result = Err(failure.fault.with_exchange(exchange));
+                    return Answered { exchange: Some(exchange), result };
+                }
             }
         }
-        Answered { exchange: Some(exchange), result: result.map_err(|fault| fault.with_exchange(exchange)) }
+    }
+
+    /// The same for another node of the member, if that is allowed, and there is one, and time.
+    fn another(
+        &self,
+        call: &Call,
+        planned: &Planned,
+        failure: &Failure,
+        asked: &[NodeId],
+        until: Instant,
+        conf: &GlobalConfiguration,
+    ) -> Option<Planned> {
+        let retry_of = failure.unanswered?;
+        let allowed = may_ask_another(&failure.fault, planned.facts.side_effects)
+            && call.addressee.is_none()
+            && asked.len() < ATTEMPTS_MAX;
+        let expires_in = until.saturating_duration_since(Instant::now());
+        if !allowed || expires_in < RETRY_TIME_MIN {
+            return None;
+        }
+        let member = call.service.member();
+        let others = conf.nodes_of(&member).map(|node| &node.id).filter(|node| !asked.contains(node));
+        let addressee = self.router().choose(others, self.core.clock.now())?.clone();
+        Some(Planned { addressee, retry_of: Some(retry_of), expires_in, ..planned.clone() })
     }
 
     fn plan<'a>(&self, call: &Call, conf: &'a GlobalConfiguration) -> Result<(Planned, &'a Contract), Fault> {
@@ -111,17 +151,18 @@ impl Consumer {
         if expires_in < Duration::from_millis(1) {
             return Err(refuse(FaultCode::ExchangeDeadline, "no time is left to ask".to_owned()));
         }
-        Ok((Planned { addressee, purpose, facts: facts.clone(), expires_in }, contract))
+        let facts = facts.clone();
+        Ok((Planned { addressee, retry_of: None, purpose, facts, expires_in }, contract))
     }
 
     async fn ask(
         &self,
-        mut call: Call,
+        call: &mut Call,
         planned: &Planned,
         contract: &Contract,
         exchange: ExchangeId,
         conf: &GlobalConfiguration,
-    ) -> Result<Answer, Fault> {
+    ) -> Result<Answer, Failure> {
         let member = call.caller.member();
         let ledger = self.core.ledger(&member).ok_or_else(|| {
             Fault::new(
@@ -130,24 +171,32 @@ impl Consumer {
                 format!("this node keeps no ledger of {member}"),
             )
         })?;
-        let body = std::mem::replace(&mut call.body, CallBody::Whole(Bytes::new(), 0));
-        let asking = Asking { call: &call, planned, contract, exchange, ledger, conf, core: &self.core };
+        // A whole body can be sent again. A large one goes as it comes, once.
+        let body = match &mut call.body {
+            CallBody::Whole(body, messages) => CallBody::Whole(body.clone(), *messages),
+            large @ CallBody::Large(_) => std::mem::replace(large, CallBody::Whole(Bytes::new(), 0)),
+        };
+        let asking = Asking { call, planned, contract, exchange, ledger, conf, core: &self.core };
         let (answer, request_leaf) = match body {
             CallBody::Whole(body, messages) => {
                 asking.check_count(messages)?;
                 let (sealed, payload) = asking.seal(&body).await?;
                 let leaf = sealed.entry.leaf_hash();
-                (self.carry_over(planned, sealed, payload).await?, leaf)
+                let unanswered = |fault| Failure { fault, unanswered: Some(leaf) };
+                match self.carry_over(planned, sealed, payload).await.map_err(unanswered)? {
+                    LinkAnswer::Refused(fault) => return Err(unanswered(fault)),
+                    answer @ LinkAnswer::Arrived(_) => (answer, leaf),
+                }
             }
             CallBody::Large(pieces) => self.ask_large(&asking, pieces).await?,
         };
         let arrived = match answer {
             LinkAnswer::Arrived(arrived) => *arrived,
-            LinkAnswer::Refused(fault) => return Err(fault),
+            LinkAnswer::Refused(fault) => return Err(fault.into()),
         };
         let provider = call.service.member();
         let outstanding = Outstanding { exchange, request_leaf, provider, own: self.core.own.clone() };
-        self.deliver(arrived, &outstanding, planned, ledger, conf).await
+        Ok(self.deliver(arrived, &outstanding, planned, ledger, conf).await?)
     }
 
     /// The body's chunks go while it comes; the request is sealed when it has ended, and then its key goes.
@@ -190,6 +239,7 @@ impl Consumer {
             let (sealed, payload) = collect(outflow).await?;
             return self.answer_locally(sealed, &payload).await;
         }
+        let _under_way = UnderWay::new(self, &planned.addressee);
         let wait = planned.expires_in + ANSWER_GRACE;
         let answer = self.link.exchange_large(&planned.addressee, outflow, wait).await;
         if answer.is_err() {
@@ -207,12 +257,16 @@ impl Consumer {
         if planned.addressee == self.core.own {
             return self.answer_locally(sealed, &payload).await;
         }
+        let _under_way = UnderWay::new(self, &planned.addressee);
         let started = Instant::now();
         let linked = Stage::Link.start();
         let wait = planned.expires_in + ANSWER_GRACE;
         let answer = self.link.exchange(&planned.addressee, sealed, payload, wait).await;
         linked.end();
         match &answer {
+            Ok(LinkAnswer::Refused(fault)) if may_ask_another(fault, SideEffects::Present) => {
+                self.router().unreachable(&planned.addressee, self.core.clock.now());
+            }
             Ok(_) => self.router().answered(&planned.addressee, started.elapsed()),
             Err(_) => self.router().unreachable(&planned.addressee, self.core.clock.now()),
         }
@@ -289,85 +343,22 @@ impl Consumer {
     }
 }
 
-/// A call with everything that its REQUEST says.
-struct Asking<'a> {
-    call: &'a Call,
-    planned: &'a Planned,
-    contract: &'a Contract,
-    exchange: ExchangeId,
-    ledger: &'a Ledger,
-    conf: &'a GlobalConfiguration,
-    core: &'a Core,
+/// Counts an exchange at a node until it ends, also when its caller goes away.
+struct UnderWay<'a> {
+    consumer: &'a Consumer,
+    node: &'a NodeId,
 }
 
-impl Asking<'_> {
-    /// Whoever may send many messages may send none.
-    fn check_count(&self, messages: u64) -> Result<(), Fault> {
-        match self.planned.facts.streaming {
-            Streaming::Unary | Streaming::Server => check_count(messages, Place::ConsumerNode),
-            Streaming::Client | Streaming::Both => Ok(()),
-        }
+impl<'a> UnderWay<'a> {
+    fn new(consumer: &'a Consumer, node: &'a NodeId) -> Self {
+        consumer.router().began(node);
+        Self { consumer, node }
     }
+}
 
-    async fn seal(&self, body: &Bytes) -> Result<(SealedEntry, Arc<Payload>), Fault> {
-        let (payload, root) = self.core.seal_payload(
-            &self.exchange,
-            Direction::Request,
-            &self.call.context,
-            body,
-            Place::ConsumerNode,
-        )?;
-        self.append(payload, Content::Whole { root, body_bytes: body.len() as u64 }).await
-    }
-
-    async fn seal_large(
-        &self,
-        pieces: Pieces<u64>,
-        chunks: mpsc::Sender<Bytes>,
-    ) -> Result<(SealedEntry, Arc<Payload>), Fault> {
-        let context = |_: &mut u64| self.call.context.clone();
-        let holder = Holder::Caller(self.call.caller.clone());
-        let spool = &self.core.spool;
-        let spooled =
-            spool.take(&holder, &self.exchange, Direction::Request, pieces, chunks, context).await?;
-        self.check_count(spooled.end)?;
-        let content = Content::Whole { root: spooled.root, body_bytes: spooled.body_bytes };
-        self.append(spooled.payload, content).await
-    }
-
-    async fn append(
-        &self,
-        payload: Arc<Payload>,
-        content: Content,
-    ) -> Result<(SealedEntry, Arc<Payload>), Fault> {
-        let append =
-            Append { entry: self.entry(content)?, payload: Some(Arc::clone(&payload)), foreign: None };
-        let committed = Stage::Commit.start();
-        let appended = self.ledger.append(vec![append]).await;
-        let sealed = appended.map_err(|error| ledger_fault(&error, Place::ConsumerNode))?;
-        committed.end();
-        let sealed =
-            sealed.into_iter().next().ok_or_else(|| internal("the ledger answered without an entry"))?;
-        Ok((sealed, payload))
-    }
-
-    fn entry(&self, content: Content) -> Result<Entry, Fault> {
-        let now = self.core.clock.now();
-        let request = Request {
-            expires_at: now.plus(self.planned.expires_in),
-            consumer: self.call.caller.clone(),
-            service: self.call.service.clone(),
-            method: self.call.method.clone(),
-            addressee: self.planned.addressee.clone(),
-            contract_version: self.contract.version,
-            contract_digest: self.contract.digest,
-            side_effects: self.planned.facts.side_effects,
-            purpose: self.planned.purpose.clone(),
-            consent_commitment: None,
-            content,
-            retry_of: None,
-        };
-        self.core.entry_made_at(self.ledger, self.exchange, Some(self.conf), &Body::Request(request), now)
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.consumer.router().ended(self.node);
     }
 }
 
@@ -377,15 +368,7 @@ async fn collect(mut outflow: Outflow) -> Result<(SealedEntry, Arc<Payload>), Fa
     outflow.sealed.await.unwrap_or_else(|_| Err(internal("a large message came to no end")))
 }
 
-fn choose_purpose(call: &Call, facts: &MethodFacts) -> Result<Purpose, Fault> {
-    let names = || facts.purposes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let Some(purpose) = &call.purpose else {
-        let message = format!("{} needs a purpose, one of: {}", call.method, names());
-        return Err(Fault::new(FaultCode::PurposeMissing, Place::ConsumerNode, message));
-    };
-    if facts.purposes.contains(purpose) {
-        return Ok(purpose.clone());
-    }
-    let message = format!("{} may be asked for: {}; not for {purpose}", call.method, names());
-    Err(Fault::new(FaultCode::PurposeNotAllowed, Place::ConsumerNode, message))
-}
+/// Most nodes of a member that are asked for one call.
+const ATTEMPTS_MAX: usize = 3;
+/// With less time than this left, nobody else is asked.
+const RETRY_TIME_MIN: Duration = Duration::from_millis(10);

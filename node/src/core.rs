@@ -179,15 +179,29 @@ impl Core {
         Ok((Arc::new(Payload::Sealed(payload)), root))
     }
 
-    /// Gives or changes a grant: checks it against the contract, seals the next revision, then puts it in force.
+    /// Gives or changes a grant: checks it against the contract, seals the next revision, then puts it in force. One that
+    /// has a revision was given at another node of the member: it is taken as it is, unless this node is further.
     ///
     /// # Errors
     /// What is wrong with it and what to do, or that the ledger does not take it.
     pub async fn put_grant(&self, mut grant: Grant) -> Result<Grant, Fault> {
         let member = grant.service.member();
         let _turn = self.grant_turn.lock().await;
-        let before = self.grants.load().find(&member, &grant.id).map_or(0, |before| before.revision);
-        grant.revision = before.saturating_add(1);
+        let held = self.grants.load().find(&member, &grant.id).cloned();
+        let before = held.as_ref().map_or(0, |held| held.revision);
+        match grant.revision {
+            0 => grant.revision = before.saturating_add(1),
+            _ if held.as_ref() == Some(&grant) => return Ok(grant),
+            given if given <= before => {
+                let message = format!(
+                    "revision {before} of {} is in force here, and another revision {given} came: share the grants of the \
+                     node that has the newest ones",
+                    grant.id
+                );
+                return Err(Fault::new(FaultCode::RequestInvalid, Place::ProviderNode, message));
+            }
+            _ => {}
+        }
         if grant.state == GrantState::Active {
             check_grant(&grant, &*self.conf(Place::ProviderNode)?, self.clock.now())?;
         }

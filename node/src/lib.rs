@@ -8,6 +8,7 @@
 //! Each part hands on the types of [`exchange`]; only `node` knows all the others.
 
 mod admin;
+mod asking;
 mod catch_up;
 pub mod config;
 pub mod consumer;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use peabiru_ledger::checkpoint::SignedCheckpoint;
 use peabiru_ledger::ledger::RecoveredEntry;
 use peabiru_ledger::payload::{Direction, OpenBody, OpenPayload, Payload};
-use peabiru_proto::entry::{Body, ExchangeId, Notice};
+use peabiru_proto::entry::{Body, Entry, ExchangeId, Notice, Request};
 use peabiru_proto::hash::{Digest, LeafHash};
 use peabiru_proto::id::{MemberId, NodeId};
 use peabiru_proto::origin::Origin;
@@ -47,6 +47,20 @@ pub(crate) struct Unanswered {
     pub(crate) addressee: NodeId,
     pub(crate) provider: MemberId,
     pub(crate) expires_at: Timestamp,
+}
+
+impl Unanswered {
+    /// One of ours, as long as nobody has found its answer.
+    pub(crate) fn of(entry: &Entry, request: &Request) -> Self {
+        Self {
+            exchange: entry.exchange(),
+            request_leaf: entry.leaf_hash(),
+            origin: entry.origin().clone(),
+            addressee: request.addressee.clone(),
+            provider: request.service.member(),
+            expires_at: request.expires_at,
+        }
+    }
 }
 
 impl Memory {
@@ -92,15 +106,7 @@ impl Memory {
         }
         match entry.body() {
             Body::Request(request) => {
-                let unanswered = Unanswered {
-                    exchange,
-                    request_leaf: entry.leaf_hash(),
-                    origin: recovered.origin.clone(),
-                    addressee: request.addressee.clone(),
-                    provider: request.service.member(),
-                    expires_at: request.expires_at,
-                };
-                self.note_request(unanswered);
+                self.note_request(Unanswered::of(entry, request));
             }
             Body::Received(received) => match received.expires_at {
                 // A request that came in.

@@ -1,8 +1,10 @@
-//! Whose node gets the request: by health first, then latency. Pure: what happened comes in as observations.
+//! Whose node gets the request: by health first, then latency, then load. Pure: what happened comes in as observations.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use peabiru_proto::entry::SideEffects;
+use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::id::NodeId;
 use peabiru_proto::time::Timestamp;
 
@@ -10,34 +12,62 @@ use peabiru_proto::time::Timestamp;
 #[derive(Debug, Default)]
 pub struct Router {
     seen: HashMap<NodeId, Health>,
+    /// How often a node was chosen.
+    choices: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Health {
     /// Until when the node is asked last.
     avoid_until: Option<Timestamp>,
     failures_in_a_row: u32,
     /// Smoothed time of an exchange.
     latency: Duration,
+    /// Exchanges that it has not answered yet.
+    under_way: u32,
+    /// When it was chosen last, counted in choices.
+    chosen: u64,
 }
 
 impl Router {
-    /// The node to ask: of those that are not avoided the quickest, an unknown one counting as quick; if all are
-    /// avoided, the one whose time is over first.
-    #[must_use]
+    /// The node to ask. Of those that are not avoided and not much slower than the quickest, the one with the fewest
+    /// exchanges under way, and of these the one that was not asked for longest: so calls are spread. If all are avoided,
+    /// the one whose time is over first.
     pub fn choose<'a>(
-        &self,
+        &mut self,
         nodes: impl IntoIterator<Item = &'a NodeId>,
         now: Timestamp,
     ) -> Option<&'a NodeId> {
-        nodes.into_iter().min_by_key(|node| {
-            let health = self.seen.get(*node);
-            let avoid_until = health.and_then(|health| health.avoid_until).filter(|until| *until > now);
-            (avoid_until, health.map_or(Duration::ZERO, |health| health.latency), *node)
-        })
+        let known = |node: &'a NodeId| (node, self.seen.get(node).copied().unwrap_or_default());
+        let nodes: Vec<_> = nodes.into_iter().map(known).collect();
+        let avoided = |health: &Health| health.avoid_until.filter(|until| *until > now);
+        let quickest = nodes.iter().filter(|(_, health)| avoided(health).is_none());
+        let quickest = quickest.map(|(_, health)| health.latency).filter(|latency| !latency.is_zero()).min();
+        let slow_from = quickest.map_or(Duration::MAX, |quickest| quickest * SLOWER_MAX + LATENCY_NOISE);
+        let slow = |health: &Health| {
+            health.latency > slow_from && self.choices - health.chosen < MEASURED_AGAIN_AFTER
+        };
+        let order = |(node, health): &(&'a NodeId, Health)| {
+            (avoided(health), slow(health), health.under_way, health.chosen, *node)
+        };
+        let (chosen, _) = nodes.into_iter().min_by_key(order)?;
+        self.choices += 1;
+        self.health(chosen).chosen = self.choices;
+        Some(chosen)
     }
 
-    /// An exchange with the node ended, in whatever way, after `took`.
+    /// An exchange with the node begins.
+    pub fn began(&mut self, node: &NodeId) {
+        self.health(node).under_way += 1;
+    }
+
+    /// An exchange that began with the node ended, in whatever way.
+    pub fn ended(&mut self, node: &NodeId) {
+        let health = self.health(node);
+        health.under_way = health.under_way.saturating_sub(1);
+    }
+
+    /// The node answered, in whatever way, after `took`.
     pub fn answered(&mut self, node: &NodeId, took: Duration) {
         let health = self.health(node);
         health.failures_in_a_row = 0;
@@ -45,7 +75,7 @@ impl Router {
         health.latency = if health.latency.is_zero() { took } else { (health.latency * 7 + took) / 8 };
     }
 
-    /// The node could not be reached: ask it last for a while, longer each time.
+    /// The node could not be reached, or takes nothing now: ask it last for a while, longer each time.
     pub fn unreachable(&mut self, node: &NodeId, now: Timestamp) {
         let health = self.health(node);
         let doublings = health.failures_in_a_row.min(AVOID_DOUBLINGS_MAX);
@@ -54,8 +84,28 @@ impl Router {
     }
 
     fn health(&mut self, node: &NodeId) -> &mut Health {
-        const UNKNOWN: Health = Health { avoid_until: None, failures_in_a_row: 0, latency: Duration::ZERO };
-        self.seen.entry(node.clone()).or_insert(UNKNOWN)
+        self.seen.entry(node.clone()).or_default()
+    }
+}
+
+/// Whether another node of the member may be asked for what one node did not answer: if that node proved that it did not
+/// accept the message, or if doing it twice does no harm.
+#[must_use]
+pub fn may_ask_another(fault: &Fault, side_effects: SideEffects) -> bool {
+    match (fault.code, fault.place) {
+        (FaultCode::NodeUnreachable, _) => true,
+        (FaultCode::ExchangeOutcomeUnknown, _) => side_effects == SideEffects::None,
+        (
+            FaultCode::NodeOverloaded
+            | FaultCode::NodeDraining
+            | FaultCode::NodeDiskFull
+            | FaultCode::NodeNoGlobalconf
+            | FaultCode::GlobalconfExpired
+            | FaultCode::SealUnknownLedger
+            | FaultCode::SealCheckpointMissing,
+            place,
+        ) => place == Place::ProviderNode,
+        _ => false,
     }
 }
 
@@ -63,6 +113,12 @@ impl Router {
 const AVOID_FIRST: Duration = Duration::from_secs(1);
 /// After this many failures in a row the time no longer doubles: 64 s.
 const AVOID_DOUBLINGS_MAX: u32 = 6;
+/// A node is slow that takes longer than the quickest, so many times,
+const SLOWER_MAX: u32 = 2;
+/// and so much longer: less is chance, or its first handshake.
+const LATENCY_NOISE: Duration = Duration::from_millis(10);
+/// A slow node is asked again after so many choices: it may have become quick.
+const MEASURED_AGAIN_AFTER: u64 = 10;
 
 #[cfg(test)]
 mod tests {
@@ -80,17 +136,51 @@ mod tests {
         let mut router = Router::default();
         assert_eq!(router.choose([&a, &b], NOW), Some(&a));
         router.unreachable(&a, NOW);
-        assert_eq!(router.choose([&a, &b], NOW), Some(&b));
+        assert_eq!([router.choose([&a, &b], NOW), router.choose([&a, &b], NOW)], [Some(&b), Some(&b)]);
         assert_eq!(router.choose([&a, &b], NOW.plus(Duration::from_secs(2))), Some(&a));
     }
 
     #[test]
-    fn the_quicker_node_is_preferred() {
+    fn a_slow_node_is_left_alone_and_measured_again_later() {
         let [a, b] = nodes();
         let mut router = Router::default();
+        router.choose([&a], NOW);
         router.answered(&a, Duration::from_millis(30));
         router.answered(&b, Duration::from_millis(3));
-        assert_eq!(router.choose([&a, &b], NOW), Some(&b));
+        let chosen: Vec<_> =
+            (0..=MEASURED_AGAIN_AFTER).map(|_| router.choose([&a, &b], NOW).cloned()).collect();
+        assert_eq!(chosen.iter().filter(|node| **node == Some(a.clone())).count(), 1);
+        assert_eq!(chosen[0], Some(b));
+    }
+
+    #[test]
+    fn calls_are_spread_and_go_where_fewer_are_under_way() {
+        let [a, b] = nodes();
+        let mut router = Router::default();
+        let chosen: Vec<_> = (0..4).map(|_| router.choose([&a, &b], NOW).cloned().unwrap()).collect();
+        assert_eq!(chosen, [a.clone(), b.clone(), a.clone(), b.clone()]);
+        router.began(&a);
+        assert_eq!([router.choose([&a, &b], NOW), router.choose([&a, &b], NOW)], [Some(&b), Some(&b)]);
+        router.ended(&a);
+        assert_eq!(router.choose([&a, &b], NOW), Some(&a));
+    }
+
+    #[test]
+    fn another_node_is_asked_only_for_what_was_not_done_or_does_no_harm_twice() {
+        use SideEffects::{None, Present};
+        let cases = [
+            (FaultCode::NodeUnreachable, Place::ConsumerNode, Present, true),
+            (FaultCode::ExchangeOutcomeUnknown, Place::ConsumerNode, Present, false),
+            (FaultCode::ExchangeOutcomeUnknown, Place::ConsumerNode, None, true),
+            (FaultCode::NodeDraining, Place::ProviderNode, Present, true),
+            (FaultCode::NodeDraining, Place::ConsumerNode, None, false),
+            (FaultCode::AccessNoGrant, Place::ProviderNode, None, false),
+            (FaultCode::AnswerMismatch, Place::ConsumerNode, None, false),
+        ];
+        for (code, place, side_effects, expected) in cases {
+            let fault = Fault::new(code, place, "");
+            assert_eq!(may_ask_another(&fault, side_effects), expected, "{fault} {side_effects:?}");
+        }
     }
 
     #[test]

@@ -196,7 +196,7 @@ faults! {
     GlobalconfExpired "globalconf.expired" Registry UNAVAILABLE
         "Let the node reach the registry; what everyone trusts is no longer fresh enough.";
     ExchangeOutcomeUnknown "exchange.outcome_unknown" Network UNAVAILABLE
-        "The request was sent and no answer came: ask for the evidence of the exchange before you repeat it.";
+        "The request was sent and no answer came: ask `peabiru exchange status` before you repeat it.";
     ExchangeDeadline "exchange.deadline" Caller DEADLINE_EXCEEDED
         "The time that the caller, the contract or the message allows was not enough.";
     ServiceUnreachable "service.unreachable" Provider UNAVAILABLE
@@ -210,7 +210,7 @@ faults! {
     RegistryRefused "registry.refused" Caller FAILED_PRECONDITION
         "Correct what the message names; nothing was changed.";
     OperatorNotAllowed "operator.not_allowed" Caller PERMISSION_DENIED
-        "Call with a certificate that the registry's [[operators]] lists with this role.";
+        "Call as another operator, one whom the registry's [[operators]] allows this; see `peabiru approval list`.";
     Internal "internal" Provider INTERNAL
         "A defect of the node: see its log, and report it.";
 }

@@ -13,12 +13,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use peabiru_proto::hash::Digest;
-use peabiru_proto::id::InstanceId;
+use peabiru_proto::id::{InstanceId, MemberId};
 use peabiru_proto::limits::MAX_SNAPSHOT_VALIDITY;
 use peabiru_proto::origin::Domain;
 use serde::Deserialize;
 
 use crate::RegistryError;
+use crate::state::{Operator, Role};
 
 /// The whole file.
 #[derive(Debug, Clone, Deserialize)]
@@ -87,36 +88,20 @@ pub struct BootstrapSection {
     pub authorities: Vec<PathBuf>,
 }
 
-/// `[[operators]]`: at least one, each certificate once.
+/// `[[operators]]`: each certificate once, and two persons for what needs four eyes.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "Vec<Operator>")]
+#[serde(try_from = "Vec<OperatorSection>")]
 pub struct Operators(Vec<Operator>);
 
 /// One of `[[operators]]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Operator {
-    /// For the log.
-    pub name: String,
-    /// SHA-256 of the DER of the TLS certificate.
+struct OperatorSection {
+    name: String,
     #[serde(deserialize_with = "digest")]
-    pub certificate_sha256: Digest,
-    /// What they may do.
-    pub roles: BTreeSet<Role>,
-}
-
-/// What an operator may do; `api::roles` says which calls that is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Members, subsystems, nodes, ledgers.
-    RegistrationOfficer,
-    /// Trusted authorities, withdrawal of certificates.
-    SecurityOfficer,
-    /// Contracts.
-    ServiceAdministrator,
-    /// Reads everything, changes nothing.
-    Auditor,
+    certificate_sha256: Digest,
+    roles: BTreeSet<Role>,
+    member: Option<MemberId>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -171,18 +156,34 @@ impl Operators {
     }
 }
 
-impl TryFrom<Vec<Operator>> for Operators {
+impl TryFrom<Vec<OperatorSection>> for Operators {
     type Error = String;
 
-    fn try_from(operators: Vec<Operator>) -> Result<Self, String> {
-        if operators.is_empty() {
-            return Err("nobody could administer this registry: name an operator".to_owned());
-        }
+    fn try_from(sections: Vec<OperatorSection>) -> Result<Self, String> {
         let mut seen = BTreeSet::new();
-        match operators.iter().find(|operator| !seen.insert(operator.certificate_sha256)) {
-            Some(twice) => Err(format!("the certificate of operator `{}` is listed twice", twice.name)),
-            None => Ok(Self(operators)),
+        if let Some(twice) = sections.iter().find(|operator| !seen.insert(operator.certificate_sha256)) {
+            return Err(format!("the certificate of operator `{}` is listed twice", twice.name));
         }
+        let officers = |role| {
+            let of_instance =
+                move |section: &&OperatorSection| section.member.is_none() && section.roles.contains(&role);
+            sections.iter().filter(of_instance).map(|section| section.name.as_str()).collect::<BTreeSet<_>>()
+        };
+        let (registration, security) = (officers(Role::RegistrationOfficer), officers(Role::SecurityOfficer));
+        if registration.is_empty() || security.is_empty() || registration.union(&security).count() < 2 {
+            return Err(
+                "nobody could approve anything: name a registration_officer and a security_officer of the \
+                        instance, two persons"
+                    .to_owned(),
+            );
+        }
+        let operator = |OperatorSection { name, certificate_sha256, roles, member }| Operator {
+            name,
+            certificate_sha256,
+            roles,
+            member,
+        };
+        Ok(Self(sections.into_iter().map(operator).collect()))
     }
 }
 
@@ -230,7 +231,7 @@ mod tests {
         let config = read(EXAMPLE).unwrap();
         assert_eq!(config.snapshot.validity(), MAX_SNAPSHOT_VALIDITY);
         assert!(config.keys.snapshot_key.is_absolute(), "relative to the file");
-        assert_eq!(config.operators.iter().count(), 1);
+        assert_eq!(config.operators.iter().count(), 2);
     }
 
     #[test]
@@ -258,5 +259,21 @@ mod tests {
         let at = EXAMPLE.find("[[operators]]").unwrap();
         let twice = format!("{EXAMPLE}\n{}", &EXAMPLE[at..]);
         assert!(read(&twice).unwrap_err().to_string().contains("listed twice"));
+    }
+
+    #[test]
+    fn two_persons_are_needed_for_four_eyes() {
+        let cases = [
+            // One person with two certificates.
+            ("name = \"security officer\"", "name = \"registration officer\""),
+            ("[\"security_officer\", \"auditor\"]", "[\"auditor\"]"),
+            // A member's officer approves nothing of the instance.
+            ("name = \"security officer\"", "name = \"security officer\"\nmember = \"PY/GOV/MEC\""),
+        ];
+        for (from, to) in cases {
+            assert!(EXAMPLE.contains(from), "{from}");
+            let error = read(&EXAMPLE.replacen(from, to, 1)).unwrap_err();
+            assert!(error.to_string().contains("two persons"), "{to}: {error}");
+        }
     }
 }

@@ -139,6 +139,7 @@ impl RegistryError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         let code = match self {
+            Self::Refused(refusal) if refusal.kind().is_about_who() => FaultCode::OperatorNotAllowed,
             Self::Refused(_) | Self::Contradiction(_) | Self::DelegationExpired { .. } => {
                 FaultCode::RegistryRefused
             }

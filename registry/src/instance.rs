@@ -1,11 +1,12 @@
-//! Makes an instance: roots, pilot authority, the registry's keys with the roots' delegation, the first operator.
+//! Makes an instance: roots, pilot authority, the registry's keys with the roots' delegation, the first two officers.
 //!
 //! ```text
 //! FOLDER/anchor.toml                     configuration anchor, for every node
 //!        roots/root-1.key …              to be kept offline, each by another person
 //!        ca/pilot-ca.{key,crt}           pilot authority: issues certificates of nodes, ledgers and operators
 //!        registry/registry.toml          and the files that it names; data/ is the registry's ledger
-//!        operators/operator.{key,crt}    the first operator, with every role
+//!        operators/registration-officer.{key,crt}   proposes members, nodes and ledgers; registers contracts
+//!        operators/security-officer.{key,crt}       approves them: another person's
 //! ```
 
 use std::fs;
@@ -70,10 +71,10 @@ pub struct Instance {
     pub ca_certificate: PathBuf,
     /// Its key.
     pub ca_key: PathBuf,
-    /// Certificate of the first operator.
-    pub operator_certificate: PathBuf,
-    /// Its key.
-    pub operator_key: PathBuf,
+    /// Proposes.
+    pub registration_officer: Issued,
+    /// Approves.
+    pub security_officer: Issued,
 }
 
 /// Makes an instance in a new folder. Prints nothing.
@@ -97,9 +98,15 @@ pub fn create(
     let signers = roots.iter().take(usize::try_from(spec.threshold).unwrap_or(usize::MAX));
     maker.registry_keys(&signers.cloned().collect::<Vec<_>>())?;
     let tls = maker.issue(&ca, "registry/tls", Subject::Registry { hosts: spec.hosts.clone() })?;
-    let operator = maker.issue(&ca, "operators/operator", Subject::Operator { name: OPERATOR.to_owned() })?;
+    let officer = |name: &str| {
+        let files = format!("operators/{}", name.replace(' ', "-"));
+        maker.issue(&ca, &files, Subject::Operator { name: name.to_owned() })
+    };
+    let (registration_officer, security_officer) =
+        (officer("registration officer")?, officer("security officer")?);
+    let officers = [registration_officer.sha256(), security_officer.sha256()];
     let registry_config = folder.join("registry/registry.toml");
-    write_new(&registry_config, maker.registry_toml(&operator.sha256()).as_bytes())?;
+    write_new(&registry_config, maker.registry_toml(&officers).as_bytes())?;
     let anchor = maker.anchor(&roots, tls.sha256());
     let anchor_file = folder.join("anchor.toml");
     write_new(&anchor_file, anchor.to_toml().as_bytes())?;
@@ -112,8 +119,8 @@ pub fn create(
         root_keys,
         ca_certificate,
         ca_key,
-        operator_certificate: operator.certificate_file,
-        operator_key: operator.key_file,
+        registration_officer,
+        security_officer,
     })
 }
 
@@ -152,6 +159,12 @@ pub struct Issued {
 }
 
 impl Issued {
+    /// What both files are called before their suffix.
+    #[must_use]
+    pub fn files(&self) -> PathBuf {
+        self.certificate_file.with_extension("")
+    }
+
     /// SHA-256 of the certificate's DER: how operators and servers are known.
     #[must_use]
     pub fn sha256(&self) -> Digest {
@@ -203,14 +216,15 @@ impl Maker<'_> {
     }
 
     /// The documented file with this instance's values.
-    fn registry_toml(&self, operator: &Digest) -> String {
+    fn registry_toml(&self, officers: &[Digest; 2]) -> String {
         let address = |port| SocketAddr::new(self.spec.listen, port).to_string();
         let values = [
             ("\"PY\"", format!("\"{}\"", self.spec.instance)),
             ("\"py.peabiru.example\"", format!("\"{}\"", self.spec.domain)),
             ("127.0.0.1:5600", address(self.spec.admin_port)),
             ("127.0.0.1:5601", address(self.spec.distribution_port)),
-            (UNSET_SHA256, operator.to_string()),
+            (UNSET_SHA256[0], officers[0].to_string()),
+            (UNSET_SHA256[1], officers[1].to_string()),
         ];
         let text = values.iter().fold(TEMPLATE.to_owned(), |text, (from, to)| text.replacen(from, to, 1));
         match &self.spec.name {
@@ -258,8 +272,10 @@ fn with_suffix(files: &Path, suffix: &str) -> PathBuf {
 }
 
 const TEMPLATE: &str = include_str!("registry.toml");
-const UNSET_SHA256: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-/// Name of the first operator.
-const OPERATOR: &str = "operator";
+/// What stands in it for the certificates of the two officers.
+const UNSET_SHA256: [&str; 2] = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0000000000000000000000000000000000000000000000000000000000000001",
+];
 /// Most root keys: more people than this do not meet.
 const ROOTS_MAX: u32 = 15;

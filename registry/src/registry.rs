@@ -22,7 +22,7 @@ use crate::RegistryError;
 use crate::config::Config;
 use crate::delegation::Delegation;
 use crate::publish::{Edition, Parts, Published, Shelf};
-use crate::state::{Command, Event, State};
+use crate::state::{Ask, Command, Event, Operator, State};
 use crate::store::ledger::{Fact, History, Replayed};
 
 /// Knows what is registered, and publishes it.
@@ -48,6 +48,14 @@ pub struct Current {
     pub shelf: Shelf,
 }
 
+/// What became of what an operator asked for.
+pub struct Changed {
+    /// After it.
+    pub current: Arc<Current>,
+    /// What was proposed, approved or rejected.
+    pub proposal: Option<wire::Proposal>,
+}
+
 impl Registry {
     /// Opens keys and ledger, replays it, and publishes a fresh snapshot. At the first start that snapshot has what the
     /// configuration's `[bootstrap]` says.
@@ -67,26 +75,26 @@ impl Registry {
         opened.publish().await
     }
 
-    /// Carries a command out. The answer comes when change and snapshot are durable; nothing changed if the command
-    /// asks for what is so already.
+    /// Carries out, or notes as proposed, what an operator asks for. The answer comes when change and snapshot are
+    /// durable; nothing changed if what is asked for is so already.
     ///
     /// # Errors
     /// `Refused`: nothing has changed. `Ledger` likewise, but for `Failed`, after which the process must stop.
-    pub async fn change(
-        self: &Arc<Self>,
-        operator: Digest,
-        command: Command,
-    ) -> Result<Arc<Current>, RegistryError> {
+    pub async fn change(self: &Arc<Self>, operator: Digest, ask: Ask) -> Result<Changed, RegistryError> {
         let registry = Arc::clone(self);
         // On a task of its own: a caller who hangs up must not leave ledger and state apart.
         let changed = tokio::spawn(async move {
             let _turn = registry.turn.lock().await;
             let now = registry.clock.now();
-            let events = registry.current.load().state.decide(command, now)?;
-            if events.is_empty() {
-                return Ok(registry.current());
-            }
-            registry.commit(Some(&operator), events, now).await
+            let events = registry.current.load().state.ask(&operator, ask, now)?;
+            let number = events.first().and_then(proposal_of);
+            let current = match events.is_empty() {
+                true => registry.current(),
+                false => registry.commit(events, now).await?,
+            };
+            let proposal = number
+                .and_then(|number| current.state.proposals(now).find(|proposal| proposal.number == number));
+            Ok(Changed { current, proposal })
         });
         changed.await.unwrap_or_else(|error| Err(RegistryError::Server(error.to_string())))
     }
@@ -99,7 +107,7 @@ impl Registry {
         let registry = Arc::clone(self);
         let published = tokio::spawn(async move {
             let _turn = registry.turn.lock().await;
-            registry.commit(None, Vec::new(), registry.clock.now()).await
+            registry.commit(Vec::new(), registry.clock.now()).await
         });
         published.await.unwrap_or_else(|error| Err(RegistryError::Server(error.to_string())))
     }
@@ -148,14 +156,18 @@ impl Registry {
 
     async fn commit(
         &self,
-        operator: Option<&Digest>,
-        events: Vec<Event>,
+        events: Vec<wire::RegistryEvent>,
         now: Timestamp,
     ) -> Result<Arc<Current>, RegistryError> {
         let before = self.current.load_full();
         let reference = before.published.reference;
+        if let [event] = events.as_slice()
+            && proposal_of(event).is_some()
+        {
+            return self.note(&before, event.clone(), now).await;
+        }
         let version = reference.version + 1;
-        let draft = Draft::make(&before.state, events, operator, &self.edition(version, now)?)?;
+        let draft = Draft::make(&before.state, events, &self.edition(version, now)?)?;
         let facts = draft.facts.clone();
         // Crash here: nothing has happened. Crash after it: events and snapshot are both there, and the next start
         // replays them and publishes a version above this one.
@@ -167,6 +179,22 @@ impl Registry {
         let current = Arc::new(Current { state: draft.state, published, shelf });
         self.current.store(Arc::clone(&current));
         tracing::info!(version, expires_at = %current.published.expires_at, "published");
+        Ok(current)
+    }
+
+    /// Seals what nodes need not know: a proposal or its rejection changes nothing that is published.
+    async fn note(
+        &self,
+        before: &Current,
+        event: wire::RegistryEvent,
+        now: Timestamp,
+    ) -> Result<Arc<Current>, RegistryError> {
+        let mut state = before.state.clone();
+        state.apply(event.clone()).map_err(RegistryError::Contradiction)?;
+        self.history.append(vec![Fact::of(event)], Some(before.published.reference), now).await?;
+        let (published, shelf) = (before.published.clone(), before.shelf.clone());
+        let current = Arc::new(Current { state, published, shelf });
+        self.current.store(Arc::clone(&current));
         Ok(current)
     }
 
@@ -187,8 +215,7 @@ struct Draft {
 impl Draft {
     fn make(
         before: &State,
-        events: Vec<Event>,
-        operator: Option<&Digest>,
+        events: Vec<wire::RegistryEvent>,
         edition: &Edition,
     ) -> Result<Self, RegistryError> {
         let mut state = before.clone();
@@ -197,7 +224,7 @@ impl Draft {
         }
         let parts = Parts::of(&state)?;
         let snapshot = parts.snapshot(&state, edition)?;
-        let mut facts: Vec<_> = events.into_iter().map(|event| Fact::changed(operator, event)).collect();
+        let mut facts: Vec<_> = events.into_iter().map(Fact::of).collect();
         facts.push(Fact::snapshot(snapshot.encode_to_vec().into()));
         Ok(Self { state, parts, snapshot, facts })
     }
@@ -208,6 +235,7 @@ struct Opened {
     history: History,
     replayed: Replayed,
     bootstrap: Vec<Command>,
+    operators: Vec<Operator>,
     origin: Origin,
     snapshot_key: SecretKey,
     delegation: Delegation,
@@ -243,19 +271,33 @@ impl Opened {
         let bootstrap =
             if replayed.state.is_empty() { bootstrap(&config.bootstrap.authorities)? } else { Vec::new() };
         let validity = config.snapshot.validity();
-        Ok(Self { history, replayed, bootstrap, origin, snapshot_key, delegation, validity, clock })
+        let operators = config.operators.iter().cloned().collect();
+        Ok(Self {
+            history,
+            replayed,
+            bootstrap,
+            operators,
+            origin,
+            snapshot_key,
+            delegation,
+            validity,
+            clock,
+        })
     }
 
     async fn publish(self) -> Result<Arc<Registry>, RegistryError> {
         let now = self.clock.now();
         let mut events = Vec::new();
         for command in self.bootstrap {
-            events.extend(self.replayed.state.decide(command, now)?);
+            let decided = self.replayed.state.decide(command, now)?;
+            let by_nobody = |event| wire::RegistryEvent { event: Some(event), ..Default::default() };
+            events.extend(decided.into_iter().map(by_nobody));
         }
+        events.extend(self.replayed.state.list_operators(&self.operators));
         let version = self.replayed.globalconf.map_or(0, |before| before.version) + 1;
         let validity = self.delegation.cut(self.validity, now)?;
         let edition = Edition { version, created_at: now, validity, registry_origin: self.origin.clone() };
-        let draft = Draft::make(&self.replayed.state, events, None, &edition)?;
+        let draft = Draft::make(&self.replayed.state, events, &edition)?;
         let sealed = self.history.append(draft.facts, self.replayed.globalconf, now).await?;
         let sealed = sealed.last().expect("a draft's last fact is its snapshot");
         let delegation = self.delegation.signed().clone();
@@ -271,6 +313,16 @@ impl Opened {
             turn: Mutex::new(()),
             current: ArcSwap::from_pointee(current),
         }))
+    }
+}
+
+/// Number of the proposal that an event opens or ends.
+fn proposal_of(event: &wire::RegistryEvent) -> Option<u64> {
+    match event.event.as_ref()? {
+        Event::ChangeProposed(event) => Some(event.number),
+        Event::ProposalApproved(event) => Some(event.number),
+        Event::ProposalRejected(event) => Some(event.number),
+        _ => None,
     }
 }
 

@@ -23,7 +23,6 @@ use crate::RegistryError;
 use crate::api::acceptor::accept;
 use crate::api::admin::Admin;
 use crate::api::distribution::Distribution;
-use crate::api::roles::Roster;
 use crate::config::Config;
 use crate::registry::Registry;
 use crate::state::limits::DOCUMENT_BYTES_MAX;
@@ -149,13 +148,12 @@ fn serve_admin(
     config: &Config,
     stopping: watch::Receiver<Stop>,
 ) -> Result<Task, RegistryError> {
-    let roster = Roster::new(&config.operators);
-    let certificates = roster.certificates();
+    let certificates = config.operators.iter().map(|operator| operator.certificate_sha256).collect();
     let tls = pinning_server(
         identity,
         Clients::Pinned { certificates, without_certificate: WithoutCertificate::Refused },
     )?;
-    let service = RegistryAdminServiceServer::new(Admin::new(registry, roster))
+    let service = RegistryAdminServiceServer::new(Admin::new(registry))
         .max_decoding_message_size(REQUEST_BYTES_MAX)
         .max_encoding_message_size(ANSWER_BYTES_MAX);
     let serving = server()

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
-use peabiru_certs::peer::TlsIdentity;
 use peabiru_certs::pem::read_certificate;
 use peabiru_certs::pilot_ca::PilotCa;
 use peabiru_certs::{Passphrase, SecretKey};
 use peabiru_example_connectivity::ine::Ine;
 use peabiru_example_connectivity::mec::Mec;
+use peabiru_example_connectivity::mec_rest::MecRest;
 use peabiru_example_connectivity::{
-    DISTRICT_CONTRACT, DISTRICT_SERVICE, PURPOSE, SCHOOL_CONTRACT, SCHOOL_SERVICE,
+    DISTRICT_CONTRACT, DISTRICT_SERVICE, PURPOSE, SCHOOL_CONTRACT, SCHOOL_REST_CONTRACT, SCHOOL_REST_SERVICE,
+    SCHOOL_SERVICE,
 };
 use peabiru_proto::hash::Digest;
 use peabiru_proto::random::{Random as _, SystemRandom};
@@ -28,7 +29,8 @@ use zeroize::Zeroizing;
 
 use super::process::{Process, own_program};
 use crate::CliError;
-use crate::client::{self, RegistryClient};
+use crate::client;
+use crate::officers::Officers;
 use crate::output::{line, write_private};
 use crate::site::{Site, SiteSpec};
 
@@ -58,7 +60,14 @@ struct Plan {
     name: &'static str,
     subsystem: &'static str,
     subsystem_name: &'static str,
-    service: Option<(&'static str, &'static [u8])>,
+    services: &'static [Offer],
+}
+
+/// A service, and the grant that lets MITIC's planner call it.
+struct Offer {
+    name: &'static str,
+    contract: &'static [u8],
+    grant: &'static str,
 }
 
 const PLANS: [Plan; 3] = [
@@ -67,21 +76,28 @@ const PLANS: [Plan; 3] = [
         name: "Instituto Nacional de Estadística",
         subsystem: "census",
         subsystem_name: "Censo 2022",
-        service: Some((DISTRICT_SERVICE, DISTRICT_CONTRACT)),
+        services: &[Offer {
+            name: DISTRICT_SERVICE,
+            contract: DISTRICT_CONTRACT,
+            grant: "connectivity-planning",
+        }],
     },
     Plan {
         code: "MEC",
         name: "Ministerio de Educación y Ciencias",
         subsystem: "education",
         subsystem_name: "Registro de establecimientos",
-        service: Some((SCHOOL_SERVICE, SCHOOL_CONTRACT)),
+        services: &[
+            Offer { name: SCHOOL_SERVICE, contract: SCHOOL_CONTRACT, grant: "connectivity-planning" },
+            Offer { name: SCHOOL_REST_SERVICE, contract: SCHOOL_REST_CONTRACT, grant: "school-lookup" },
+        ],
     },
     Plan {
         code: "MITIC",
         name: "Ministerio de Tecnologías de la Información y Comunicación",
         subsystem: "planning",
         subsystem_name: "Planificación de conectividad",
-        service: None,
+        services: &[],
     },
 ];
 
@@ -95,17 +111,20 @@ impl Country {
         let (registry, ready) =
             Process::start("registry", &instance.registry_config, &log, &passphrase).await?;
         let admin = word_after(&ready, "admin ").unwrap_or_default();
-        let mut officer = officer(&instance, &admin, &passphrase).await?;
+        let mut officers = Officers::connect(&instance, &admin, &secret(&passphrase)).await?;
         line("[2/4] members INE, MEC, MITIC: keys, certificates, contracts");
         let token = random_hex();
         let (mut sites, mut listeners) = (Vec::new(), Vec::new());
         for plan in &PLANS {
-            let listener = bind().await?;
-            let service = local_address(&listener)?;
+            let mut addresses = Vec::new();
+            for _ in plan.services {
+                let listener = bind().await?;
+                addresses.push(local_address(&listener)?);
+                listeners.push(listener);
+            }
             let site =
-                enrol(folder, plan, service, &token, &ca, &instance, &passphrase, &mut officer).await?;
+                enrol(folder, plan, &addresses, &token, &ca, &instance, &passphrase, &mut officers).await?;
             sites.push(site);
-            listeners.push(listener);
         }
         let (stop_services, stopped) = watch::channel(());
         let services = serve(listeners, &stopped)?;
@@ -162,24 +181,16 @@ async fn make_instance(folder: &Path, passphrase: &str) -> Result<(Instance, Pil
     .await
 }
 
-async fn officer(instance: &Instance, admin: &str, passphrase: &str) -> Result<RegistryClient, CliError> {
-    let operator = TlsIdentity {
-        certificate: read_certificate(&instance.operator_certificate)?,
-        key: SecretKey::read_encrypted(&instance.operator_key, &secret(passphrase))?,
-    };
-    client::registry(&format!("https://{admin}"), instance.registry_certificate_sha256, &operator).await
-}
-
 #[allow(clippy::too_many_arguments, reason = "called once; each is a thing of its own")]
 async fn enrol(
     folder: &Path,
     plan: &Plan,
-    service: SocketAddr,
+    addresses: &[SocketAddr],
     token: &str,
     ca: &PilotCa,
     instance: &Instance,
     passphrase: &str,
-    officer: &mut RegistryClient,
+    officers: &mut Officers,
 ) -> Result<Site, CliError> {
     let member = format!("PY/GOV/{}", plan.code);
     let subsystem = format!("{member}/{}", plan.subsystem);
@@ -187,34 +198,41 @@ async fn enrol(
         node: parse(&format!("{member}/node1"))?,
         member: parse(&member)?,
         link: free_link_address()?,
-        sections: sections(plan, &subsystem, service, token),
+        sections: sections(plan, &subsystem, addresses, token),
     };
     let path = folder.join(plan.code);
     let site = Site::make(&path, &spec, ca, &instance.anchor, &secret(passphrase), SystemClock.now())?;
-    officer.add_member(AddMemberRequest { member, name: plan.name.to_owned() }).await?;
+    let request = AddMemberRequest { member, name: plan.name.to_owned() };
+    let added = officers.registration.add_member(request).await?.into_inner();
+    officers.approve(added.proposal).await?;
     let record = SubsystemRecord { id: subsystem.clone(), name: plan.subsystem_name.to_owned() };
-    officer.add_subsystem(AddSubsystemRequest { subsystem: Some(record) }).await?;
-    site.register(officer).await?;
-    if let Some((name, document)) = plan.service {
-        let service = format!("{subsystem}/{name}");
-        officer.add_contract(AddContractRequest { service, document: document.into() }).await?;
+    officers.registration.add_subsystem(AddSubsystemRequest { subsystem: Some(record) }).await?;
+    site.register(officers).await?;
+    for offer in plan.services {
+        let service = format!("{subsystem}/{}", offer.name);
+        let request = AddContractRequest { service, document: offer.contract.into() };
+        officers.registration.add_contract(request).await?;
     }
     Ok(site)
 }
 
 /// What is particular to an agency's node.toml.
-fn sections(plan: &Plan, subsystem: &str, service: SocketAddr, token: &str) -> String {
-    let mut text = match plan.service {
-        Some((name, _)) => {
-            format!("[[services]]\nservice = \"{subsystem}/{name}\"\nurl = \"http://{service}\"\n\n")
-        }
-        None => format!(
+fn sections(plan: &Plan, subsystem: &str, addresses: &[SocketAddr], token: &str) -> String {
+    let mut text = String::new();
+    for (offer, address) in plan.services.iter().zip(addresses) {
+        let name = offer.name;
+        text.push_str(&format!(
+            "[[services]]\nservice = \"{subsystem}/{name}\"\nurl = \"http://{address}\"\n\n"
+        ));
+    }
+    if plan.services.is_empty() {
+        text.push_str(&format!(
             "[door]\nlisten = \"127.0.0.1:0\"\nunix_socket = \"door.sock\"\n\n[[clients]]\nsubsystem = \"{subsystem}\"\n\
              token_sha256 = \"{}\"\n\n[[clients]]\nsubsystem = \"{subsystem}\"\nunix_uid = {}\n\n",
             Digest::of(token.as_bytes()),
             rustix::process::getuid().as_raw(),
-        ),
-    };
+        ));
+    }
     text.push_str("[metrics]\nlisten = \"127.0.0.1:0\"\n\n[globalconf]\nrefresh_seconds = 2\n\n[storage]\nsegment_mebibytes = 16\n");
     text
 }
@@ -223,6 +241,7 @@ fn serve(listeners: Vec<TcpListener>, stopped: &watch::Receiver<()>) -> Result<J
     let unreadable =
         |error: peabiru_example_connectivity::data::DataError| CliError::Scenario(error.to_string());
     let (ine, mec) = (Ine::open().map_err(unreadable)?, Mec::open().map_err(unreadable)?);
+    let mec_rest = MecRest::open().map_err(unreadable)?;
     let stop = || {
         let mut stopped = stopped.clone();
         async move {
@@ -232,33 +251,39 @@ fn serve(listeners: Vec<TcpListener>, stopped: &watch::Receiver<()>) -> Result<J
     };
     let mut services = JoinSet::new();
     let mut listeners = listeners.into_iter();
-    let ended = |result: Result<(), tonic::transport::Error>| {
-        if let Err(error) = result {
-            tracing::error!(%error, "an agency's service ended");
-        }
-    };
-    if let (Some(of_ine), Some(of_mec)) = (listeners.next(), listeners.next()) {
+    if let (Some(of_ine), Some(of_mec), Some(of_rest)) =
+        (listeners.next(), listeners.next(), listeners.next())
+    {
         let (ine, mec) = (ine.serve(of_ine, stop()), mec.serve(of_mec, stop()));
+        let mec_rest = mec_rest.serve(of_rest, stop());
         services.spawn(async move { ended(ine.await) });
         services.spawn(async move { ended(mec.await) });
+        services.spawn(async move { ended(mec_rest.await) });
     }
     Ok(services)
 }
 
+fn ended(result: Result<(), impl std::fmt::Display>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "an agency's service ended");
+    }
+}
+
 async fn grant(provider: &Agency, plan: &Plan) -> Result<(), CliError> {
-    let Some((service, _)) = plan.service else { return Ok(()) };
     let now = SystemClock.now();
-    let grant = Grant {
-        id: "connectivity-planning".to_owned(),
-        consumer: "PY/GOV/MITIC/planning".to_owned(),
-        service: format!("PY/GOV/{}/{}/{service}", plan.code, plan.subsystem),
-        purposes: vec![PURPOSE.to_owned()],
-        valid_from_ms: now.as_ms(),
-        expires_at_ms: now.plus(YEAR).as_ms(),
-        ..Grant::default()
-    };
     let mut node = client::node(&provider.site.admin_socket()).await?;
-    node.put_grant(PutGrantRequest { grant: Some(grant) }).await?;
+    for offer in plan.services {
+        let grant = Grant {
+            id: offer.grant.to_owned(),
+            consumer: "PY/GOV/MITIC/planning".to_owned(),
+            service: format!("PY/GOV/{}/{}/{}", plan.code, plan.subsystem, offer.name),
+            purposes: vec![PURPOSE.to_owned()],
+            valid_from_ms: now.as_ms(),
+            expires_at_ms: now.plus(YEAR).as_ms(),
+            ..Grant::default()
+        };
+        node.put_grant(PutGrantRequest { grant: Some(grant) }).await?;
+    }
     Ok(())
 }
 
@@ -274,7 +299,7 @@ fn write_environment(
 ) -> Result<(), CliError> {
     let token_file = folder.join("planner.token");
     write_private(&token_file, token.as_bytes())?;
-    let operator = instance.operator_certificate.with_extension("");
+    let operator = instance.registration_officer.files();
     let registry_certificate = instance.registry_config.with_file_name("tls.crt");
     let lines = [
         ("PEABIRU_PASSPHRASE", passphrase.to_owned()),

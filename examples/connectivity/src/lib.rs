@@ -12,6 +12,7 @@
 pub mod data;
 pub mod ine;
 pub mod mec;
+pub mod mec_rest;
 mod paging;
 pub mod plan;
 pub mod planner;
@@ -45,5 +46,9 @@ pub const SCHOOL_CONTRACT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sch
 pub const DISTRICT_SERVICE: &str = "py.ine.v1.DistrictService";
 /// Full name of MEC's service.
 pub const SCHOOL_SERVICE: &str = "py.mec.v1.SchoolService";
+/// Contract of MEC's register over HTTP: an OpenAPI document.
+pub const SCHOOL_REST_CONTRACT: &[u8] = include_bytes!("../openapi/schools.json");
+/// Code of MEC's service over HTTP.
+pub const SCHOOL_REST_SERVICE: &str = "schools";
 /// Why the planner asks.
 pub const PURPOSE: &str = "connectivity-planning";

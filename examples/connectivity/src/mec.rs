@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::net::TcpListener;
+use tokio_stream::Stream;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
@@ -14,6 +16,7 @@ use crate::paging::{Page, Sizes, page};
 use crate::wire::mec::school_service_server::{SchoolService, SchoolServiceServer};
 use crate::wire::mec::{
     Doubt, FlagSchoolRequest, FlagSchoolResponse, ListSchoolsRequest, ListSchoolsResponse, School,
+    StreamSchoolsRequest, StreamSchoolsResponse,
 };
 
 /// Answers from MEC's register.
@@ -60,6 +63,22 @@ impl SchoolService for Mec {
         let ListSchoolsRequest { page_size, page_token } = request.into_inner();
         let Page { rows, next_page_token } = page(&self.schools, page_size, &page_token, &SIZES)?;
         Ok(Response::new(ListSchoolsResponse { schools: rows, next_page_token }))
+    }
+
+    type StreamSchoolsStream = Pin<Box<dyn Stream<Item = Result<StreamSchoolsResponse, Status>> + Send>>;
+
+    async fn stream_schools(
+        &self,
+        request: Request<StreamSchoolsRequest>,
+    ) -> Result<Response<Self::StreamSchoolsStream>, Status> {
+        let district_code = request.into_inner().district_code;
+        let schools: Vec<_> =
+            self.schools.iter().filter(|school| school.district_code == district_code).cloned().collect();
+        if schools.is_empty() {
+            return Err(Status::not_found("district_code: no site lies there"));
+        }
+        let answers = schools.into_iter().map(|school| Ok(StreamSchoolsResponse { school: Some(school) }));
+        Ok(Response::new(Box::pin(tokio_stream::iter(answers))))
     }
 
     async fn flag_school(

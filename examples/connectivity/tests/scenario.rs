@@ -5,18 +5,21 @@ use std::collections::HashMap;
 
 use peabiru_example_connectivity::ine::Ine;
 use peabiru_example_connectivity::mec::Mec;
+use peabiru_example_connectivity::mec_rest::MecRest;
 use peabiru_example_connectivity::plan::Plan;
 use peabiru_example_connectivity::planner::Planner;
 use peabiru_example_connectivity::wire::ine::district_service_server::DistrictServiceServer;
 use peabiru_example_connectivity::wire::mec::school_service_client::SchoolServiceClient;
 use peabiru_example_connectivity::wire::mec::school_service_server::SchoolServiceServer;
-use peabiru_example_connectivity::wire::mec::{Doubt, FlagSchoolRequest};
+use peabiru_example_connectivity::wire::mec::{Doubt, FlagSchoolRequest, StreamSchoolsRequest};
 use peabiru_example_connectivity::{
-    DISTRICT_CONTRACT, DISTRICT_SERVICE, PURPOSE, SCHOOL_CONTRACT, SCHOOL_SERVICE, data, report,
+    DISTRICT_CONTRACT, DISTRICT_SERVICE, PURPOSE, SCHOOL_CONTRACT, SCHOOL_REST_CONTRACT, SCHOOL_REST_SERVICE,
+    SCHOOL_SERVICE, data, report,
 };
 use peabiru_proto::contract::{ContractDocument, Streaming};
 use peabiru_proto::entry::SideEffects;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Endpoint, Server};
 
@@ -31,6 +34,11 @@ fn the_contracts_say_what_may_be_asked_and_what_changes_something() {
     };
     assert_eq!(facts(&districts, DISTRICT_SERVICE, "ListDistricts"), (SideEffects::None, true));
     assert_eq!(facts(&schools, SCHOOL_SERVICE, "ListSchools"), (SideEffects::None, true));
+    let rest = ContractDocument::parse(SCHOOL_REST_CONTRACT.into()).unwrap();
+    assert_eq!(
+        facts(&rest, SCHOOL_REST_SERVICE, "GET /schools/{establishment_code}"),
+        (SideEffects::None, true)
+    );
     assert_eq!(facts(&schools, SCHOOL_SERVICE, "FlagSchool"), (SideEffects::Present, false));
 }
 
@@ -69,6 +77,50 @@ async fn a_doubt_is_counted_and_one_about_an_unknown_site_refused() {
     assert_eq!(flag("0000001", Doubt::Pupils).await, Ok(2));
     assert_eq!(flag("x", Doubt::Zone).await, Err(tonic::Code::NotFound));
     assert_eq!(flag("0000001", Doubt::Unspecified).await, Err(tonic::Code::InvalidArgument));
+}
+
+#[tokio::test]
+async fn a_district_is_streamed_row_by_row_and_an_unknown_one_refused() {
+    let listener = listener().await;
+    let mut client = SchoolServiceClient::new(channel(&listener).await);
+    tokio::spawn(Mec::open().unwrap().serve(listener, std::future::pending()));
+    let mut ask = async |district_code: &str| {
+        client.stream_schools(StreamSchoolsRequest { district_code: district_code.to_owned() }).await
+    };
+    let mut answers = ask("1001").await.unwrap().into_inner();
+    let mut came = Vec::new();
+    while let Some(answer) = answers.message().await.unwrap() {
+        came.push(answer.school.unwrap());
+    }
+    let mut there = data::schools().unwrap();
+    there.retain(|school| school.district_code == "1001");
+    assert!(came.len() > 200 && came == there);
+    assert_eq!(ask("9999").await.unwrap_err().code(), tonic::Code::NotFound);
+}
+
+#[tokio::test]
+async fn one_school_is_found_over_http_as_the_openapi_document_says() {
+    let listener = listener().await;
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(MecRest::open().unwrap().serve(listener, std::future::pending()));
+    let ask = async |code: &str| {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET /schools/{code} HTTP/1.1\r\nhost: mec\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().to_owned(), body.to_owned())
+    };
+    let school = data::schools().unwrap().into_iter().find(|school| school.boys.is_some()).unwrap();
+    let (status, body) = ask(&school.establishment_code).await;
+    let row: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status.as_str(), row["name"].as_str()), ("200", Some(school.name.as_str())));
+    assert_eq!(row["boys"].as_u64(), school.boys.map(Into::into));
+    let document: serde_json::Value = serde_json::from_slice(SCHOOL_REST_CONTRACT).unwrap();
+    let properties = document["components"]["schemas"]["School"]["properties"].as_object().unwrap();
+    assert!(row.as_object().unwrap().keys().all(|key| properties.contains_key(key)), "{row}");
+    assert_eq!(ask("9999999").await.0, "404");
 }
 
 /// Sites, boys, girls: all, urban, rural, remote, of the report's last line.

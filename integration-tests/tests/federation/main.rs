@@ -10,10 +10,12 @@
 mod corpus;
 mod evidence;
 mod exchange;
+mod failover;
 mod firewalls;
 mod full_disk;
 mod large;
 mod mistakes;
+mod officers;
 mod refusals;
 mod rest;
 mod rest_attacks;

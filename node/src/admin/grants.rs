@@ -15,7 +15,8 @@ impl Admin {
     pub(super) async fn give(&self, request: PutGrantRequest) -> Result<wire::Grant, Fault> {
         let grant = request.grant.ok_or_else(|| invalid("a grant is missing"))?;
         let grant = Grant::from_proto(&grant).map_err(|error| invalid(&format!("grant: {error}")))?;
-        let given = self.core.put_grant(Grant { state: GrantState::Active, ..grant }).await?;
+        let state = if grant.revision == 0 { GrantState::Active } else { grant.state };
+        let given = self.core.put_grant(Grant { state, ..grant }).await?;
         tracing::info!(grant = given.id, revision = given.revision, consumer = %given.consumer, service = %given.service, "grant given");
         Ok(given.to_proto())
     }
@@ -28,7 +29,7 @@ impl Admin {
             let message = format!("{member} has given no grant with the id {}", request.id);
             Fault::new(FaultCode::AccessNoGrant, Place::ProviderNode, message)
         })?;
-        let revoked = self.core.put_grant(Grant { state: GrantState::Revoked, ..grant }).await?;
+        let revoked = self.core.put_grant(Grant { revision: 0, state: GrantState::Revoked, ..grant }).await?;
         tracing::info!(grant = revoked.id, revision = revoked.revision, "grant revoked");
         Ok(revoked.to_proto())
     }

@@ -3,6 +3,7 @@
 mod entries;
 mod evidence;
 mod grants;
+mod outcome;
 mod service;
 
 use std::fs::{self, Permissions};

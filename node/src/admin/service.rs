@@ -9,10 +9,11 @@ use peabiru_proto::wire::node_admin_service_server::NodeAdminService;
 use peabiru_proto::wire::{
     ErasePayloadRequest, ErasePayloadResponse, ExportEvidenceRequest, ExportEvidenceResponse,
     ExportTilesRequest, ExportTilesResponse, GetContractRequest, GetContractResponse, GetEntryRequest,
-    GetEntryResponse, GetStatusRequest, GetStatusResponse, LedgerStatus, ListEntriesRequest,
-    ListEntriesResponse, ListGrantsRequest, ListGrantsResponse, ListServicesRequest, ListServicesResponse,
-    MethodSummary, NodeCounters, PeerStatus, PutGrantRequest, PutGrantResponse, RevokeGrantRequest,
-    RevokeGrantResponse, ServiceSummary, SideEffects as WireSideEffects,
+    GetEntryResponse, GetExchangeStatusRequest, GetExchangeStatusResponse, GetStatusRequest,
+    GetStatusResponse, LedgerStatus, ListEntriesRequest, ListEntriesResponse, ListGrantsRequest,
+    ListGrantsResponse, ListServicesRequest, ListServicesResponse, MethodSummary, NodeCounters, PeerStatus,
+    PutGrantRequest, PutGrantResponse, RevokeGrantRequest, RevokeGrantResponse, ServiceSummary,
+    SideEffects as WireSideEffects,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -108,6 +109,13 @@ impl NodeAdminService for Admin {
         request: Request<ExportEvidenceRequest>,
     ) -> Answer<Self::ExportEvidenceStream> {
         self.evidence(request.into_inner()).await.map(Response::new).map_err(|fault| status(&fault))
+    }
+
+    async fn get_exchange_status(
+        &self,
+        request: Request<GetExchangeStatusRequest>,
+    ) -> Answer<GetExchangeStatusResponse> {
+        self.outcome(request.into_inner()).await.map(Response::new).map_err(|fault| status(&fault))
     }
 
     async fn erase_payload(&self, request: Request<ErasePayloadRequest>) -> Answer<ErasePayloadResponse> {

@@ -288,11 +288,22 @@ fn refused(peer: &NodeId, exchange: ExchangeId, fault: &wire::Fault) -> Result<L
     }
 }
 
-/// Ends if nothing came from the peer since so many packets: not even that it has the message.
-async fn silence(peer: &Peer, heard: Option<u64>) {
-    sleep(SILENCE_MAX).await;
-    if heard.is_none() || peer.connection.heard() != heard {
-        pending::<()>().await;
+/// Ends if nothing comes from the peer any more: not even that it has the message, or that it is still there.
+async fn silence(peer: &Peer, mut heard: Option<u64>) {
+    if heard.is_none() {
+        return pending().await;
+    }
+    let mut unanswered = 0;
+    loop {
+        sleep(NUDGE_EVERY).await;
+        let now = peer.connection.heard();
+        unanswered = if now == heard { unanswered + 1 } else { 0 };
+        heard = now;
+        match unanswered {
+            0 => {}
+            SILENT_NUDGES_MAX.. => return,
+            _ => peer.connection.nudge(),
+        }
     }
 }
 
@@ -301,8 +312,11 @@ fn unknown(peer: &NodeId, exchange: ExchangeId, why: &str) -> Fault {
     Fault::new(FaultCode::ExchangeOutcomeUnknown, Place::ConsumerNode, what).with_exchange(exchange)
 }
 
-/// A message is acknowledged within a round trip, so for longer than this nobody is silent who is there.
-const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// Whoever waits for an answer and has heard nothing for so long makes the peer say that it is there. A packet is
+/// acknowledged within a round trip and sent again if it was lost.
+const NUDGE_EVERY: Duration = Duration::from_millis(2500);
+/// After so much silence, counted in nudges, the peer is gone: 5 s, and at most 7.5 s after it was heard last.
+const SILENT_NUDGES_MAX: u32 = 2;
 /// How often a stream is tried to be opened, the second time on a new connection.
 const OPEN_ATTEMPTS: usize = 2;
 /// A message beyond this length lets smaller ones go before it.

@@ -148,6 +148,15 @@ impl Connection {
         }
     }
 
+    /// Makes the peer send a packet, if it is there.
+    pub fn nudge(&self) {
+        match self {
+            Self::Quic(connection) => connection.nudge(),
+            // Its pings go on, and TCP says when the peer's machine does not know the connection.
+            Self::Http2(_) => {}
+        }
+    }
+
     /// Where the peer is.
     #[must_use]
     pub fn remote_address(&self) -> SocketAddr {

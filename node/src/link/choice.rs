@@ -52,11 +52,12 @@ impl Choices {
 }
 
 /// Tries the first, and the second too once the first has failed or had its head start. The first whole one is taken,
-/// and the other one dropped.
+/// and the other one dropped. Once the second has failed, the first is waited for as long as `patience`.
 pub(crate) async fn race<T>(
     first: impl Future<Output = Result<T, String>>,
     second: impl Future<Output = Result<T, String>>,
     head_start: impl Future<Output = ()>,
+    patience: impl Future<Output = ()>,
 ) -> Raced<T> {
     let (mut first, mut second) = (pin!(first), pin!(second));
     let early = tokio::select! {
@@ -75,9 +76,13 @@ pub(crate) async fn race<T>(
             },
             ended = &mut second => match ended {
                 Ok(taken) => return Raced::Second(taken, format!("no handshake within {HEAD_START:?}")),
-                Err(other) => return match first.await {
-                    Ok(taken) => Raced::First(taken),
-                    Err(why) => Raced::Neither(why, other),
+                Err(other) => return tokio::select! {
+                    biased;
+                    ended = &mut first => match ended {
+                        Ok(taken) => Raced::First(taken),
+                        Err(why) => Raced::Neither(why, other),
+                    },
+                    () = patience => Raced::Neither("no handshake".to_owned(), other),
                 },
             },
         },
@@ -90,6 +95,9 @@ pub(crate) async fn race<T>(
 
 /// How long the carrier that is preferred is waited for before the other one is tried too.
 pub(crate) const HEAD_START: Duration = Duration::from_millis(300);
+/// How long one carrier is still waited for after the other one was refused: where a node is down, TCP is refused at once,
+/// and QUIC is met with silence.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
@@ -111,24 +119,29 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_is_taken_if_it_is_there_in_time() {
-        assert_eq!(race(ready(Ok("first")), pending::<Attempt>(), ready(())).await, Raced::First("first"));
+        assert_eq!(
+            race(ready(Ok("first")), pending::<Attempt>(), ready(()), pending()).await,
+            Raced::First("first")
+        );
         let slower_still = pending::<Attempt>();
-        assert_eq!(race(late(Ok("first")), slower_still, ready(())).await, Raced::First("first"));
+        assert_eq!(race(late(Ok("first")), slower_still, ready(()), pending()).await, Raced::First("first"));
     }
 
     #[tokio::test]
     async fn the_second_is_taken_if_the_first_is_silent_or_fails() {
-        let silent = race(pending::<Attempt>(), ready(Ok("second")), ready(())).await;
+        let silent = race(pending::<Attempt>(), ready(Ok("second")), ready(()), pending()).await;
         assert_eq!(silent, Raced::Second("second", "no handshake within 300ms".to_owned()));
-        let refused = race(ready(failed("refused")), ready(Ok("second")), pending()).await;
+        let refused = race(ready(failed("refused")), ready(Ok("second")), pending(), pending()).await;
         assert_eq!(refused, Raced::Second("second", "refused".to_owned()));
     }
 
     #[tokio::test]
     async fn both_reasons_are_told_if_there_is_none() {
         let neither = Raced::Neither("a".to_owned(), "b".to_owned());
-        assert_eq!(race(ready(failed("a")), ready(failed("b")), pending()).await, neither);
-        assert_eq!(race(late(failed("a")), ready(failed("b")), ready(())).await, neither);
+        assert_eq!(race(ready(failed("a")), ready(failed("b")), pending(), pending()).await, neither);
+        assert_eq!(race(late(failed("a")), ready(failed("b")), ready(()), pending()).await, neither);
+        let silent = race(pending::<Attempt>(), ready(failed("refused")), ready(()), ready(())).await;
+        assert_eq!(silent, Raced::Neither("no handshake".to_owned(), "refused".to_owned()));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::net::lookup_host;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::carrier::Connection;
-use super::choice::{HEAD_START, Raced, race};
+use super::choice::{HEAD_START, PATIENCE, Raced, race};
 use super::peer::{DialledBy, Peer};
 use super::pool::Slot;
 use super::terms::Carrier;
@@ -96,8 +96,9 @@ impl Inner {
         }
         let first = self.choices.first(id);
         let attempt = |carrier| self.handshake(carrier, id, address, host);
+        let patience = async { sleep(PATIENCE).await };
         let (connection, why_not_first) =
-            match race(attempt(first), attempt(first.other()), sleep(HEAD_START)).await {
+            match race(attempt(first), attempt(first.other()), sleep(HEAD_START), patience).await {
                 Raced::First(connection) => (connection, None),
                 Raced::Second(connection, why) => (connection, Some(why)),
                 Raced::Neither(one, two) if one == two => return Err(one),

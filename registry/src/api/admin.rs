@@ -13,44 +13,49 @@ use peabiru_proto::wire::{
     AddAuthorityRequest, AddAuthorityResponse, AddContractRequest, AddContractResponse, AddLedgerRequest,
     AddLedgerResponse, AddMemberRequest, AddMemberResponse, AddNodeCertificateRequest,
     AddNodeCertificateResponse, AddNodeRequest, AddNodeResponse, AddSubsystemRequest, AddSubsystemResponse,
-    ListMembersRequest, ListMembersResponse, ListNoticesRequest, ListNoticesResponse, NodeAddress,
-    RemoveNodeCertificateRequest, RemoveNodeCertificateResponse, SetNodeAddressesRequest,
-    SetNodeAddressesResponse,
+    ApproveProposalRequest, ApproveProposalResponse, ListMembersRequest, ListMembersResponse,
+    ListNoticesRequest, ListNoticesResponse, ListProposalsRequest, ListProposalsResponse, NodeAddress,
+    RejectProposalRequest, RejectProposalResponse, RemoveNodeCertificateRequest,
+    RemoveNodeCertificateResponse, SetNodeAddressesRequest, SetNodeAddressesResponse,
+    WithdrawAuthorityRequest, WithdrawAuthorityResponse, WithdrawLedgerRequest, WithdrawLedgerResponse,
 };
 use tonic::{Request, Response, Status};
 
 use super::acceptor::Caller;
-use super::roles::{Call, Roster};
+use super::roster;
 use super::{fault_status, invalid, status};
-use crate::registry::{Current, Registry};
-use crate::state::Command;
+use crate::registry::{Changed, Registry};
+use crate::state::{Ask, Call, Command};
 
 /// Serves operators.
 pub(crate) struct Admin {
     registry: Arc<Registry>,
-    roster: Roster,
 }
 
 impl Admin {
-    pub(crate) fn new(registry: Arc<Registry>, roster: Roster) -> Self {
-        Self { registry, roster }
+    pub(crate) fn new(registry: Arc<Registry>) -> Self {
+        Self { registry }
     }
 
     /// First who, then what: a request's content is read only for those who may.
     fn authorise<T>(&self, request: Request<T>, call: Call) -> Result<(Digest, T), Status> {
         let caller = request.extensions().get::<Caller>();
         let state = &self.registry.current().state;
-        let operator = self.roster.authorise(caller, call, state, self.registry.now());
+        let operator = roster::authorise(caller, call, state, self.registry.now());
         let operator = operator.map_err(|fault| fault_status(&fault))?;
         Ok((operator, request.into_inner()))
     }
 
-    async fn change(&self, operator: Digest, command: Command) -> Result<Arc<Current>, Status> {
-        self.registry.change(operator, command).await.map_err(|error| status(&error))
+    async fn ask(&self, operator: Digest, ask: Ask) -> Result<Changed, Status> {
+        self.registry.change(operator, ask).await.map_err(|error| status(&error))
+    }
+
+    async fn change(&self, operator: Digest, command: Command) -> Result<Changed, Status> {
+        self.ask(operator, Ask::Change(command)).await
     }
 
     async fn version(&self, operator: Digest, command: Command) -> Result<u64, Status> {
-        Ok(self.change(operator, command).await?.published.reference.version)
+        Ok(self.change(operator, command).await?.current.published.reference.version)
     }
 }
 
@@ -59,8 +64,9 @@ impl RegistryAdminService for Admin {
     async fn add_member(&self, request: Request<AddMemberRequest>) -> Answer<AddMemberResponse> {
         let (operator, request) = self.authorise(request, Call::AddMember)?;
         let command = Command::AddMember { member: parse("member", &request.member)?, name: request.name };
-        let globalconf_version = self.version(operator, command).await?;
-        Ok(Response::new(AddMemberResponse { globalconf_version }))
+        let Changed { current, proposal } = self.change(operator, command).await?;
+        let globalconf_version = current.published.reference.version;
+        Ok(Response::new(AddMemberResponse { globalconf_version, proposal }))
     }
 
     async fn add_subsystem(&self, request: Request<AddSubsystemRequest>) -> Answer<AddSubsystemResponse> {
@@ -80,8 +86,9 @@ impl RegistryAdminService for Admin {
             addresses: addresses("node.addresses", record.addresses)?,
             certificates: record.authentication_certificates,
         };
-        let globalconf_version = self.version(operator, command).await?;
-        Ok(Response::new(AddNodeResponse { globalconf_version }))
+        let Changed { current, proposal } = self.change(operator, command).await?;
+        let globalconf_version = current.published.reference.version;
+        Ok(Response::new(AddNodeResponse { globalconf_version, proposal }))
     }
 
     async fn set_node_addresses(
@@ -104,8 +111,9 @@ impl RegistryAdminService for Admin {
         let (operator, request) = self.authorise(request, Call::AddNodeCertificate)?;
         let node = parse("node", &request.node)?;
         let command = Command::AddNodeCertificate { node, certificate: request.certificate };
-        let globalconf_version = self.version(operator, command).await?;
-        Ok(Response::new(AddNodeCertificateResponse { globalconf_version }))
+        let Changed { current, proposal } = self.change(operator, command).await?;
+        let globalconf_version = current.published.reference.version;
+        Ok(Response::new(AddNodeCertificateResponse { globalconf_version, proposal }))
     }
 
     async fn remove_node_certificate(
@@ -115,9 +123,10 @@ impl RegistryAdminService for Admin {
         let (operator, request) = self.authorise(request, Call::RemoveNodeCertificate)?;
         let node = parse("node", &request.node)?;
         let sha256 = digest("certificate_sha256", &request.certificate_sha256)?;
-        let globalconf_version =
-            self.version(operator, Command::RemoveNodeCertificate { node, sha256 }).await?;
-        Ok(Response::new(RemoveNodeCertificateResponse { globalconf_version }))
+        let Changed { current, proposal } =
+            self.change(operator, Command::RemoveNodeCertificate { node, sha256 }).await?;
+        let globalconf_version = current.published.reference.version;
+        Ok(Response::new(RemoveNodeCertificateResponse { globalconf_version, proposal }))
     }
 
     async fn add_ledger(&self, request: Request<AddLedgerRequest>) -> Answer<AddLedgerResponse> {
@@ -130,8 +139,9 @@ impl RegistryAdminService for Admin {
             origin: parse("ledger.origin", &record.origin)?,
             sealing_certificate: record.sealing_certificate,
         };
-        let globalconf_version = self.version(operator, command).await?;
-        Ok(Response::new(AddLedgerResponse { globalconf_version }))
+        let Changed { current, proposal } = self.change(operator, command).await?;
+        let globalconf_version = current.published.reference.version;
+        Ok(Response::new(AddLedgerResponse { globalconf_version, proposal }))
     }
 
     async fn add_authority(&self, request: Request<AddAuthorityRequest>) -> Answer<AddAuthorityResponse> {
@@ -139,8 +149,57 @@ impl RegistryAdminService for Admin {
         let record = request.authority.ok_or_else(|| invalid("authority", &MISSING))?;
         let purposes = record.purposes().collect();
         let command = Command::AddAuthority { certificate: record.certificate, purposes, name: record.name };
-        let globalconf_version = self.version(operator, command).await?;
-        Ok(Response::new(AddAuthorityResponse { globalconf_version }))
+        let Changed { current, proposal } = self.change(operator, command).await?;
+        let globalconf_version = current.published.reference.version;
+        Ok(Response::new(AddAuthorityResponse { globalconf_version, proposal }))
+    }
+
+    async fn withdraw_ledger(
+        &self,
+        request: Request<WithdrawLedgerRequest>,
+    ) -> Answer<WithdrawLedgerResponse> {
+        let (operator, request) = self.authorise(request, Call::WithdrawLedger)?;
+        let command = Command::WithdrawLedger { origin: parse("origin", &request.origin)? };
+        let Changed { current, proposal } = self.change(operator, command).await?;
+        let globalconf_version = current.published.reference.version;
+        Ok(Response::new(WithdrawLedgerResponse { globalconf_version, proposal }))
+    }
+
+    async fn withdraw_authority(
+        &self,
+        request: Request<WithdrawAuthorityRequest>,
+    ) -> Answer<WithdrawAuthorityResponse> {
+        let (operator, request) = self.authorise(request, Call::WithdrawAuthority)?;
+        let sha256 = digest("certificate_sha256", &request.certificate_sha256)?;
+        let Changed { current, proposal } =
+            self.change(operator, Command::WithdrawAuthority { sha256 }).await?;
+        let globalconf_version = current.published.reference.version;
+        Ok(Response::new(WithdrawAuthorityResponse { globalconf_version, proposal }))
+    }
+
+    async fn list_proposals(&self, request: Request<ListProposalsRequest>) -> Answer<ListProposalsResponse> {
+        self.authorise(request, Call::ListProposals)?;
+        let proposals = self.registry.current().state.proposals(self.registry.now()).collect();
+        Ok(Response::new(ListProposalsResponse { proposals }))
+    }
+
+    async fn approve_proposal(
+        &self,
+        request: Request<ApproveProposalRequest>,
+    ) -> Answer<ApproveProposalResponse> {
+        let (operator, request) = self.authorise(request, Call::ApproveProposal)?;
+        let changed = self.ask(operator, Ask::Approve(request.number)).await?;
+        let globalconf_version = changed.current.published.reference.version;
+        Ok(Response::new(ApproveProposalResponse { globalconf_version, proposal: changed.proposal }))
+    }
+
+    async fn reject_proposal(
+        &self,
+        request: Request<RejectProposalRequest>,
+    ) -> Answer<RejectProposalResponse> {
+        let (operator, request) = self.authorise(request, Call::RejectProposal)?;
+        let Changed { proposal, .. } = self.ask(operator, Ask::Reject(request.number)).await?;
+        Ok(Response::new(RejectProposalResponse { proposal }))
     }
 
     async fn add_contract(&self, request: Request<AddContractRequest>) -> Answer<AddContractResponse> {
@@ -148,7 +207,7 @@ impl RegistryAdminService for Admin {
         let service: ServiceId = parse("service", &request.service)?;
         let document = request.document;
         let digest = ContractDigest::of(&document);
-        let current =
+        let Changed { current, .. } =
             self.change(operator, Command::AddContract { service: service.clone(), document }).await?;
         Ok(Response::new(AddContractResponse {
             globalconf_version: current.published.reference.version,

@@ -3,7 +3,7 @@
 pub(crate) mod acceptor;
 pub(crate) mod admin;
 pub(crate) mod distribution;
-pub(crate) mod roles;
+mod roster;
 
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use tonic::{Code, Status};

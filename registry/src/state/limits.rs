@@ -1,5 +1,7 @@
 //! How much may be registered: name, unit, reason.
 
+use std::time::Duration;
+
 use peabiru_proto::limits::{MAX_CLEAR_BYTES, MAX_PART_BYTES, MAX_SNAPSHOT_PARTS};
 
 /// Most members; each is one part of a snapshot.
@@ -24,6 +26,12 @@ pub const DOCUMENT_BYTES_MAX: usize = MAX_CLEAR_BYTES - 4096;
 pub const NAME_CHARS_MAX: usize = 200;
 /// Longest host name, as in DNS, in bytes.
 pub const HOST_BYTES_MAX: usize = 253;
+/// How long a second officer has to approve.
+pub const PROPOSAL_VALIDITY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Most open proposals of one person.
+pub const OPEN_PROPOSALS_MAX: usize = 200;
+/// How many decided proposals are listed; the ledger has them all.
+pub const CLOSED_KEPT_MAX: usize = 200;
 
 const _: () = assert!(MEMBERS_MAX < MAX_SNAPSHOT_PARTS, "a snapshot lists every member and some contracts");
 const _: () = assert!(SUBSYSTEMS_MAX * 1024 <= MAX_PART_BYTES, "a part takes all subsystems of usual length");

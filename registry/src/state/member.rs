@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 use peabiru_proto::id::{MemberId, SubsystemId};
 use peabiru_proto::wire;
 
+use super::ledger::Standing;
 use super::limits::{MEMBERS_MAX, SUBSYSTEMS_MAX};
 use super::{Event, Kind, Member, Refusal, State, check_name};
 
@@ -66,7 +67,12 @@ impl State {
             name: member.name.clone(),
             subsystems: member.subsystems.iter().map(subsystem).collect(),
             nodes: member.nodes.iter().map(|(id, node)| node.record(id)).collect(),
-            ledgers: member.ledgers.values().cloned().collect(),
+            ledgers: member
+                .ledgers
+                .values()
+                .filter(|ledger| ledger.standing == Standing::Valid)
+                .map(|ledger| ledger.record.clone())
+                .collect(),
             contracts: member
                 .contracts
                 .iter()

@@ -1,15 +1,21 @@
 //! What is registered, and the rules by which it changes. Pure: a command and a time give events, events add up to
-//! the state; nothing here waits, reads a file or knows who asked.
+//! the state; nothing here waits or reads a file. [`State::ask`] knows who may ask, and what needs a second officer.
 //!
-//! Only [`State::decide`] refuses for a reason of policy. [`State::apply`] takes whatever was once decided, also
-//! under older rules, and refuses only what cannot be read or contradicts what stands before it.
+//! Only [`State::ask`] and [`State::decide`] refuse for a reason of policy. [`State::apply`] takes whatever was once
+//! decided, also under older rules, and refuses only what cannot be read or contradicts what stands before it.
 
+mod approval;
 mod certificate;
+mod command;
 mod contract;
+mod ledger;
 pub mod limits;
 mod member;
 mod node;
+mod officer;
 mod refusal;
+#[cfg(test)]
+mod tests;
 mod trust;
 
 use std::collections::BTreeMap;
@@ -18,13 +24,16 @@ use bytes::Bytes;
 use peabiru_proto::globalconf::Address;
 use peabiru_proto::hash::{ContractDigest, Digest};
 use peabiru_proto::id::{InstanceId, MemberId, NodeId, ServiceId, SubsystemId};
-use peabiru_proto::origin::{Domain, Epoch, Origin};
+use peabiru_proto::origin::{Domain, Origin};
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{self, KeyPurpose};
 
+pub use approval::{Ask, Proposal};
+pub use command::Command;
 use limits::NAME_CHARS_MAX;
+pub use officer::{Call, Operator, Role};
 pub use refusal::{Kind, Refusal};
-/// What an event says: the body of a NOTICE "registry.changed", without who asked.
+/// What an event says, without who asked.
 pub use wire::registry_event::Event;
 
 /// Everything that is registered. Two are equal exactly when they say the same.
@@ -39,6 +48,9 @@ pub struct State {
     certificates: BTreeMap<Digest, NodeId>,
     /// Which ledger each sealing key seals.
     sealing_keys: BTreeMap<Vec<u8>, Origin>,
+    /// By the SHA-256 of their certificates.
+    operators: BTreeMap<Digest, Operator>,
+    proposals: approval::Proposals,
 }
 
 /// A legal entity with everything that is registered for it.
@@ -47,7 +59,7 @@ struct Member {
     name: String,
     subsystems: BTreeMap<SubsystemId, String>,
     nodes: BTreeMap<NodeId, Node>,
-    ledgers: BTreeMap<Origin, wire::LedgerRecord>,
+    ledgers: BTreeMap<Origin, ledger::Registered>,
     contracts: BTreeMap<(ServiceId, u32), ContractDigest>,
 }
 
@@ -63,84 +75,6 @@ struct Authority {
     name: String,
 }
 
-/// What an officer asks for, parsed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
-    /// Adds a member.
-    AddMember {
-        /// Its identifier.
-        member: MemberId,
-        /// For people.
-        name: String,
-    },
-    /// Adds a subsystem of a member.
-    AddSubsystem {
-        /// Its identifier.
-        subsystem: SubsystemId,
-        /// For people.
-        name: String,
-    },
-    /// Adds a node of a member.
-    AddNode {
-        /// Its identifier.
-        node: NodeId,
-        /// In order of preference.
-        addresses: Vec<Address>,
-        /// DER.
-        certificates: Vec<Bytes>,
-    },
-    /// Replaces a node's addresses.
-    SetNodeAddresses {
-        /// Which node.
-        node: NodeId,
-        /// In order of preference.
-        addresses: Vec<Address>,
-    },
-    /// Registers one more authentication certificate.
-    AddNodeCertificate {
-        /// Which node.
-        node: NodeId,
-        /// DER.
-        certificate: Bytes,
-    },
-    /// Withdraws an authentication certificate.
-    RemoveNodeCertificate {
-        /// Which node.
-        node: NodeId,
-        /// SHA-256 of its DER.
-        sha256: Digest,
-    },
-    /// Registers the ledger of (member, node, epoch).
-    AddLedger {
-        /// Whom it binds.
-        member: MemberId,
-        /// Who keeps it.
-        node: NodeId,
-        /// From 1.
-        epoch: Epoch,
-        /// Its name.
-        origin: Origin,
-        /// DER.
-        sealing_certificate: Bytes,
-    },
-    /// Trusts a certification authority.
-    AddAuthority {
-        /// DER.
-        certificate: Bytes,
-        /// What its certificates may be used for.
-        purposes: Vec<KeyPurpose>,
-        /// For people.
-        name: String,
-    },
-    /// Registers a version of a contract.
-    AddContract {
-        /// Its code is the full name of the gRPC service.
-        service: ServiceId,
-        /// A `FileDescriptorSet`, kept byte for byte.
-        document: Bytes,
-    },
-}
-
 impl State {
     /// Nothing is registered yet.
     #[must_use]
@@ -153,10 +87,12 @@ impl State {
             documents: BTreeMap::new(),
             certificates: BTreeMap::new(),
             sealing_keys: BTreeMap::new(),
+            operators: BTreeMap::new(),
+            proposals: approval::Proposals::default(),
         }
     }
 
-    /// What a command changes; nothing, if what it asks for is so already.
+    /// What a command changes, whoever asks; nothing, if what it asks for is so already.
     ///
     /// # Errors
     /// `Refusal` names the rule and what broke it. Nothing has changed then.
@@ -181,9 +117,11 @@ impl State {
                 };
                 self.add_ledger(&member, &node, &origin, record, now)
             }
+            Command::WithdrawLedger { origin } => self.withdraw_ledger(&origin),
             Command::AddAuthority { certificate, purposes, name } => {
                 self.add_authority(certificate, purposes, name, now)
             }
+            Command::WithdrawAuthority { sha256 } => self.withdraw_authority(&sha256),
             Command::AddContract { service, document } => self.add_contract(&service, document),
         }
     }
@@ -192,8 +130,9 @@ impl State {
     ///
     /// # Errors
     /// What cannot be read or contradicts the events before it, in words.
-    pub fn apply(&mut self, event: Event) -> Result<(), String> {
-        match event {
+    pub fn apply(&mut self, event: wire::RegistryEvent) -> Result<(), String> {
+        let by = event.operator_certificate_sha256;
+        match event.event.ok_or("an event of a newer version: update the registry")? {
             Event::MemberAdded(event) => self.member_added(event),
             Event::SubsystemAdded(event) => self.subsystem_added(event),
             Event::NodeAdded(event) => self.node_added(event),
@@ -203,6 +142,12 @@ impl State {
             Event::LedgerAdded(event) => self.ledger_added(event),
             Event::AuthorityAdded(event) => self.authority_added(event),
             Event::ContractAdded(event) => self.contract_added(event),
+            Event::LedgerWithdrawn(event) => self.ledger_withdrawn(&event),
+            Event::AuthorityWithdrawn(event) => self.authority_withdrawn(&event),
+            Event::OperatorsListed(event) => self.operators_listed(event),
+            Event::ChangeProposed(event) => self.change_proposed(&by, *event),
+            Event::ProposalApproved(event) => self.proposal_approved(&by, event.number),
+            Event::ProposalRejected(event) => self.proposal_rejected(&by, event.number),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Nodes, their authentication certificates, and the ledgers that they keep.
+//! Nodes and their authentication certificates.
 
 use std::collections::BTreeSet;
 
@@ -6,13 +6,11 @@ use bytes::Bytes;
 use peabiru_certs::chain;
 use peabiru_proto::globalconf::Address;
 use peabiru_proto::hash::Digest;
-use peabiru_proto::id::{MemberId, NodeId};
-use peabiru_proto::origin::{Epoch, Origin};
+use peabiru_proto::id::NodeId;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{self, KeyPurpose};
 
-use super::certificate::Parsed;
-use super::limits::{ADDRESSES_MAX, CERTIFICATES_MAX, HOST_BYTES_MAX, LEDGERS_MAX, NODES_MAX};
+use super::limits::{ADDRESSES_MAX, CERTIFICATES_MAX, HOST_BYTES_MAX, NODES_MAX};
 use super::{Event, Kind, Node, Refusal, State};
 
 impl State {
@@ -86,60 +84,6 @@ impl State {
         Ok(vec![Event::NodeCertificateRemoved(event)])
     }
 
-    pub(super) fn add_ledger(
-        &self,
-        member: &MemberId,
-        node: &NodeId,
-        origin: &Origin,
-        record: wire::LedgerRecord,
-        now: Timestamp,
-    ) -> Result<Vec<Event>, Refusal> {
-        let known = self.known_member(member)?;
-        self.known_node(node)?;
-        let of_both = known.ledgers.values().filter(|ledger| ledger.node == node.as_str());
-        let next = of_both.map(|ledger| ledger.epoch).max().unwrap_or(0) + 1;
-        if record.epoch < next {
-            let message = format!("{member} has a ledger at {node} with epoch {} already", record.epoch);
-            return Err(Kind::Duplicate.because(message));
-        }
-        if record.epoch > next {
-            let message = format!("the next epoch of {member} at {node} is {next}, not {}", record.epoch);
-            return Err(Kind::Epoch.because(message));
-        }
-        let epoch = Epoch::new(record.epoch).expect("it equals `next`, which is at least 1");
-        let expected = Origin::of_ledger(&self.domain, member, node, epoch);
-        if *origin != expected {
-            let message =
-                format!("the ledger of {member} at {node}, epoch {epoch}, is {expected}, not {origin}");
-            return Err(Kind::Origin.because(message));
-        }
-        if known.ledgers.len() >= LEDGERS_MAX {
-            return Err(Kind::Limit.because(format!("a member has at most {LEDGERS_MAX} ledgers")));
-        }
-        self.check_sealing_certificate(origin, &record.sealing_certificate, now)?;
-        let event = wire::LedgerAdded { member: member.to_string(), ledger: Some(record) };
-        Ok(vec![Event::LedgerAdded(event)])
-    }
-
-    fn check_sealing_certificate(
-        &self,
-        origin: &Origin,
-        certificate: &[u8],
-        now: Timestamp,
-    ) -> Result<(), Refusal> {
-        let refuse = |error| Kind::Certificate.because(format!("sealing certificate of {origin}: {error}"));
-        let trusted = self.trusted(KeyPurpose::Sealing);
-        let verified = chain::verify(certificate, &trusted, KeyPurpose::Sealing, now).map_err(refuse)?;
-        let key = verified.sealing_key(origin).map_err(refuse)?;
-        match self.sealing_keys.get(key.as_slice()) {
-            Some(other) => {
-                let message = format!("the key of {origin} seals {other} already: make a new key");
-                Err(Kind::KeyReused.because(message))
-            }
-            None => Ok(()),
-        }
-    }
-
     fn check_certificate(&self, node: &NodeId, certificate: &[u8], now: Timestamp) -> Result<(), Refusal> {
         let refuse =
             |error| Kind::Certificate.because(format!("authentication certificate of {node}: {error}"));
@@ -170,7 +114,7 @@ impl State {
         })
     }
 
-    fn known_node(&self, id: &NodeId) -> Result<&Node, Refusal> {
+    pub(super) fn known_node(&self, id: &NodeId) -> Result<&Node, Refusal> {
         let unknown = || Kind::UnknownNode.because(format!("{id} is no registered node: add it first"));
         self.known_member(&id.owner())?.nodes.get(id).ok_or_else(unknown)
     }
@@ -217,20 +161,6 @@ impl State {
         }
     }
 
-    pub(super) fn ledger_added(&mut self, event: wire::LedgerAdded) -> Result<(), String> {
-        let record = event.ledger.ok_or("the event names no ledger")?;
-        let member: MemberId = event.member.parse().map_err(|error| format!("{error}"))?;
-        let origin: Origin = record.origin.parse().map_err(|error| format!("{error}"))?;
-        let key = Parsed::from_der(&record.sealing_certificate)?.key();
-        if self.sealing_keys.insert(key, origin.clone()).is_some() {
-            return Err(format!("the key of {origin} was registered before"));
-        }
-        match self.stored_member(&member)?.ledgers.insert(origin, record) {
-            None => Ok(()),
-            Some(twice) => Err(format!("{} was added twice", twice.origin)),
-        }
-    }
-
     fn claim(&mut self, node: &NodeId, certificate: &[u8]) -> Result<(), String> {
         match self.certificates.insert(Digest::of(certificate), node.clone()) {
             None => Ok(()),
@@ -256,7 +186,7 @@ impl Node {
     }
 }
 
-fn read_addresses(addresses: Vec<wire::NodeAddress>) -> Result<Vec<Address>, String> {
+pub(super) fn read_addresses(addresses: Vec<wire::NodeAddress>) -> Result<Vec<Address>, String> {
     addresses.into_iter().map(Address::from_proto).collect()
 }
 

@@ -25,6 +25,24 @@ pub enum Kind {
     UnknownNode,
     /// No such certificate.
     UnknownCertificate,
+    /// No such ledger.
+    UnknownLedger,
+    /// No such operator.
+    UnknownOperator,
+    /// The operator has not the role.
+    Role,
+    /// The operator acts for another member.
+    OtherMember,
+    /// Who proposed does not approve.
+    SamePerson,
+    /// No such proposal.
+    UnknownProposal,
+    /// It was approved or rejected already.
+    ProposalClosed,
+    /// Nobody approved it in time.
+    ProposalExpired,
+    /// What is registered has changed since.
+    ProposalOvertaken,
     /// A certificate does not hold, or is for something else.
     Certificate,
     /// An authority's certificate is none.
@@ -58,6 +76,15 @@ impl Kind {
             Self::UnknownSubsystem => "registry.unknown_subsystem",
             Self::UnknownNode => "registry.unknown_node",
             Self::UnknownCertificate => "registry.unknown_certificate",
+            Self::UnknownLedger => "registry.unknown_ledger",
+            Self::UnknownOperator => "registry.unknown_operator",
+            Self::Role => "registry.role",
+            Self::OtherMember => "registry.other_member",
+            Self::SamePerson => "registry.same_person",
+            Self::UnknownProposal => "registry.unknown_proposal",
+            Self::ProposalClosed => "registry.proposal_closed",
+            Self::ProposalExpired => "registry.proposal_expired",
+            Self::ProposalOvertaken => "registry.proposal_overtaken",
             Self::Certificate => "registry.certificate",
             Self::Authority => "registry.authority",
             Self::Origin => "registry.origin",
@@ -69,6 +96,12 @@ impl Kind {
             Self::Limit => "registry.limit",
             Self::Invalid => "registry.invalid",
         }
+    }
+
+    /// Another operator might have got it.
+    #[must_use]
+    pub fn is_about_who(self) -> bool {
+        matches!(self, Self::UnknownOperator | Self::Role | Self::OtherMember | Self::SamePerson)
     }
 
     pub(crate) fn because(self, message: String) -> Refusal {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use peabiru_certs::{CertsError, chain};
+use peabiru_proto::hash::Digest;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{self, KeyPurpose};
 
@@ -44,6 +45,33 @@ impl State {
             None => Ok(()),
             Some(twice) => Err(format!("the authority {} was added twice", twice.name)),
         }
+    }
+
+    /// The last authority of a purpose stays: without one, every certificate of that kind would fall at once.
+    pub(super) fn withdraw_authority(&self, sha256: &Digest) -> Result<Vec<Event>, Refusal> {
+        let unknown = || Kind::UnknownCertificate.because(format!("no authority {sha256} is trusted"));
+        let mut authorities = self.authorities.iter();
+        let (_, authority) =
+            authorities.find(|(certificate, _)| Digest::of(certificate) == *sha256).ok_or_else(unknown)?;
+        if let Some(purpose) = authority.purposes.iter().find(|purpose| self.trusted(**purpose).len() == 1) {
+            let message = format!(
+                "`{}` is the last authority trusted for {purpose:?}: trust another one first",
+                authority.name
+            );
+            return Err(Kind::Authority.because(message));
+        }
+        let certificate_sha256 = sha256.as_bytes().to_vec().into();
+        Ok(vec![Event::AuthorityWithdrawn(wire::AuthorityWithdrawn { certificate_sha256 })])
+    }
+
+    pub(super) fn authority_withdrawn(&mut self, event: &wire::AuthorityWithdrawn) -> Result<(), String> {
+        let sha256 = Digest::from_slice(&event.certificate_sha256).map_err(|error| error.to_string())?;
+        let before = self.authorities.len();
+        self.authorities.retain(|certificate, _| Digest::of(certificate) != sha256);
+        if self.authorities.len() == before {
+            return Err(format!("the authority {sha256} was not trusted before"));
+        }
+        Ok(())
     }
 
     /// The trust part of the global configuration, sorted by certificate.

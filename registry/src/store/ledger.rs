@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use peabiru_ledger::checkpoint::SealingKey;
 use peabiru_ledger::disk::{Disk, RealDisk};
 use peabiru_ledger::ledger::{Append, Ledger, LedgerIdentity, Recovery, Store, StoreConfig};
@@ -54,12 +55,14 @@ pub(crate) struct Fact {
 }
 
 impl Fact {
-    /// Of a change. `operator` is the SHA-256 of who asked; none for what the configuration file says.
-    pub(crate) fn changed(operator: Option<&Digest>, event: Event) -> Self {
-        let subject = subject_of(&event);
-        let operator = operator.map(|sha256| Bytes::copy_from_slice(sha256.as_bytes())).unwrap_or_default();
-        let event = wire::RegistryEvent { operator_certificate_sha256: operator, event: Some(event) };
-        Self { code: NOTICE_CHANGED, subject, body: event.encode_to_vec().into() }
+    /// Of what was asked, with who asked.
+    pub(crate) fn of(event: wire::RegistryEvent) -> Self {
+        let (code, subject) = event
+            .event
+            .as_ref()
+            .map(|event| (code_of(event), subject_of(event)))
+            .expect("the state makes no event that says nothing");
+        Self { code, subject, body: event.encode_to_vec().into() }
     }
 
     /// Of a snapshot's bytes.
@@ -190,9 +193,9 @@ impl Replay {
             return Err("it is no NOTICE".to_owned());
         };
         match notice.code.as_str() {
-            NOTICE_CHANGED => {
+            NOTICE_CHANGED | NOTICE_PROPOSED | NOTICE_APPROVED | NOTICE_REJECTED => {
                 let event = wire::RegistryEvent::decode(body).map_err(|error| error.to_string())?;
-                self.state.apply(event.event.ok_or("an event of a newer version: update the registry")?)
+                self.state.apply(event)
             }
             NOTICE_SNAPSHOT => {
                 let digest = SnapshotDigest::of(&body);
@@ -206,6 +209,15 @@ impl Replay {
             // Written by a newer version about something that this one does not project.
             _ => Ok(()),
         }
+    }
+}
+
+fn code_of(event: &Event) -> &'static str {
+    match event {
+        Event::ChangeProposed(_) => NOTICE_PROPOSED,
+        Event::ProposalApproved(_) => NOTICE_APPROVED,
+        Event::ProposalRejected(_) => NOTICE_REJECTED,
+        _ => NOTICE_CHANGED,
     }
 }
 
@@ -225,12 +237,24 @@ fn subject_of(event: &Event) -> String {
         Event::ContractAdded(event) => {
             event.contract.as_ref().map(|it| it.service.clone()).unwrap_or_default()
         }
+        Event::LedgerWithdrawn(event) => event.origin.clone(),
+        Event::AuthorityWithdrawn(event) => HEXLOWER.encode(&event.certificate_sha256),
+        Event::OperatorsListed(_) => "operators".to_owned(),
+        Event::ChangeProposed(event) => event.number.to_string(),
+        Event::ProposalApproved(event) => event.number.to_string(),
+        Event::ProposalRejected(event) => event.number.to_string(),
     };
     if subject.len() <= MAX_CODE_BYTES { subject } else { Digest::of(subject.as_bytes()).to_string() }
 }
 
 /// A change of what is registered. FROZEN.
 pub(crate) const NOTICE_CHANGED: &str = "registry.changed";
+/// A change that waits for a second officer. FROZEN.
+const NOTICE_PROPOSED: &str = "registry.proposed";
+/// A second officer's yes; the change is the next entry. FROZEN.
+const NOTICE_APPROVED: &str = "registry.approved";
+/// An officer's no. FROZEN.
+const NOTICE_REJECTED: &str = "registry.rejected";
 /// Length of a segment file: a registry writes little, and a commit of two payloads of 1 MiB fits half of it.
 const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 /// Most bytes of an answer to `ListNotices`, below the 4 MiB that gRPC clients take by default.
