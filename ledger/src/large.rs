@@ -43,7 +43,8 @@ struct Folders {
     random: Arc<dyn Random>,
     spool: PathBuf,
     kept: PathBuf,
-    spool_bytes_max: u64,
+    /// May change while the store runs.
+    spool_bytes_max: AtomicU64,
     min_free_bytes: u64,
     /// Of files that no durable record names.
     spooled_bytes: AtomicU64,
@@ -97,10 +98,15 @@ impl LargeFiles {
             random,
             spool,
             kept,
-            spool_bytes_max,
+            spool_bytes_max: AtomicU64::new(spool_bytes_max),
             min_free_bytes,
             spooled_bytes,
         })))
+    }
+
+    /// What files on their way may take together, from now on. Those that are there stay.
+    pub fn set_spool_bytes_max(&self, spool_bytes_max: u64) {
+        self.0.spool_bytes_max.store(spool_bytes_max, Ordering::Relaxed);
     }
 
     pub(crate) fn disk(&self) -> &dyn Disk {

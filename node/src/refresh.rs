@@ -16,6 +16,7 @@ use peabiru_proto::wire::distribution_service_client::DistributionServiceClient;
 use peabiru_proto::wire::{GetPartRequest, GetSnapshotRequest};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
@@ -60,13 +61,15 @@ impl Refresher {
     pub(crate) async fn run(
         self,
         core: Arc<Core>,
-        every: Duration,
+        mut every: watch::Receiver<Duration>,
         changed: impl Fn(&GlobalConfiguration),
         stop: CancellationToken,
     ) {
         loop {
+            let wait = *every.borrow_and_update();
             tokio::select! {
-                () = tokio::time::sleep(every) => {}
+                () = tokio::time::sleep(wait) => {}
+                Ok(()) = every.changed() => continue,
                 () = stop.cancelled() => return,
             }
             let refreshed = tokio::select! {

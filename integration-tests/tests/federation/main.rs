@@ -17,5 +17,7 @@ mod large;
 mod mistakes;
 mod officers;
 mod refusals;
+mod reload;
 mod rest;
 mod rest_attacks;
+mod routes;

@@ -26,6 +26,7 @@ use crate::NodeError;
 use crate::core::{Core, not_hosted};
 use crate::door::Listener;
 use crate::link::Link;
+use crate::reload::Reloader;
 
 /// Answers operators.
 #[derive(Clone)]
@@ -33,11 +34,18 @@ pub(crate) struct Admin {
     core: Arc<Core>,
     store: Arc<Store>,
     link: Arc<Link>,
+    reloader: Arc<Reloader>,
 }
 
 impl Admin {
-    pub(crate) fn new(core: Arc<Core>, store: Arc<Store>, link: Arc<Link>) -> Self {
-        Self { core, store, link }
+    pub(crate) fn new(
+        core: &Arc<Core>,
+        store: &Arc<Store>,
+        link: &Arc<Link>,
+        reloader: &Arc<Reloader>,
+    ) -> Self {
+        let (core, store) = (Arc::clone(core), Arc::clone(store));
+        Self { core, store, link: Arc::clone(link), reloader: Arc::clone(reloader) }
     }
 
     /// The member's ledger; of the only one if none is named.

@@ -12,8 +12,8 @@ use peabiru_proto::wire::{
     GetEntryResponse, GetExchangeStatusRequest, GetExchangeStatusResponse, GetStatusRequest,
     GetStatusResponse, LedgerStatus, ListEntriesRequest, ListEntriesResponse, ListGrantsRequest,
     ListGrantsResponse, ListServicesRequest, ListServicesResponse, MethodSummary, NodeCounters, PeerStatus,
-    PutGrantRequest, PutGrantResponse, RevokeGrantRequest, RevokeGrantResponse, ServiceSummary,
-    SideEffects as WireSideEffects,
+    PutGrantRequest, PutGrantResponse, ReloadRequest, ReloadResponse, RevokeGrantRequest,
+    RevokeGrantResponse, ServiceSummary, SideEffects as WireSideEffects,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -116,6 +116,16 @@ impl NodeAdminService for Admin {
         request: Request<GetExchangeStatusRequest>,
     ) -> Answer<GetExchangeStatusResponse> {
         self.outcome(request.into_inner()).await.map(Response::new).map_err(|fault| status(&fault))
+    }
+
+    async fn reload(&self, _: Request<ReloadRequest>) -> Answer<ReloadResponse> {
+        match self.reloader.reload().await {
+            Ok(changes) => {
+                let changes = changes.iter().map(ToString::to_string).collect();
+                Ok(Response::new(ReloadResponse { changes }))
+            }
+            Err(error) => Err(status(&invalid(&format!("{}: {error}", error.code())))),
+        }
     }
 
     async fn erase_payload(&self, request: Request<ErasePayloadRequest>) -> Answer<ErasePayloadResponse> {

@@ -6,6 +6,7 @@ mod rest;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use peabiru_proto::context;
@@ -26,27 +27,39 @@ use crate::grpc::metadata::{put_fields, text, to_fields};
 use connection::Connection;
 
 /// The services of this node's members.
-pub struct Dispatcher(Arc<HashMap<ServiceId, Connection>>);
+pub struct Dispatcher(ArcSwap<HashMap<ServiceId, Arc<Connection>>>);
 
 impl Dispatcher {
     /// Services by where they listen. Connections are made when they are first needed.
     #[must_use]
     pub fn new(services: impl IntoIterator<Item = (ServiceId, Location)>) -> Self {
-        Self(Arc::new(services.into_iter().map(|(id, location)| (id, Connection::new(location))).collect()))
+        let connect = |(id, location)| (id, Arc::new(Connection::new(location)));
+        Self(ArcSwap::from_pointee(services.into_iter().map(connect).collect()))
+    }
+
+    /// From now on these services alone. What is under way ends where it is; a connection is kept where nothing changed.
+    pub(crate) fn set(&self, services: impl IntoIterator<Item = (ServiceId, Location)>) {
+        let before = self.0.load();
+        let connect = |(id, location): (ServiceId, Location)| {
+            let kept = before.get(&id).filter(|connection| connection.location().is(&location));
+            let connection = kept.map_or_else(|| Arc::new(Connection::new(location)), Arc::clone);
+            (id, connection)
+        };
+        self.0.store(Arc::new(services.into_iter().map(connect).collect()));
     }
 }
 
 impl Services for Dispatcher {
     fn invoke(&self, invocation: Invocation) -> BoxFuture<Result<Served, Fault>> {
-        let services = Arc::clone(&self.0);
+        let connection = self.0.load().get(&invocation.service).map(Arc::clone);
         Box::pin(async move {
-            let Some(connection) = services.get(&invocation.service) else {
+            let Some(connection) = connection else {
                 let message =
                     format!("no [[services]] of this node says where {} listens", invocation.service);
                 return Err(Fault::new(FaultCode::ServiceUnreachable, Place::ProviderNode, message));
             };
             let deadline = invocation.deadline;
-            match tokio::time::timeout(deadline, invoke(connection, invocation)).await {
+            match tokio::time::timeout(deadline, invoke(&connection, invocation)).await {
                 Ok(answer) => answer,
                 Err(_) => {
                     let message = format!("the service did not answer within {} ms", deadline.as_millis());

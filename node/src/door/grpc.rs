@@ -42,9 +42,9 @@ impl GrpcDoor {
         B::Error: std::fmt::Display,
     {
         let timer = Stage::Door.start();
-        let answered = match self.0.calls.try_acquire() {
-            Ok(_permit) => self.carry(connection, request).await,
-            Err(_) => refused(Fault::new(FaultCode::NodeOverloaded, Place::ConsumerNode, "the door is full")),
+        let answered = match self.0.begin() {
+            Some(_open) => self.carry(connection, request).await,
+            None => refused(Fault::new(FaultCode::NodeOverloaded, Place::ConsumerNode, "the door is full")),
         };
         timer.end();
         respond(answered)
@@ -73,9 +73,11 @@ impl GrpcDoor {
 
     fn prepare(&self, connection: Option<Credential>, head: &http::request::Parts) -> Result<Call, Fault> {
         let headers = &head.headers;
-        let caller = self.0.clients.identify(&shown(connection, headers), text(headers, context::CLIENT))?;
+        let settings = self.0.settings.load();
+        let caller =
+            settings.clients.identify(&shown(connection, headers), text(headers, context::CLIENT))?;
         let (grpc_service, method) = split_path(head.uri.path())?;
-        let route = host(head).and_then(|host| self.0.routes.get(&host));
+        let route = host(head).and_then(|host| settings.routes.get(&host));
         let service = self.find_service(text(headers, context::SERVICE), route, grpc_service)?;
         let purpose = match text(headers, context::PURPOSE) {
             Some(purpose) => Some(parse_purpose(purpose)?),

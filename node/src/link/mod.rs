@@ -216,6 +216,11 @@ impl Link {
         Ok(Self(inner))
     }
 
+    /// What messages from peers may take from now on, in bytes.
+    pub(crate) fn set_memory_budget(&self, bytes: usize) {
+        self.0.budget.resize(bytes);
+    }
+
     /// Where the node listens: with the port that the system chose, if the configuration left it to it.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
