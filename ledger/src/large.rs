@@ -50,6 +50,15 @@ struct Folders {
     spooled_bytes: AtomicU64,
 }
 
+/// What the disk has, and what must stay free on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskRoom {
+    /// For everybody.
+    pub free_bytes: u64,
+    /// With less than this nothing more is accepted.
+    pub needed_bytes: u64,
+}
+
 /// Name of a file: 16 random bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct LargeName(pub(crate) [u8; NAME_BYTES]);
@@ -107,6 +116,16 @@ impl LargeFiles {
     /// What files on their way may take together, from now on. Those that are there stay.
     pub fn set_spool_bytes_max(&self, spool_bytes_max: u64) {
         self.0.spool_bytes_max.store(spool_bytes_max, Ordering::Relaxed);
+    }
+
+    /// How much room the disk has, and how much of it large bodies leave for the ledger.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub fn disk_room(&self) -> Result<DiskRoom, LedgerError> {
+        let Folders { disk, spool, min_free_bytes, .. } = &*self.0;
+        let free_bytes = disk.free_bytes(spool).map_err(at(spool))?;
+        Ok(DiskRoom { free_bytes, needed_bytes: *min_free_bytes })
     }
 
     pub(crate) fn disk(&self) -> &dyn Disk {

@@ -39,6 +39,7 @@ mod room;
 pub mod router;
 pub mod serve;
 mod settings;
+mod shown;
 pub mod spool;
 pub mod stage;
 

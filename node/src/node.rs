@@ -42,6 +42,7 @@ use crate::provider::Provider;
 use crate::refresh::Refresher;
 use crate::reload::Reloader;
 use crate::settings::{self, DoorTls, MEBIBYTE};
+use crate::shown::{Certificates, Shown};
 use crate::spool::Spool;
 
 /// What comes in from outside.
@@ -120,7 +121,7 @@ impl Running {
                 tokio::task::spawn_blocking(move || Opened::open(&config, &passphrase, &environment));
             opened.await.map_err(|error| NodeError::Stopped(error.to_string()))??
         };
-        opened.wire(config, listeners).await
+        opened.wire(config, passphrase.clone(), listeners).await
     }
 
     /// Serves until `stop` ends or the ledger fails, then stops.
@@ -239,19 +240,30 @@ impl Opened {
         })
     }
 
-    async fn wire(self, config: &Arc<Config>, listeners: Listeners) -> Result<Running, NodeError> {
+    async fn wire(
+        self,
+        config: &Arc<Config>,
+        passphrase: Passphrase,
+        listeners: Listeners,
+    ) -> Result<Running, NodeError> {
         let Self { core, store, heads, unanswered, authentication, door, certificates } = self;
-        let refresher = Refresher::new(&core.globalconf.anchor().registries)?;
+        let refresher = Arc::new(Refresher::new(&core.globalconf.anchor().registries)?);
+        let shown = Certificates {
+            authentication: authentication.certificate.clone(),
+            sealing: certificates,
+            door: door.as_ref().map(|identity| identity.certificate.clone()),
+        };
+        let shown = Arc::new(Shown::new(&core, shown));
         if let Err(error) = refresher.refresh(&core.globalconf).await {
             tracing::warn!(%error, code = error.code(), "starting without news from the registry");
         }
         if let Some(conf) = core.globalconf.newest() {
-            compare(&core, &conf, &authentication, &certificates);
+            shown.warn(&conf);
         }
         let dispatcher = Arc::new(Dispatcher::new(settings::locations(config)?));
         let services = Arc::clone(&dispatcher);
         let provider = Arc::new(Provider::new(Arc::clone(&core), services, SERVICE_TIMEOUT));
-        let link = Arc::new(start_link(config, &core, &store, &heads, authentication.clone(), &provider)?);
+        let link = Arc::new(start_link(config, &core, &store, &heads, authentication, &provider)?);
         let link_address = link.local_addr();
         let consumer = Arc::new(Consumer::new(Arc::clone(&core), Arc::clone(&link), provider));
         let tls = door.map(|identity| DoorTls::new(identity, config)).transpose()?;
@@ -268,6 +280,8 @@ impl Opened {
             door,
             door_tls: tls,
             refresh_every,
+            passphrase,
+            shown: Arc::clone(&shown),
         });
         let (stop_rest, rest) = (CancellationToken::new(), TaskTracker::new());
         let page = Page { core: Arc::clone(&core), store: Arc::clone(&store) };
@@ -281,16 +295,23 @@ impl Opened {
         };
         rest.spawn(metrics::keep_up(stop_rest.clone()));
         let admin_socket = config.node.folder.join("admin.sock");
-        let operator = Admin::new(&core, &store, &link, &reloader);
+        let operator = Admin {
+            core: Arc::clone(&core),
+            store: Arc::clone(&store),
+            link: Arc::clone(&link),
+            reloader: Arc::clone(&reloader),
+            refresher: Arc::clone(&refresher),
+            shown: Arc::clone(&shown),
+        };
         rest.spawn(admin::serve(&admin_socket, operator, stop_rest.clone())?);
         let catch_up = Arc::new(CatchUp { core: Arc::clone(&core), link: Arc::clone(&link) });
         rest.spawn(catch_up.run(unanswered, stop_rest.clone()));
         let dial_out = DialOut { core: Arc::clone(&core), link: Arc::clone(&link) };
         rest.spawn(dial_out.run(stop_rest.clone()));
-        let (judged, told) = (Arc::clone(&link), Arc::clone(&core));
+        let (judged, told) = (Arc::clone(&link), shown);
         let changed = move |conf: &GlobalConfiguration| {
             tracing::info!(version = conf.version(), "a new global configuration is in force");
-            compare(&told, conf, &authentication, &certificates);
+            told.warn(conf);
             judged.rejudge();
         };
         rest.spawn(refresher.run(core, every, changed, stop_rest.clone()));
@@ -403,25 +424,6 @@ fn report(recovery: &Recovery) {
             offset = tail.offset,
             "an unfinished record at the end was dropped: nothing of it had left the node"
         );
-    }
-}
-
-/// Tells the administrator what peers would only say by turning this node away.
-fn compare(
-    core: &Core,
-    conf: &GlobalConfiguration,
-    authentication: &TlsIdentity,
-    certificates: &[(MemberId, bytes::Bytes)],
-) {
-    let own = conf.node(&core.own);
-    if !own.is_some_and(|node| node.certificates.contains(&authentication.certificate)) {
-        tracing::warn!(node = %core.own, "this node's authentication certificate is not registered: peers turn it away");
-    }
-    for (member, certificate) in certificates {
-        let registered = core.ledger(member).and_then(|ledger| conf.ledger(ledger.origin()));
-        if registered.is_none_or(|ledger| ledger.sealing_certificate != *certificate) {
-            tracing::warn!(%member, "this ledger's sealing certificate is not registered: peers refuse its seals");
-        }
     }
 }
 

@@ -17,21 +17,21 @@ use crate::door::{Limits, Route, Settings, SharedTls};
 
 /// TLS of the TCP door.
 pub(crate) struct DoorTls {
-    identity: TlsIdentity,
+    pub(crate) identity: ArcSwap<TlsIdentity>,
     /// What a connection begins with.
     pub(crate) in_force: SharedTls,
 }
 
 impl DoorTls {
     pub(crate) fn new(identity: TlsIdentity, config: &Config) -> Result<Self, CertsError> {
-        let in_force = Arc::new(ArcSwap::from_pointee(tls(&identity, &clients(config))?));
-        Ok(Self { identity, in_force })
+        let in_force = Arc::new(ArcSwap::from_pointee(door_tls(&identity, config)?));
+        Ok(Self { identity: ArcSwap::from_pointee(identity), in_force })
     }
+}
 
-    /// What new connections are to begin with.
-    pub(crate) fn next(&self, config: &Config) -> Result<Arc<rustls::ServerConfig>, CertsError> {
-        tls(&self.identity, &clients(config)).map(Arc::new)
-    }
+/// What a connection at the TCP door is to begin with.
+pub(crate) fn door_tls(identity: &TlsIdentity, config: &Config) -> Result<rustls::ServerConfig, CertsError> {
+    tls(identity, &clients(config))
 }
 
 fn tls(identity: &TlsIdentity, clients: &Clients) -> Result<rustls::ServerConfig, CertsError> {

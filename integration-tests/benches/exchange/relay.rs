@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use peabiru_certs::peer::{PeerDirectory, link_client, link_server};
+use peabiru_certs::peer::{LiveIdentity, PeerDirectory, link_client, link_server};
 use peabiru_certs::pem::read_certificate;
 use peabiru_integration_tests::federation::{service, subsystem};
 use peabiru_ledger::payload::OpenBody;
@@ -56,7 +56,8 @@ impl Side {
             authority: read_certificate(authority).unwrap(),
         });
         let own = identity(own);
-        let server = link_server(&own, Arc::clone(&known) as _).unwrap();
+        let live = Arc::new(LiveIdentity::new(own.clone()).unwrap());
+        let server = link_server(live, Arc::clone(&known) as _).unwrap();
         let endpoint = quic::Endpoint::bind("127.0.0.1:0".parse().unwrap(), server, &own.key).unwrap();
         Self { endpoint, known }
     }

@@ -8,6 +8,7 @@
 )]
 
 mod corpus;
+mod doctor;
 mod evidence;
 mod exchange;
 mod failover;
@@ -21,3 +22,4 @@ mod reload;
 mod rest;
 mod rest_attacks;
 mod routes;
+mod switch;

@@ -44,7 +44,8 @@ service = "PY/GOV/MEC/app/road.test.v1.EchoService"
     let (mitic, mec) = (mitic.start().await, mec.start().await);
     mec.grant("MITIC").await;
     let service = "PY/GOV/MEC/app/schools".parse().unwrap();
-    grant_of(&mut mec.admin().await, &service, "MITIC", &["testing"], &["GET /schools/*"]).await;
+    grant_of(&mut mec.admin().await, &service, "MITIC", &["testing", "statistics"], &["GET /schools/*"])
+        .await;
     (mitic, mec, web)
 }
 

@@ -7,9 +7,9 @@ use peabiru_proto::globalconf::{Contract, NameError};
 use peabiru_proto::id::ServiceId;
 use peabiru_proto::wire::node_admin_service_server::NodeAdminService;
 use peabiru_proto::wire::{
-    ErasePayloadRequest, ErasePayloadResponse, ExportEvidenceRequest, ExportEvidenceResponse,
-    ExportTilesRequest, ExportTilesResponse, GetContractRequest, GetContractResponse, GetEntryRequest,
-    GetEntryResponse, GetExchangeStatusRequest, GetExchangeStatusResponse, GetStatusRequest,
+    ErasePayloadRequest, ErasePayloadResponse, ExamineRequest, ExamineResponse, ExportEvidenceRequest,
+    ExportEvidenceResponse, ExportTilesRequest, ExportTilesResponse, GetContractRequest, GetContractResponse,
+    GetEntryRequest, GetEntryResponse, GetExchangeStatusRequest, GetExchangeStatusResponse, GetStatusRequest,
     GetStatusResponse, LedgerStatus, ListEntriesRequest, ListEntriesResponse, ListGrantsRequest,
     ListGrantsResponse, ListServicesRequest, ListServicesResponse, MethodSummary, NodeCounters, PeerStatus,
     PutGrantRequest, PutGrantResponse, ReloadRequest, ReloadResponse, RevokeGrantRequest,
@@ -116,6 +116,10 @@ impl NodeAdminService for Admin {
         request: Request<GetExchangeStatusRequest>,
     ) -> Answer<GetExchangeStatusResponse> {
         self.outcome(request.into_inner()).await.map(Response::new).map_err(|fault| status(&fault))
+    }
+
+    async fn examine(&self, _: Request<ExamineRequest>) -> Answer<ExamineResponse> {
+        self.surroundings().await.map(Response::new).map_err(|fault| status(&fault))
     }
 
     async fn reload(&self, _: Request<ReloadRequest>) -> Answer<ReloadResponse> {

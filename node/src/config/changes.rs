@@ -187,13 +187,13 @@ fn settings(config: &Config) -> Settings {
         ],
     );
     let KeysSection { authentication_key, authentication_certificate, storage_key } = keys;
+    put(Section::Keys, AtStart, &[("storage_key", storage_key)]);
     put(
         Section::Keys,
-        AtStart,
+        AtReload,
         &[
             ("authentication_key", authentication_key),
             ("authentication_certificate", authentication_certificate),
-            ("storage_key", storage_key),
         ],
     );
     for LedgerSection { member, epoch, sealing_key, sealing_certificate } in ledgers {
@@ -206,8 +206,8 @@ fn settings(config: &Config) -> Settings {
     let DoorSection {
         listen: _,
         unix_socket,
-        tls_certificate,
-        tls_key,
+        tls_certificate: _,
+        tls_key: _,
         max_connections,
         max_calls_per_connection,
         max_calls,
@@ -219,8 +219,7 @@ fn settings(config: &Config) -> Settings {
         &[
             ("listen", &door.address()),
             ("unix_socket", unix_socket),
-            ("tls_certificate", tls_certificate),
-            ("tls_key", tls_key),
+            ("tls_key", &door.tls().map_or("no key", |_| "the path of a key")),
         ],
     );
     put(
@@ -231,6 +230,7 @@ fn settings(config: &Config) -> Settings {
             ("max_calls_per_connection", max_calls_per_connection),
             ("max_calls", max_calls),
             ("xroad_faults", xroad_faults),
+            ("tls_certificate", &door.tls().map(|tls| (tls.certificate, tls.key))),
         ],
     );
     for ClientSection { subsystem, credential } in clients {
