@@ -97,6 +97,15 @@ impl VerifiedCertificate {
     }
 }
 
+/// When a certificate ends. Whether it holds, only [`verify`] says.
+///
+/// # Errors
+/// `Malformed`.
+pub fn expires_at(certificate: &[u8]) -> Result<Timestamp, CertsError> {
+    let parsed = Certificate::from_der(certificate).map_err(|error| malformed("certificate", &error))?;
+    Ok(not_after(&parsed))
+}
+
 /// The ledger that a sealing certificate names, and its key; none if the certificate is for something else. Whether
 /// the certificate holds, only [`verify`] says.
 ///

@@ -5,7 +5,7 @@
 //! X25519 and P-256, because agencies' clients may not know better yet: gRPC's C core (1.76) offers P-256 alone.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use peabiru_proto::hash::Digest;
@@ -15,6 +15,8 @@ use peabiru_proto::wire::KeyPurpose;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError,
     ServerConfig, SignatureScheme,
@@ -32,6 +34,64 @@ pub struct TlsIdentity {
     pub certificate: Bytes,
     /// Its key.
     pub key: SecretKey,
+}
+
+/// An identity that can be replaced: connections that are live keep the one they were made with.
+pub struct LiveIdentity(RwLock<Held>);
+
+#[derive(Clone)]
+struct Held {
+    identity: Arc<TlsIdentity>,
+    certified: Arc<CertifiedKey>,
+}
+
+impl LiveIdentity {
+    /// Begins with this one.
+    ///
+    /// # Errors
+    /// `Tls` if certificate and key do not fit.
+    pub fn new(identity: TlsIdentity) -> Result<Self, CertsError> {
+        Held::new(identity).map(|held| Self(RwLock::new(held)))
+    }
+
+    /// What the next connection is made with.
+    #[must_use]
+    pub fn current(&self) -> Arc<TlsIdentity> {
+        self.held().identity
+    }
+
+    /// From now on this one, for every connection that begins.
+    ///
+    /// # Errors
+    /// `Tls` if certificate and key do not fit; the old one stays.
+    pub fn replace(&self, identity: TlsIdentity) -> Result<(), CertsError> {
+        let held = Held::new(identity)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = held;
+        Ok(())
+    }
+
+    fn held(&self) -> Held {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Held {
+    fn new(identity: TlsIdentity) -> Result<Self, CertsError> {
+        let certified = CertifiedKey::from_der(chain_of(&identity), key_of(&identity), &link_provider())?;
+        Ok(Self { identity: Arc::new(identity), certified: Arc::new(certified) })
+    }
+}
+
+impl fmt::Debug for LiveIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LiveIdentity({})", Digest::of(&self.held().identity.certificate))
+    }
+}
+
+impl ResolvesServerCert for LiveIdentity {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.held().certified)
+    }
 }
 
 /// What the global configuration says of nodes.
@@ -72,18 +132,17 @@ pub enum PeerRefused {
     },
 }
 
-/// The accepting side of a link.
+/// The accepting side of a link: each connection with the identity that is current when it begins.
 ///
 /// # Errors
-/// `Tls` if certificate and key do not fit.
+/// `Tls`.
 pub fn link_server(
-    identity: &TlsIdentity,
+    identity: Arc<LiveIdentity>,
     directory: Arc<dyn PeerDirectory>,
 ) -> Result<ServerConfig, CertsError> {
     let verifier = Arc::new(LinkVerifier { directory, expected: None, provider: link_provider() });
     let builder = ServerConfig::builder_with_provider(link_provider()).with_protocol_versions(TLS13)?;
-    let mut config =
-        builder.with_client_cert_verifier(verifier).with_single_cert(chain_of(identity), key_of(identity))?;
+    let mut config = builder.with_client_cert_verifier(verifier).with_cert_resolver(identity);
     without_resumption(&mut config);
     config.alpn_protocols = vec![LINK_ALPN.to_vec()];
     Ok(config)

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peabiru_certs::key::{Algorithm, SecretKey};
-use peabiru_certs::peer::{self, Clients, PeerDirectory, PeerRefused, TlsIdentity, WithoutCertificate};
+use peabiru_certs::peer::{
+    self, Clients, LiveIdentity, PeerDirectory, PeerRefused, TlsIdentity, WithoutCertificate,
+};
 use peabiru_certs::pilot_ca::PilotCa;
 use peabiru_certs::profile::Subject;
 use peabiru_certs::{CertsError, chain, request};
@@ -112,12 +114,30 @@ fn pair() -> Pair {
     Pair { authority, a: (a, for_a), b: (b, for_b) }
 }
 
+fn link_server(
+    identity: &TlsIdentity,
+    directory: Arc<dyn PeerDirectory>,
+) -> Result<ServerConfig, CertsError> {
+    peer::link_server(Arc::new(LiveIdentity::new(identity.clone())?), directory)
+}
+
+#[test]
+fn an_identity_is_replaced_by_one_that_fits_or_stays() {
+    let Pair { a, b, .. } = pair();
+    let live = LiveIdentity::new(a.1.clone()).unwrap();
+    let mixed = TlsIdentity { certificate: a.1.certificate.clone(), key: b.1.key.clone() };
+    assert!(live.replace(mixed).is_err());
+    assert_eq!(live.current().certificate, a.1.certificate);
+    live.replace(b.1.clone()).unwrap();
+    assert_eq!(live.current().certificate, b.1.certificate);
+}
+
 #[test]
 fn registered_nodes_meet_on_the_post_quantum_hybrid_alone() {
     let Pair { authority, a, b } = pair();
     let directory = directory(&authority, &[(&a.0, &a.1), (&b.0, &b.1)], NOW);
     let client = peer::link_client(&a.1, Arc::clone(&directory), b.0.clone()).unwrap();
-    let server = peer::link_server(&b.1, Arc::clone(&directory)).unwrap();
+    let server = link_server(&b.1, Arc::clone(&directory)).unwrap();
     let (client, server) = handshake(client, server).unwrap();
     assert_eq!(client.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
     assert_eq!(client.negotiated_key_exchange_group().unwrap().name(), rustls::NamedGroup::X25519MLKEM768);
@@ -131,7 +151,7 @@ fn a_client_without_the_hybrid_is_refused() {
     let directory = directory(&authority, &[(&a.0, &a.1), (&b.0, &b.1)], NOW);
     let ours = peer::link_client(&a.1, Arc::clone(&directory), b.0).unwrap();
     for group in [kx_group::X25519, kx_group::SECP256R1] {
-        let server = peer::link_server(&b.1, Arc::clone(&directory)).unwrap();
+        let server = link_server(&b.1, Arc::clone(&directory)).unwrap();
         let mut client = client_with(group, &authority);
         client.alpn_protocols = ours.alpn_protocols.clone();
         assert!(matches!(handshake(client, server), Err(rustls::Error::PeerIncompatible(_))));
@@ -175,7 +195,7 @@ fn an_unregistered_certificate_of_a_trusted_authority_is_refused() {
     let Pair { authority, a, b } = pair();
     let directory = directory(&authority, &[(&b.0, &b.1)], NOW);
     let client = peer::link_client(&a.1, Arc::clone(&directory), b.0.clone()).unwrap();
-    let error = handshake(client, peer::link_server(&b.1, directory).unwrap()).unwrap_err();
+    let error = handshake(client, link_server(&b.1, directory).unwrap()).unwrap_err();
     assert!(matches!(reason(&error), Some(PeerRefused::NotRegistered { .. })), "{error}");
 }
 
@@ -185,7 +205,7 @@ fn a_registered_certificate_of_another_authority_is_refused() {
     let a = (node("a"), identity(&self::authority(), &node("a")));
     let directory = directory(&authority, &[(&a.0, &a.1), (&b.0, &b.1)], NOW);
     let client = peer::link_client(&a.1, Arc::clone(&directory), b.0.clone()).unwrap();
-    let error = handshake(client, peer::link_server(&b.1, directory).unwrap()).unwrap_err();
+    let error = handshake(client, link_server(&b.1, directory).unwrap()).unwrap_err();
     assert!(matches!(reason(&error), Some(PeerRefused::Chain(_))), "{error}");
 }
 
@@ -195,7 +215,7 @@ fn an_expired_certificate_is_refused_with_its_date() {
     let registered = [(&a.0, &a.1), (&b.0, &b.1)];
     let client = peer::link_client(&a.1, directory(&authority, &registered, NOW), b.0.clone()).unwrap();
     let later = directory(&authority, &registered, NOW.plus(2 * YEAR));
-    let error = handshake(client, peer::link_server(&b.1, later).unwrap()).unwrap_err();
+    let error = handshake(client, link_server(&b.1, later).unwrap()).unwrap_err();
     let Some(PeerRefused::Chain(text)) = reason(&error) else { panic!("{error}") };
     assert!(text.starts_with("the certificate expired at 2031-03-1"), "{text}");
 }
@@ -205,7 +225,7 @@ fn another_node_than_the_one_dialled_is_refused() {
     let Pair { authority, a, b } = pair();
     let directory = directory(&authority, &[(&a.0, &a.1), (&b.0, &b.1)], NOW);
     let client = peer::link_client(&a.1, Arc::clone(&directory), node("c")).unwrap();
-    let error = handshake(client, peer::link_server(&b.1, directory).unwrap()).unwrap_err();
+    let error = handshake(client, link_server(&b.1, directory).unwrap()).unwrap_err();
     assert_eq!(reason(&error), Some(&PeerRefused::OtherNode { expected: node("c"), found: b.0 }));
 }
 

@@ -6,8 +6,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::output::Format;
 use crate::{
-    approval, call, certificate, completions, contract, evidence, exchange, globalconf, grant, instance,
-    ledger, member, node, sandbox,
+    approval, call, certificate, completions, contract, doctor, evidence, exchange, globalconf, grant,
+    instance, ledger, member, node, sandbox,
 };
 
 /// Peabiru: the road over which public agencies exchange data.
@@ -91,6 +91,7 @@ pub(crate) enum Noun {
     /// Evidence of exchanges.
     #[command(subcommand)]
     Evidence(evidence::Verb),
+    Doctor(doctor::Doctor),
     Completions(completions::Completions),
 }
 
@@ -133,6 +134,8 @@ Exit codes:
   3  nobody answers
   4  evidence or ledger not verified
   5  evidence is consistent, but nobody said whom to trust
+  6  doctor: something needs care soon
+  7  doctor: something does not work
 
 Example:
   peabiru sandbox connectivity";

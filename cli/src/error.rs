@@ -69,6 +69,12 @@ pub enum CliError {
     /// Evidence that is consistent, but nobody said whom to trust. What was found was printed.
     #[error("consistent, trust not established: give the configuration anchor with --trust")]
     TrustNotEstablished,
+    /// `doctor` found what will need mending. It was printed.
+    #[error("something needs care soon")]
+    NeedsCare,
+    /// `doctor` found what does not work. It was printed.
+    #[error("something does not work")]
+    Broken,
     /// A scenario that could not be carried through.
     #[error("{0}")]
     Scenario(String),
@@ -83,6 +89,8 @@ impl CliError {
             Self::Unreachable { .. } => 3,
             Self::NotVerified => 4,
             Self::TrustNotEstablished => 5,
+            Self::NeedsCare => 6,
+            Self::Broken => 7,
             _ => 1,
         }
     }
@@ -103,6 +111,8 @@ impl CliError {
             Self::Process { .. } => "cli.process",
             Self::NotVerified => "cli.not_verified",
             Self::TrustNotEstablished => "cli.trust_not_established",
+            Self::NeedsCare => "cli.needs_care",
+            Self::Broken => "cli.broken",
             Self::Scenario(_) => "cli.scenario",
         }
     }

@@ -12,6 +12,7 @@ mod certificate;
 pub mod client;
 mod completions;
 mod contract;
+mod doctor;
 mod error;
 mod evidence;
 mod exchange;

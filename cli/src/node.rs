@@ -12,7 +12,8 @@ use peabiru_proto::id::{MemberId, NodeId};
 use peabiru_proto::time::{Clock as _, SystemClock, Timestamp};
 use peabiru_proto::wire::{
     AddNodeCertificateRequest, AddNodeRequest, DirectAddress, GetStatusRequest, NodeAddress, NodeRecord,
-    PeerStatus, RemoveNodeCertificateRequest, SetNodeAddressesRequest, node_address,
+    PeerStatus, ReloadRequest, ReloadResponse, RemoveNodeCertificateRequest, SetNodeAddressesRequest,
+    node_address,
 };
 
 use crate::CliError;
@@ -91,6 +92,10 @@ pub(crate) enum Verb {
     /// How a node does.
     #[command(after_help = "Example:\n  peabiru node status --admin-socket MEC/data/admin.sock")]
     Status,
+    /// Makes a running node read its node.toml again. All of it is put in force, or nothing, and no exchange is dropped.
+    /// SIGHUP does the same; the node's log then says what came of it.
+    #[command(after_help = "Example:\n  peabiru node reload --admin-socket MEC/data/admin.sock")]
+    Reload,
 }
 
 pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
@@ -155,6 +160,7 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
             }
         }
         Verb::Status => status(connect).await?,
+        Verb::Reload => reload(connect).await?,
     }
     Ok(())
 }
@@ -186,6 +192,13 @@ async fn status(connect: &Connect) -> Result<(), CliError> {
             ("signatures", counters.signatures.to_string()),
         ],
     );
+    Ok(())
+}
+
+async fn reload(connect: &Connect) -> Result<(), CliError> {
+    let ReloadResponse { changes } = connect.node().await?.reload(ReloadRequest {}).await?.into_inner();
+    let changed = if changes.is_empty() { "nothing".to_owned() } else { changes.join("\n") };
+    output::fields(connect.output, &[("changed", changed)]);
     Ok(())
 }
 

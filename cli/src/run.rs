@@ -15,8 +15,8 @@ use tokio::runtime::Builder;
 use crate::args::{Args, Connect, Noun, RegistryVerb};
 use crate::client::{self, NodeClient, RegistryClient};
 use crate::{
-    CliError, approval, call, certificate, completions, contract, evidence, exchange, globalconf, grant,
-    history, instance, ledger, member, node, output, sandbox,
+    CliError, approval, call, certificate, completions, contract, doctor, evidence, exchange, globalconf,
+    grant, history, instance, ledger, member, node, output, sandbox,
 };
 
 pub(crate) fn run(args: Args) -> Result<(), CliError> {
@@ -42,6 +42,7 @@ pub(crate) fn run(args: Args) -> Result<(), CliError> {
         Noun::Ledger(verb) => block_on(ledger::run(verb, connect)),
         Noun::Exchange(verb) => block_on(exchange::run(verb, connect)),
         Noun::Evidence(verb) => block_on(evidence::run(verb, connect)),
+        Noun::Doctor(doctor::Doctor {}) => block_on(doctor::run(connect)),
         Noun::Completions(shell) => {
             completions::run(&shell);
             Ok(())

@@ -43,10 +43,20 @@ struct Folders {
     random: Arc<dyn Random>,
     spool: PathBuf,
     kept: PathBuf,
-    spool_bytes_max: u64,
+    /// May change while the store runs.
+    spool_bytes_max: AtomicU64,
     min_free_bytes: u64,
     /// Of files that no durable record names.
     spooled_bytes: AtomicU64,
+}
+
+/// What the disk has, and what must stay free on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskRoom {
+    /// For everybody.
+    pub free_bytes: u64,
+    /// With less than this nothing more is accepted.
+    pub needed_bytes: u64,
 }
 
 /// Name of a file: 16 random bytes.
@@ -97,10 +107,25 @@ impl LargeFiles {
             random,
             spool,
             kept,
-            spool_bytes_max,
+            spool_bytes_max: AtomicU64::new(spool_bytes_max),
             min_free_bytes,
             spooled_bytes,
         })))
+    }
+
+    /// What files on their way may take together, from now on. Those that are there stay.
+    pub fn set_spool_bytes_max(&self, spool_bytes_max: u64) {
+        self.0.spool_bytes_max.store(spool_bytes_max, Ordering::Relaxed);
+    }
+
+    /// How much room the disk has, and how much of it large bodies leave for the ledger.
+    ///
+    /// # Errors
+    /// `Disk`.
+    pub fn disk_room(&self) -> Result<DiskRoom, LedgerError> {
+        let Folders { disk, spool, min_free_bytes, .. } = &*self.0;
+        let free_bytes = disk.free_bytes(spool).map_err(at(spool))?;
+        Ok(DiskRoom { free_bytes, needed_bytes: *min_free_bytes })
     }
 
     pub(crate) fn disk(&self) -> &dyn Disk {

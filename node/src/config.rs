@@ -2,6 +2,7 @@
 //!
 //! A parsed `Config` has no relative path left: they are taken from the folder of the file.
 
+mod changes;
 mod mistake;
 mod sections;
 mod url;
@@ -21,12 +22,18 @@ pub use sections::{
 };
 pub use url::{InvalidUrl, ServiceUrl};
 
+pub use changes::Change;
 use mistake::{At, locate};
 
 /// Everything that an administrator decides about one node.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// The file that it was read from.
+    #[serde(skip)]
+    pub path: PathBuf,
+    #[serde(skip)]
+    text: String,
     /// Who the node is and where it keeps things.
     pub node: NodeSection,
     /// Its key files.
@@ -84,6 +91,18 @@ pub enum ConfigError {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// A running node keeps to what it started with.
+    #[error("{}:{line}: {key}: this changes at a start only: restart the node, or write {before} again", path.display())]
+    NeedsRestart {
+        /// Which file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// Section and key.
+        key: String,
+        /// What is in force.
+        before: String,
+    },
 }
 
 impl ConfigError {
@@ -93,6 +112,7 @@ impl ConfigError {
         match self {
             Self::Unreadable { .. } => "config.unreadable",
             Self::Mistake { .. } => "config.mistake",
+            Self::NeedsRestart { .. } => "config.needs_restart",
         }
     }
 }
@@ -122,6 +142,8 @@ impl Config {
         config.routes =
             config.routes.into_iter().map(|(name, route)| (name.to_ascii_lowercase(), route)).collect();
         config.resolve(path.parent().unwrap_or_else(|| Path::new("")));
+        path.clone_into(&mut config.path);
+        text.clone_into(&mut config.text);
         Ok(config)
     }
 
@@ -132,7 +154,8 @@ impl Config {
             return Err(At::start("a node hosts at least one member: add a [[ledgers]] table"));
         }
         unique(self.ledgers.iter().map(|ledger| &ledger.member), "member")?;
-        unique(self.services.iter().map(|service| &service.service), "service")
+        unique(self.services.iter().map(|service| &service.service), "service")?;
+        check_routes(&self.routes)
     }
 
     fn resolve(&mut self, folder: &Path) {
@@ -142,6 +165,29 @@ impl Config {
         self.door.resolve(folder);
         self.services.iter_mut().for_each(|service| service.resolve(folder));
     }
+}
+
+/// Names as an application's resolver takes them; they are compared without regard to case.
+fn check_routes(routes: &BTreeMap<String, RouteSection>) -> Result<(), At> {
+    let label = |label: &str| {
+        let inner = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        inner
+            && (1..=LABEL_BYTES_MAX).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let mut seen = HashSet::new();
+    for (name, route) in routes {
+        let reason = if name.len() > NAME_BYTES_MAX || !name.split('.').all(label) {
+            format!("`{name}` is no host name: write the labels of one, like schools.example, without a port")
+        } else if !seen.insert(name.to_ascii_lowercase()) {
+            format!("`{name}` stands here twice, in upper and lower case: keep one")
+        } else {
+            continue;
+        };
+        return Err(At::new(route.service.span(), reason));
+    }
+    Ok(())
 }
 
 fn unique<'a, T: Eq + Hash + std::fmt::Display + 'a>(
@@ -157,6 +203,10 @@ fn unique<'a, T: Eq + Hash + std::fmt::Display + 'a>(
     }
     Ok(())
 }
+
+/// Of a host name, and of one of its labels (RFC 1035 §2.3.4).
+const NAME_BYTES_MAX: usize = 253;
+const LABEL_BYTES_MAX: usize = 63;
 
 #[cfg(test)]
 mod tests;

@@ -97,6 +97,16 @@ pub enum NodeError {
         /// Of its url.
         host: String,
     },
+    /// A certificate to change over to that peers do not know.
+    #[error(
+        "[keys] authentication_certificate: {} is not registered for this node in the global configuration in force: register it \
+         first (peabiru node certificate --add), and wait until it is in force",
+        path.display()
+    )]
+    Unregistered {
+        /// Its file.
+        path: PathBuf,
+    },
     /// Runtime, signals or a task.
     #[error("the node stopped: {0}")]
     Stopped(String),
@@ -121,6 +131,7 @@ impl NodeError {
             Self::Door(_) => "node.door",
             Self::Listen { .. } => "node.listen",
             Self::ServiceHost { .. } => "node.service_host",
+            Self::Unregistered { .. } => "node.certificate_unregistered",
             Self::Stopped(_) => "node.stopped",
         }
     }

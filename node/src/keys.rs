@@ -39,16 +39,36 @@ pub(crate) fn read_anchor(path: &Path) -> Result<ConfigurationAnchor, NodeError>
     ConfigurationAnchor::parse(&text).map_err(|reason| NodeError::Anchor { path: path.to_owned(), reason })
 }
 
+/// A certificate with its key.
+pub(crate) fn open_tls(
+    certificate: &Path,
+    key: &Path,
+    passphrase: &Passphrase,
+) -> Result<TlsIdentity, NodeError> {
+    let certificate = read_certificate(certificate)?;
+    Ok(TlsIdentity { certificate, key: SecretKey::read_encrypted(key, passphrase)? })
+}
+
+/// The same, if the file holds another certificate than this one.
+pub(crate) fn open_other_tls(
+    certificate: &Path,
+    key: &Path,
+    passphrase: &Passphrase,
+    than: &[u8],
+) -> Result<Option<TlsIdentity>, NodeError> {
+    if read_certificate(certificate)? == than {
+        return Ok(None);
+    }
+    open_tls(certificate, key, passphrase).map(Some)
+}
+
 impl Keys {
     pub(crate) fn open(
         config: &Config,
         anchor: &ConfigurationAnchor,
         passphrase: &Passphrase,
     ) -> Result<Self, NodeError> {
-        let tls = |certificate: &Path, key: &Path| -> Result<TlsIdentity, NodeError> {
-            let certificate = read_certificate(certificate)?;
-            Ok(TlsIdentity { certificate, key: SecretKey::read_encrypted(key, passphrase)? })
-        };
+        let tls = |certificate: &Path, key: &Path| open_tls(certificate, key, passphrase);
         let keys = &config.keys;
         let ledger = |section| HostedLedger::open(section, config, anchor, passphrase);
         Ok(Self {

@@ -34,9 +34,13 @@ pub mod metrics;
 pub mod node;
 pub mod provider;
 mod refresh;
+mod reload;
 pub mod rest;
+mod room;
 pub mod router;
 pub mod serve;
+mod settings;
+mod shown;
 pub mod spool;
 pub mod stage;
 

@@ -1,6 +1,5 @@
 //! One node: everything is opened, recovered, wired and started here, and stopped in the opposite order.
 
-use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -8,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use peabiru_certs::peer::{self, TlsIdentity, WithoutCertificate, pinning_server, service_client};
-use peabiru_certs::pem::read_certificates;
-use peabiru_certs::{CertsError, Passphrase};
+use peabiru_certs::Passphrase;
+use peabiru_certs::peer::TlsIdentity;
 use peabiru_ledger::LedgerError;
 use peabiru_ledger::disk::{Disk, RealDisk};
 use peabiru_ledger::ledger::{RecoveredEntry, Recovery, Store, StoreConfig};
@@ -19,20 +17,19 @@ use peabiru_proto::id::MemberId;
 use peabiru_proto::limits::CLOCK_SKEW;
 use peabiru_proto::random::{Random, SystemRandom};
 use peabiru_proto::time::{Clock, SystemClock};
-use rustls_pki_types::ServerName;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::NodeError;
 use crate::admin::{self, Admin};
 use crate::catch_up::CatchUp;
-use crate::config::{self, Config, ServiceSection, ServiceUrl};
+use crate::config::{Change, Config};
 use crate::consumer::Consumer;
 use crate::core::Core;
 use crate::dial_out::DialOut;
-use crate::dispatcher::{Dispatcher, Endpoint, Location};
-use crate::door::identify::{Clients, Credential};
-use crate::door::{self, Door, Limits, Listener, Route};
+use crate::dispatcher::Dispatcher;
+use crate::door::{self, Door, Listener};
 use crate::globalconf::Globalconf;
 use crate::guard::Guard;
 use crate::inbound::Answering;
@@ -43,6 +40,9 @@ use crate::memory::{Memory, Unanswered};
 use crate::metrics::{self, Page};
 use crate::provider::Provider;
 use crate::refresh::Refresher;
+use crate::reload::Reloader;
+use crate::settings::{self, DoorTls, MEBIBYTE};
+use crate::shown::{Certificates, Shown};
 use crate::spool::Spool;
 
 /// What comes in from outside.
@@ -85,6 +85,7 @@ pub struct Running {
     /// Refresh, catching up, metrics, admin.
     stop_rest: CancellationToken,
     rest: TaskTracker,
+    reloader: Arc<Reloader>,
 }
 
 /// What opening the folder gave.
@@ -120,7 +121,7 @@ impl Running {
                 tokio::task::spawn_blocking(move || Opened::open(&config, &passphrase, &environment));
             opened.await.map_err(|error| NodeError::Stopped(error.to_string()))??
         };
-        opened.wire(config, listeners).await
+        opened.wire(config, passphrase.clone(), listeners).await
     }
 
     /// Serves until `stop` ends or the ledger fails, then stops.
@@ -159,6 +160,18 @@ impl Running {
         }
         self.store.close().await;
         tracing::info!("stopped");
+    }
+
+    /// Reads `node.toml` again, and puts in force what changed; or nothing of it. No exchange under way is dropped.
+    ///
+    /// # Errors
+    /// The mistake in the file, the first key that changes at a start only, or a file that the new configuration names.
+    pub async fn reload(&self) -> Result<Vec<Change>, NodeError> {
+        self.reloader.reload().await
+    }
+
+    pub(crate) fn reloader(&self) -> Arc<Reloader> {
+        Arc::clone(&self.reloader)
     }
 
     /// Counts of the ledgers since the start.
@@ -227,22 +240,49 @@ impl Opened {
         })
     }
 
-    async fn wire(self, config: &Config, listeners: Listeners) -> Result<Running, NodeError> {
+    async fn wire(
+        self,
+        config: &Arc<Config>,
+        passphrase: Passphrase,
+        listeners: Listeners,
+    ) -> Result<Running, NodeError> {
         let Self { core, store, heads, unanswered, authentication, door, certificates } = self;
-        let refresher = Refresher::new(&core.globalconf.anchor().registries)?;
+        let refresher = Arc::new(Refresher::new(&core.globalconf.anchor().registries)?);
+        let shown = Certificates {
+            authentication: authentication.certificate.clone(),
+            sealing: certificates,
+            door: door.as_ref().map(|identity| identity.certificate.clone()),
+        };
+        let shown = Arc::new(Shown::new(&core, shown));
         if let Err(error) = refresher.refresh(&core.globalconf).await {
             tracing::warn!(%error, code = error.code(), "starting without news from the registry");
         }
         if let Some(conf) = core.globalconf.newest() {
-            compare(&core, &conf, &authentication, &certificates);
+            shown.warn(&conf);
         }
-        let services = config.services.iter().map(location).collect::<Result<Vec<_>, _>>()?;
-        let provider =
-            Arc::new(Provider::new(Arc::clone(&core), Arc::new(Dispatcher::new(services)), SERVICE_TIMEOUT));
-        let link = Arc::new(start_link(config, &core, &store, &heads, authentication.clone(), &provider)?);
+        let dispatcher = Arc::new(Dispatcher::new(settings::locations(config)?));
+        let services = Arc::clone(&dispatcher);
+        let provider = Arc::new(Provider::new(Arc::clone(&core), services, SERVICE_TIMEOUT));
+        let link = Arc::new(start_link(config, &core, &store, &heads, authentication, &provider)?);
         let link_address = link.local_addr();
         let consumer = Arc::new(Consumer::new(Arc::clone(&core), Arc::clone(&link), provider));
-        let doors = Doors::open(make_door(config, &core, consumer), listeners, door)?;
+        let tls = door.map(|identity| DoorTls::new(identity, config)).transpose()?;
+        let random = Arc::clone(&core.random);
+        let door = Arc::new(Door::new(Arc::new(consumer), settings::door(config), random));
+        let doors = Doors::open(&door, listeners, tls.as_ref())?;
+        let (refresh_every, every) = watch::channel(config.globalconf.refresh());
+        let reloader = Arc::new(Reloader {
+            in_force: Mutex::new(Arc::clone(config)),
+            core: Arc::clone(&core),
+            store: Arc::clone(&store),
+            link: Arc::clone(&link),
+            dispatcher,
+            door,
+            door_tls: tls,
+            refresh_every,
+            passphrase,
+            shown: Arc::clone(&shown),
+        });
         let (stop_rest, rest) = (CancellationToken::new(), TaskTracker::new());
         let page = Page { core: Arc::clone(&core), store: Arc::clone(&store) };
         let metrics = match config.metrics.listen {
@@ -255,17 +295,23 @@ impl Opened {
         };
         rest.spawn(metrics::keep_up(stop_rest.clone()));
         let admin_socket = config.node.folder.join("admin.sock");
-        let operator = Admin::new(Arc::clone(&core), Arc::clone(&store), Arc::clone(&link));
+        let operator = Admin {
+            core: Arc::clone(&core),
+            store: Arc::clone(&store),
+            link: Arc::clone(&link),
+            reloader: Arc::clone(&reloader),
+            refresher: Arc::clone(&refresher),
+            shown: Arc::clone(&shown),
+        };
         rest.spawn(admin::serve(&admin_socket, operator, stop_rest.clone())?);
         let catch_up = Arc::new(CatchUp { core: Arc::clone(&core), link: Arc::clone(&link) });
         rest.spawn(catch_up.run(unanswered, stop_rest.clone()));
         let dial_out = DialOut { core: Arc::clone(&core), link: Arc::clone(&link) };
         rest.spawn(dial_out.run(stop_rest.clone()));
-        let every = config.globalconf.refresh();
-        let (judged, told) = (Arc::clone(&link), Arc::clone(&core));
+        let (judged, told) = (Arc::clone(&link), shown);
         let changed = move |conf: &GlobalConfiguration| {
             tracing::info!(version = conf.version(), "a new global configuration is in force");
-            compare(&told, conf, &authentication, &certificates);
+            told.warn(conf);
             judged.rejudge();
         };
         rest.spawn(refresher.run(core, every, changed, stop_rest.clone()));
@@ -283,6 +329,7 @@ impl Opened {
             doors,
             stop_rest,
             rest,
+            reloader,
         })
     }
 }
@@ -317,55 +364,23 @@ fn make_private(folder: &Path) -> Result<(), NodeError> {
     made.map_err(|source| NodeError::File { path: folder.to_owned(), source })
 }
 
-fn make_door(config: &Config, core: &Core, consumer: Arc<Consumer>) -> Door {
-    let mut clients = Clients::default();
-    for client in &config.clients {
-        let credential = match client.credential {
-            config::Credential::Certificate(sha256) => Credential::Certificate(sha256),
-            config::Credential::Token(sha256) => Credential::Token(sha256),
-            config::Credential::UnixUser(uid) => Credential::UnixUser(uid),
-        };
-        clients.allow(credential, client.subsystem.clone());
-    }
-    let route = |(host, route): (&String, &config::RouteSection)| {
-        (host.clone(), Route { service: route.service.clone(), purpose: route.purpose.clone() })
-    };
-    let limits = Limits {
-        connections: config.door.max_connections,
-        calls_per_connection: config.door.max_calls_per_connection,
-        calls: config.door.max_calls,
-    };
-    let routes: HashMap<_, _> = config.routes.iter().map(route).collect();
-    Door::new(Arc::new(consumer), clients, routes, limits, Arc::clone(&core.random))
-        .with_spelling(config.door.xroad_faults.into())
-}
-
 impl Doors {
-    fn open(door: Door, listeners: Listeners, tls: Option<TlsIdentity>) -> Result<Self, NodeError> {
-        let (door, stop, tasks) = (Arc::new(door), CancellationToken::new(), TaskTracker::new());
+    fn open(door: &Arc<Door>, listeners: Listeners, tls: Option<&DoorTls>) -> Result<Self, NodeError> {
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let mut address = None;
         if let Some(listener) = listeners.tcp {
             address = listener.local_addr().ok();
             let listener = match tls {
-                Some(identity) => Listener::tls(listener, door_tls(&identity, door.clients())?),
+                Some(tls) => Listener::tls(listener, Arc::clone(&tls.in_force)),
                 None => Listener::plain(listener)?,
             };
-            tasks.spawn(door::serve(listener, Arc::clone(&door), stop.clone()));
+            tasks.spawn(door::serve(listener, Arc::clone(door), stop.clone()));
         }
         if let Some(listener) = listeners.unix {
-            tasks.spawn(door::serve(listener, Arc::clone(&door), stop.clone()));
+            tasks.spawn(door::serve(listener, Arc::clone(door), stop.clone()));
         }
         Ok(Self { tcp: address, stop, tasks })
     }
-}
-
-fn door_tls(identity: &TlsIdentity, clients: &Clients) -> Result<rustls::ServerConfig, CertsError> {
-    let certificates = clients.certificates();
-    // Without a certificate a caller must show a token.
-    let without_certificate = WithoutCertificate::Allowed;
-    let mut config = pinning_server(identity, peer::Clients::Pinned { certificates, without_certificate })?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
 }
 
 fn start_link(
@@ -377,7 +392,7 @@ fn start_link(
     provider: &Arc<Provider>,
 ) -> Result<Link, NodeError> {
     let waits = Waits { drain: config.node.drain(), ..Waits::default() };
-    let memory_budget = usize::try_from(config.link.memory_budget_mebibytes * MEBIBYTE).unwrap_or(usize::MAX);
+    let memory_budget = settings::memory_budget(config);
     let carriers = config.link.carriers.clone();
     let link_config = LinkConfig { waits, memory_budget, carriers, ..LinkConfig::on(config.link.listen) };
     // TLS sessions hold it until QUIC forgets them, some time after a stop: it must not hold the ledgers' folder.
@@ -393,26 +408,6 @@ fn start_link(
         inbound: Arc::new(Answering { core: Arc::clone(core), provider: Arc::clone(provider) }),
     };
     Ok(Link::start(&link_config, parts)?)
-}
-
-fn location(section: &ServiceSection) -> Result<(peabiru_proto::id::ServiceId, Location), NodeError> {
-    let service = section.service.get_ref().clone();
-    let endpoint = match &section.url {
-        ServiceUrl::Http { .. } => Endpoint::Tcp { authority: section.url.authority() },
-        ServiceUrl::Unix(path) => Endpoint::Unix { path: path.clone() },
-        ServiceUrl::Https { host, .. } => {
-            let authorities =
-                section.ca_file.as_deref().map(read_certificates).transpose()?.unwrap_or_default();
-            let name = ServerName::try_from(host.clone())
-                .map_err(|_| NodeError::ServiceHost { service: service.to_string(), host: host.clone() })?;
-            Endpoint::Tls {
-                authority: section.url.authority(),
-                name,
-                config: Arc::new(service_client(&authorities)?),
-            }
-        }
-    };
-    Ok((service, Location { endpoint, base: section.url.base().to_owned() }))
 }
 
 fn report(recovery: &Recovery) {
@@ -432,26 +427,6 @@ fn report(recovery: &Recovery) {
     }
 }
 
-/// Tells the administrator what peers would only say by turning this node away.
-fn compare(
-    core: &Core,
-    conf: &GlobalConfiguration,
-    authentication: &TlsIdentity,
-    certificates: &[(MemberId, bytes::Bytes)],
-) {
-    let own = conf.node(&core.own);
-    if !own.is_some_and(|node| node.certificates.contains(&authentication.certificate)) {
-        tracing::warn!(node = %core.own, "this node's authentication certificate is not registered: peers turn it away");
-    }
-    for (member, certificate) in certificates {
-        let registered = core.ledger(member).and_then(|ledger| conf.ledger(ledger.origin()));
-        if registered.is_none_or(|ledger| ledger.sealing_certificate != *certificate) {
-            tracing::warn!(%member, "this ledger's sealing certificate is not registered: peers refuse its seals");
-        }
-    }
-}
-
-const MEBIBYTE: u64 = 1024 * 1024;
 /// How long a service may take if neither contract nor caller says less.
 const SERVICE_TIMEOUT: Duration = Duration::from_secs(60);
 /// For operators' calls when the node stops.

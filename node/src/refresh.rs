@@ -3,7 +3,7 @@
 //! Whoever answers is pinned by the configuration anchor; what it gives is judged by the roots alone.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
@@ -12,10 +12,12 @@ use peabiru_certs::peer::pinning_client;
 use peabiru_proto::globalconf::{GlobalConfiguration, RegistryAddress};
 use peabiru_proto::hash::Digest;
 use peabiru_proto::limits::{MAX_CLEAR_BYTES, MAX_PART_BYTES};
+use peabiru_proto::time::{Clock, Timestamp};
 use peabiru_proto::wire::distribution_service_client::DistributionServiceClient;
 use peabiru_proto::wire::{GetPartRequest, GetSnapshotRequest};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
@@ -31,6 +33,13 @@ pub(crate) struct Refresher {
 struct Registry {
     url: String,
     client: DistributionServiceClient<Channel>,
+}
+
+/// One address of the registry.
+pub(crate) struct Examined {
+    pub(crate) url: String,
+    /// How far its clock is ahead of ours, to half a second, if it says; or why it does not answer.
+    pub(crate) answer: Result<Option<i64>, RefreshError>,
 }
 
 impl Refresher {
@@ -56,17 +65,38 @@ impl Refresher {
         Err(failed)
     }
 
+    /// Asks every address, and gives for each what its clock says: it names its time in each answer, to a second.
+    pub(crate) async fn examine(&self, clock: &dyn Clock) -> Vec<Examined> {
+        let mut examined = Vec::new();
+        for registry in &self.registries {
+            // Nothing is newer: the answer is empty.
+            let asked =
+                registry.client.clone().get_snapshot(GetSnapshotRequest { known_version: u64::MAX }).await;
+            let answer = match asked {
+                Ok(answer) => {
+                    let date = answer.metadata().get("date").and_then(|date| date.to_str().ok());
+                    Ok(date.and_then(|date| clock_ahead_ms(date, clock.now())))
+                }
+                Err(status) => Err(registry.unreachable(&status)),
+            };
+            examined.push(Examined { url: registry.url.clone(), answer });
+        }
+        examined
+    }
+
     /// Asks again and again. `changed` is told of each new global configuration.
     pub(crate) async fn run(
-        self,
+        self: Arc<Self>,
         core: Arc<Core>,
-        every: Duration,
+        mut every: watch::Receiver<Duration>,
         changed: impl Fn(&GlobalConfiguration),
         stop: CancellationToken,
     ) {
         loop {
+            let wait = *every.borrow_and_update();
             tokio::select! {
-                () = tokio::time::sleep(every) => {}
+                () = tokio::time::sleep(wait) => {}
+                Ok(()) = every.changed() => continue,
                 () = stop.cancelled() => return,
             }
             let refreshed = tokio::select! {
@@ -156,6 +186,13 @@ impl Registry {
     }
 }
 
+/// `date` as HTTP writes it, whole seconds that are cut off.
+fn clock_ahead_ms(date: &str, now: Timestamp) -> Option<i64> {
+    let since_1970 = httpdate::parse_http_date(date).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    let theirs = i64::try_from(since_1970.as_millis()).ok()?.checked_add(500)?;
+    theirs.checked_sub(i64::try_from(now.as_ms()).ok()?)
+}
+
 /// Counter, by `code`: refreshes that brought nothing because nobody answered, or what came was refused.
 const REFUSALS: &str = "peabiru_globalconf_refusals_total";
 const DEFAULT_PORT: u16 = 443;
@@ -164,3 +201,16 @@ const CALL_WAIT: Duration = Duration::from_secs(20);
 /// A snapshot or a part, with room for framing, entry and proof.
 const ANSWER_BYTES_MAX: usize = MAX_CLEAR_BYTES + 64 * 1024;
 const _: () = assert!(MAX_PART_BYTES <= MAX_CLEAR_BYTES, "a part fits an answer");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_of_an_answer_says_how_clocks_differ() {
+        let now = Timestamp::from_ms(784_111_777_000);
+        assert_eq!(clock_ahead_ms("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(500));
+        assert_eq!(clock_ahead_ms("Sun, 06 Nov 1994 08:47:37 GMT", now), Some(-119_500));
+        assert_eq!(clock_ahead_ms("yesterday", now), None);
+    }
+}

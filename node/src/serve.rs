@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::logging;
 use crate::node::{Environment, Running};
 
-/// Runs until SIGTERM or SIGINT. `ready` is told once the node listens.
+/// Runs until SIGTERM or SIGINT; SIGHUP makes it read its configuration again. `ready` is told once the node listens.
 ///
 /// # Errors
 /// `NodeError` if it does not start, or had to stop by itself.
@@ -29,14 +29,20 @@ pub fn run(
         let failed = |error: std::io::Error| NodeError::Stopped(error.to_string());
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
         let running = Running::start(&config, &passphrase, &Environment::default()).await?;
         drop(passphrase);
         tracing::info!(node = %config.node.id, link = %running.link_address, "the node is ready");
         ready(&running);
+        let reloader = running.reloader();
         let stop = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return,
+                    _ = interrupt.recv() => return,
+                    // The log says what came of it.
+                    _ = hangup.recv() => drop(reloader.reload().await),
+                }
             }
         };
         running.until(stop).await

@@ -2,6 +2,7 @@
 //! once. Whatever blocks on the disk runs off the runtime's threads, and holds none of them while nothing comes.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -36,8 +37,7 @@ pub struct Spool {
     pub files: LargeFiles,
     /// For keys and salts.
     pub random: Arc<dyn Random>,
-    /// Longest body, in bytes.
-    pub body_bytes_max: u64,
+    body_bytes_max: Arc<AtomicU64>,
     /// As many as nodes and own subsystems are registered.
     shares: Arc<Mutex<HashMap<Holder, SpoolShare>>>,
     /// Turns to read a whole file and check it.
@@ -58,7 +58,19 @@ impl Spool {
     #[must_use]
     pub fn new(files: LargeFiles, random: Arc<dyn Random>, body_bytes_max: u64) -> Self {
         let verifying = Arc::new(Semaphore::new(VERIFICATIONS_MAX));
+        let body_bytes_max = Arc::new(AtomicU64::new(body_bytes_max));
         Self { files, random, body_bytes_max, shares: Arc::default(), verifying }
+    }
+
+    /// Longest body, in bytes.
+    #[must_use]
+    pub fn body_bytes_max(&self) -> u64 {
+        self.body_bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// Longest body from now on, in bytes; for one that is on its way too.
+    pub(crate) fn set_body_bytes_max(&self, body_bytes_max: u64) {
+        self.body_bytes_max.store(body_bytes_max, Ordering::Relaxed);
     }
 
     /// What one has of it.
@@ -110,7 +122,7 @@ impl Spool {
         loop {
             let (data, end) = gather(&mut pieces, direction).await?;
             let bytes: usize = data.iter().map(Bytes::len).sum();
-            if sealer.body_bytes() + bytes as u64 > self.body_bytes_max {
+            if sealer.body_bytes() + bytes as u64 > self.body_bytes_max() {
                 return Err(self.too_large(place));
             }
             let push = move || {
@@ -137,7 +149,7 @@ impl Spool {
     }
 
     fn too_large(&self, place: Place) -> Fault {
-        let message = format!("the body has more than {} bytes", self.body_bytes_max);
+        let message = format!("the body has more than {} bytes", self.body_bytes_max());
         Fault::new(FaultCode::PayloadTooLarge, place, message)
     }
 }

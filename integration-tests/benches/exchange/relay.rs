@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use peabiru_certs::peer::{PeerDirectory, link_client, link_server};
+use peabiru_certs::peer::{LiveIdentity, PeerDirectory, link_client, link_server};
 use peabiru_certs::pem::read_certificate;
 use peabiru_integration_tests::federation::{service, subsystem};
 use peabiru_ledger::payload::OpenBody;
 use peabiru_node::dispatcher::{Dispatcher, Endpoint};
 use peabiru_node::door::identify::{Clients, Credential};
-use peabiru_node::door::{self, Door, Limits, Listener};
+use peabiru_node::door::{self, Door, Limits, Listener, Settings};
 use peabiru_node::exchange::{
     Answer, AnswerEnd, Answered, BoxFuture, Call, CallBody, Exchange, Invocation, Pieces, Served,
     Services as _, Streamed,
@@ -27,7 +27,7 @@ use peabiru_node::link::quic;
 use peabiru_node::metrics;
 use peabiru_proto::contract::Streaming;
 use peabiru_proto::entry::ExchangeId;
-use peabiru_proto::fault::{Fault, FaultCode, Place};
+use peabiru_proto::fault::{Fault, FaultCode, Place, Spelling};
 use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::hash::Digest;
 use peabiru_proto::id::NodeId;
@@ -57,7 +57,8 @@ impl Side {
             authority: read_certificate(authority).unwrap(),
         });
         let own = identity(own);
-        let server = link_server(&own, Arc::clone(&known) as _).unwrap();
+        let live = Arc::new(LiveIdentity::new(own.clone()).unwrap());
+        let server = link_server(live, Arc::clone(&known) as _).unwrap();
         let endpoint = quic::Endpoint::bind("127.0.0.1:0".parse().unwrap(), server, &own.key).unwrap();
         Self { endpoint, known }
     }
@@ -114,13 +115,8 @@ pub async fn consume(own: &Path, peer: &Path, authority: &Path, at: SocketAddr) 
     // The defaults of `[door]`.
     let limits = Limits { connections: 1024, calls_per_connection: 256, calls: 1024 };
     let relay = Relay { connection, budget: Budget::new(BUDGET_BYTES) };
-    let door = Arc::new(Door::new(
-        Arc::new(relay),
-        clients,
-        HashMap::new(),
-        limits,
-        Arc::new(SystemRandom::default()),
-    ));
+    let settings = Settings { clients, routes: HashMap::new(), limits, spelling: Spelling::default() };
+    let door = Arc::new(Door::new(Arc::new(relay), settings, Arc::new(SystemRandom::default())));
     let listener = door::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     say_ready(&[listener.local_addr().unwrap().to_string()]);
     door::serve(Listener::plain(listener).unwrap(), door, CancellationToken::new()).await;

@@ -8,6 +8,7 @@
 )]
 
 mod corpus;
+mod doctor;
 mod evidence;
 mod exchange;
 mod failover;
@@ -17,7 +18,10 @@ mod large;
 mod mistakes;
 mod officers;
 mod refusals;
+mod reload;
 mod rest;
 mod rest_attacks;
+mod routes;
 mod stream_ends;
 mod streams;
+mod switch;

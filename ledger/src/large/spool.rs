@@ -67,7 +67,7 @@ impl LargeFiles {
 impl Folders {
     /// Whether the spool may have so many bytes, and one holder of it so many of them.
     fn check_bounds(&self, spooled_bytes: u64, held_bytes: u64) -> Result<(), LedgerError> {
-        let spool_bytes_max = self.spool_bytes_max;
+        let spool_bytes_max = self.spool_bytes_max.load(Ordering::Relaxed);
         if spooled_bytes > spool_bytes_max {
             return Err(LedgerError::SpoolFull { spool_bytes_max });
         }

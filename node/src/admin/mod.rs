@@ -2,6 +2,7 @@
 
 mod entries;
 mod evidence;
+mod examine;
 mod grants;
 mod outcome;
 mod service;
@@ -26,20 +27,22 @@ use crate::NodeError;
 use crate::core::{Core, not_hosted};
 use crate::door::Listener;
 use crate::link::Link;
+use crate::refresh::Refresher;
+use crate::reload::Reloader;
+use crate::shown::Shown;
 
 /// Answers operators.
 #[derive(Clone)]
 pub(crate) struct Admin {
-    core: Arc<Core>,
-    store: Arc<Store>,
-    link: Arc<Link>,
+    pub(crate) core: Arc<Core>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) link: Arc<Link>,
+    pub(crate) reloader: Arc<Reloader>,
+    pub(crate) refresher: Arc<Refresher>,
+    pub(crate) shown: Arc<Shown>,
 }
 
 impl Admin {
-    pub(crate) fn new(core: Arc<Core>, store: Arc<Store>, link: Arc<Link>) -> Self {
-        Self { core, store, link }
-    }
-
     /// The member's ledger; of the only one if none is named.
     fn ledger(&self, member: &str) -> Result<&Ledger, Fault> {
         if member.is_empty() {

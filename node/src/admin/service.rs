@@ -7,13 +7,13 @@ use peabiru_proto::globalconf::{Contract, NameError};
 use peabiru_proto::id::ServiceId;
 use peabiru_proto::wire::node_admin_service_server::NodeAdminService;
 use peabiru_proto::wire::{
-    ErasePayloadRequest, ErasePayloadResponse, ExportEvidenceRequest, ExportEvidenceResponse,
-    ExportTilesRequest, ExportTilesResponse, GetContractRequest, GetContractResponse, GetEntryRequest,
-    GetEntryResponse, GetExchangeStatusRequest, GetExchangeStatusResponse, GetStatusRequest,
+    ErasePayloadRequest, ErasePayloadResponse, ExamineRequest, ExamineResponse, ExportEvidenceRequest,
+    ExportEvidenceResponse, ExportTilesRequest, ExportTilesResponse, GetContractRequest, GetContractResponse,
+    GetEntryRequest, GetEntryResponse, GetExchangeStatusRequest, GetExchangeStatusResponse, GetStatusRequest,
     GetStatusResponse, LedgerStatus, ListEntriesRequest, ListEntriesResponse, ListGrantsRequest,
     ListGrantsResponse, ListServicesRequest, ListServicesResponse, MethodSummary, NodeCounters, PeerStatus,
-    PutGrantRequest, PutGrantResponse, RevokeGrantRequest, RevokeGrantResponse, ServiceSummary,
-    SideEffects as WireSideEffects,
+    PutGrantRequest, PutGrantResponse, ReloadRequest, ReloadResponse, RevokeGrantRequest,
+    RevokeGrantResponse, ServiceSummary, SideEffects as WireSideEffects,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -116,6 +116,20 @@ impl NodeAdminService for Admin {
         request: Request<GetExchangeStatusRequest>,
     ) -> Answer<GetExchangeStatusResponse> {
         self.outcome(request.into_inner()).await.map(Response::new).map_err(|fault| status(&fault))
+    }
+
+    async fn examine(&self, _: Request<ExamineRequest>) -> Answer<ExamineResponse> {
+        self.surroundings().await.map(Response::new).map_err(|fault| status(&fault))
+    }
+
+    async fn reload(&self, _: Request<ReloadRequest>) -> Answer<ReloadResponse> {
+        match self.reloader.reload().await {
+            Ok(changes) => {
+                let changes = changes.iter().map(ToString::to_string).collect();
+                Ok(Response::new(ReloadResponse { changes }))
+            }
+            Err(error) => Err(status(&invalid(&format!("{}: {error}", error.code())))),
+        }
     }
 
     async fn erase_payload(&self, request: Request<ErasePayloadRequest>) -> Answer<ErasePayloadResponse> {

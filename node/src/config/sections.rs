@@ -12,6 +12,7 @@ use peabiru_proto::id::{MemberId, NodeId, ServiceId, SubsystemId};
 use peabiru_proto::policy::Purpose;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
+use tracing_subscriber::EnvFilter;
 
 use super::mistake::At;
 use super::url::ServiceUrl;
@@ -178,7 +179,7 @@ pub struct ServiceSection {
 #[serde(deny_unknown_fields)]
 pub struct RouteSection {
     /// Which service is meant.
-    pub service: ServiceId,
+    pub service: Spanned<ServiceId>,
     /// Purpose of a call that names none.
     pub purpose: Option<Purpose>,
 }
@@ -224,6 +225,7 @@ pub struct LogSection {
     /// How a line is written.
     pub format: LogFormat,
     /// What is written, as `tracing` filters say it: `info`, `peabiru_node=debug`.
+    #[serde(deserialize_with = "filter")]
     pub filter: String,
 }
 
@@ -381,6 +383,14 @@ fn absolute<'a>(folder: &Path, paths: impl IntoIterator<Item = &'a mut PathBuf>)
 fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+fn filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match EnvFilter::builder().parse(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(serde::de::Error::custom(format!("`{text}` is no filter: {error}"))),
+    }
 }
 
 fn segment_mebibytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {

@@ -15,7 +15,7 @@ fn mistake(from: &str, to: &str) -> (usize, String, String) {
     assert!(EXAMPLE.contains(from), "the example has `{from}`");
     match parse(&EXAMPLE.replacen(from, to, 1)).unwrap_err() {
         ConfigError::Mistake { line, key, reason, .. } => (line, key, reason),
-        other @ ConfigError::Unreadable { .. } => panic!("{other}"),
+        other => panic!("{other}"),
     }
 }
 
@@ -138,6 +138,75 @@ fn a_missing_file_is_named() {
     let error = Config::load(Path::new("/nowhere/node.toml")).unwrap_err();
     assert_eq!(error.code(), "config.unreadable");
     assert!(error.to_string().starts_with("/nowhere/node.toml: "));
+}
+
+#[test]
+fn a_reload_lists_what_changed_and_only_that() {
+    let before = parse(EXAMPLE).unwrap();
+    assert_eq!(before.changes(&parse(EXAMPLE).unwrap()).unwrap(), []);
+    let text = EXAMPLE
+        .replace("max_body_mebibytes = 2048", "max_body_mebibytes = 16")
+        .replace("http://127.0.0.1:50051", "http://127.0.0.1:50052")
+        .replace("unix_uid = 1000", "unix_uid = 1001")
+        .replace("\nspool_mebibytes = 16384", "")
+        .replace("connectivity-planning", "census");
+    let changes = before.changes(&parse(&text).unwrap()).unwrap();
+    let said: Vec<_> = changes.iter().map(ToString::to_string).collect();
+    let client = "[[clients]] PY/GOV/MEC/statistics user";
+    assert_eq!(
+        said,
+        [
+            format!("{client} 1000: removed"),
+            format!("{client} 1001: added, \"may call\""),
+            "[[services]] PY/GOV/MEC/education/py.mec.v1.SchoolService: \"http://127.0.0.1:50052\", before \
+             \"http://127.0.0.1:50051\""
+                .to_owned(),
+            "[routes] population.ine.road: \"PY/GOV/INE/census/py.ine.v1.PopulationService for census\", before \
+             \"PY/GOV/INE/census/py.ine.v1.PopulationService for connectivity-planning\""
+                .to_owned(),
+            "[storage] max_body_mebibytes: 16, before 2048".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn what_a_running_node_does_not_take_is_named_with_its_line() {
+    let before = parse(EXAMPLE).unwrap();
+    let refused = |from: &str, to: &str| {
+        assert!(EXAMPLE.contains(from), "the example has `{from}`");
+        match before.changes(&parse(&EXAMPLE.replacen(from, to, 1)).unwrap()) {
+            Err(ConfigError::NeedsRestart { line, key, before, .. }) => (line, key, before),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (line, key, before) = refused("0.0.0.0:443", "0.0.0.0:444");
+    assert_eq!((line, key.as_str()), (line_of("listen = \"0.0.0.0:443"), "[link] listen"));
+    assert_eq!(before, "0.0.0.0:443");
+    let (line, key, _) = refused("worker_threads = 0", "worker_threads = 2");
+    assert_eq!((line, key.as_str()), (line_of("worker_threads"), "[node] worker_threads"));
+    // The table of the member; the section of a key that is gone.
+    let (line, key, _) = refused("epoch = 1", "epoch = 2");
+    assert_eq!((line, key.as_str()), (line_of("member = \"PY/GOV/MEC\""), "[[ledgers]] PY/GOV/MEC"));
+    let (line, key, _) = refused("unix_socket = \"door.sock\"\n", "");
+    assert_eq!((line, key.as_str()), (line_of("[door]"), "[door] unix_socket"));
+}
+
+#[test]
+fn a_wrong_log_filter_is_no_configuration() {
+    let (_, key, reason) = mistake("filter = \"info\"", "filter = \"loud=loud=loud\"");
+    assert_eq!(key, "[log] filter");
+    assert!(reason.contains("is no filter"), "{reason}");
+}
+
+#[test]
+fn a_route_is_a_host_name_and_stands_once() {
+    for wrong in ["population.ine.road:443", "a b", "", "-a.road", "a..road", "población.road"] {
+        let (line, _, reason) = mistake("population.ine.road", wrong);
+        assert_eq!(line, line_of("service = \"PY/GOV/INE/census"), "{wrong}");
+        assert!(reason.contains("is no host name"), "{wrong}: {reason}");
+    }
+    let twice = format!("{EXAMPLE}\n[routes.\"Population.INE.road\"]\nservice = \"PY/GOV/INE/census/x\"\n");
+    assert!(parse(&twice).unwrap_err().to_string().contains("upper and lower case"));
 }
 
 fn keys_of_text(text: &str) -> BTreeSet<(String, String)> {

@@ -52,6 +52,18 @@ pub struct Location {
     pub base: String,
 }
 
+impl Location {
+    /// Whether both are surely the same. Authorities of TLS are not compared.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        let endpoint = match (&self.endpoint, &other.endpoint) {
+            (Endpoint::Tcp { authority: one }, Endpoint::Tcp { authority: another }) => one == another,
+            (Endpoint::Unix { path: one }, Endpoint::Unix { path: another }) => one == another,
+            _ => false,
+        };
+        endpoint && self.base == other.base
+    }
+}
+
 impl From<Endpoint> for Location {
     fn from(endpoint: Endpoint) -> Self {
         Self { endpoint, base: String::new() }

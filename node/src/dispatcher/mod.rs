@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::Incoming;
@@ -30,23 +31,41 @@ use crate::grpc::metadata::{put_fields, text, to_fields};
 use connection::Connection;
 
 /// The services of this node's members.
-pub struct Dispatcher(Arc<HashMap<ServiceId, Connection>>);
+pub struct Dispatcher(ArcSwap<HashMap<ServiceId, Arc<Connection>>>);
 
 impl Dispatcher {
     /// Services by where they listen. Connections are made when they are first needed.
     #[must_use]
     pub fn new(services: impl IntoIterator<Item = (ServiceId, Location)>) -> Self {
-        Self(Arc::new(services.into_iter().map(|(id, location)| (id, Connection::new(location))).collect()))
+        let connect = |(id, location)| (id, Arc::new(Connection::new(location)));
+        Self(ArcSwap::from_pointee(services.into_iter().map(connect).collect()))
+    }
+
+    /// From now on these services alone. What is under way ends where it is; a connection is kept where nothing changed.
+    pub(crate) fn set(&self, services: impl IntoIterator<Item = (ServiceId, Location)>) {
+        let before = self.0.load();
+        let connect = |(id, location): (ServiceId, Location)| {
+            let kept = before.get(&id).filter(|connection| connection.location().is(&location));
+            let connection = kept.map_or_else(|| Arc::new(Connection::new(location)), Arc::clone);
+            (id, connection)
+        };
+        self.0.store(Arc::new(services.into_iter().map(connect).collect()));
+    }
+
+    fn find(&self, id: &ServiceId) -> Result<Arc<Connection>, Fault> {
+        self.0.load().get(id).map(Arc::clone).ok_or_else(|| {
+            let message = format!("no [[services]] of this node says where {id} listens");
+            Fault::new(FaultCode::ServiceUnreachable, Place::ProviderNode, message)
+        })
     }
 }
 
 impl Services for Dispatcher {
     fn invoke(&self, invocation: Invocation) -> BoxFuture<Result<Served, Fault>> {
-        let services = Arc::clone(&self.0);
+        let connection = self.find(&invocation.service);
         Box::pin(async move {
-            let connection = find(&services, &invocation.service)?;
             let deadline = invocation.deadline;
-            match tokio::time::timeout(deadline, invoke(connection, invocation)).await {
+            match tokio::time::timeout(deadline, invoke(&*connection?, invocation)).await {
                 Ok(answer) => answer,
                 Err(_) => {
                     let message = format!("the service did not answer within {} ms", deadline.as_millis());
@@ -62,18 +81,9 @@ impl Services for Dispatcher {
         messages: Pieces<AnswerEnd>,
         life: Option<Duration>,
     ) -> BoxFuture<Result<LiveServed, Fault>> {
-        let services = Arc::clone(&self.0);
-        Box::pin(async move {
-            live::invoke(find(&services, &invocation.service)?, invocation, messages, life).await
-        })
+        let connection = self.find(&invocation.service);
+        Box::pin(async move { live::invoke(&*connection?, invocation, messages, life).await })
     }
-}
-
-fn find<'a>(services: &'a HashMap<ServiceId, Connection>, id: &ServiceId) -> Result<&'a Connection, Fault> {
-    services.get(id).ok_or_else(|| {
-        let message = format!("no [[services]] of this node says where {id} listens");
-        Fault::new(FaultCode::ServiceUnreachable, Place::ProviderNode, message)
-    })
 }
 
 async fn invoke(connection: &Connection, mut invocation: Invocation) -> Result<Served, Fault> {

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
@@ -13,16 +15,16 @@ use peabiru_proto::hash::Digest;
 use peabiru_proto::id::ServiceId;
 use peabiru_proto::policy::Purpose;
 use peabiru_proto::random::Random;
-use tokio::sync::Semaphore;
 
-use super::Limits;
 use super::grpc::GrpcDoor;
 use super::http1::Violation;
 use super::identify::{Clients, Credential};
 use super::rest::RestDoor;
+use super::{Limits, Listener};
 use crate::exchange::{Answered, Exchange};
 use crate::grpc::body::RoadBody;
 use crate::grpc::metadata::text;
+use crate::room::Room;
 use crate::stage::count_refusal;
 
 /// One door of the node: every listener hands its requests to it.
@@ -35,10 +37,43 @@ pub struct Door {
 /// What both kinds of call need.
 pub(super) struct Shared {
     pub(super) exchange: Arc<dyn Exchange>,
-    pub(super) clients: Clients,
-    pub(super) routes: HashMap<String, Route>,
-    pub(super) calls: Arc<Semaphore>,
-    limits: Limits,
+    pub(super) settings: ArcSwap<Settings>,
+    /// Under way, of all listeners.
+    calls: AtomicUsize,
+    /// For connections over TCP, and over the Unix socket.
+    rooms: [Room; 2],
+}
+
+/// What an administrator can change while the door is open.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Who may call.
+    pub clients: Clients,
+    /// Services by the host name under which they are called, in lower case.
+    pub routes: HashMap<String, Route>,
+    /// What it carries at once.
+    pub limits: Limits,
+    /// How X-Road's fault codes are written.
+    pub spelling: Spelling,
+}
+
+/// A call under way, until it is dropped.
+pub(super) struct OpenCall(Arc<Shared>);
+
+impl Shared {
+    /// None if the door is full.
+    pub(super) fn begin(self: &Arc<Self>) -> Option<OpenCall> {
+        let calls_max = self.settings.load().limits.calls;
+        let one_more = |open: usize| (open < calls_max).then_some(open + 1);
+        self.calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(OpenCall(Arc::clone(self)))
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What an authority stands for.
@@ -53,37 +88,34 @@ pub struct Route {
 impl Door {
     /// A door onto the road.
     #[must_use]
-    pub fn new(
-        exchange: Arc<dyn Exchange>,
-        clients: Clients,
-        routes: HashMap<String, Route>,
-        limits: Limits,
-        random: Arc<dyn Random>,
-    ) -> Self {
-        let shared =
-            Shared { exchange, clients, routes, limits, calls: Arc::new(Semaphore::new(limits.calls)) };
-        let shared = Arc::new(shared);
-        let rest = RestDoor::new(Arc::clone(&shared), random, Spelling::default());
+    pub fn new(exchange: Arc<dyn Exchange>, settings: Settings, random: Arc<dyn Random>) -> Self {
+        let rooms = [settings.limits.connections; 2].map(Room::new);
+        let (settings, calls) = (ArcSwap::from_pointee(settings), AtomicUsize::new(0));
+        let shared = Arc::new(Shared { exchange, settings, calls, rooms });
+        let rest = RestDoor::new(Arc::clone(&shared), random);
         Self { grpc: GrpcDoor(Arc::clone(&shared)), rest, shared }
     }
 
-    /// The same, with X-Road's fault codes in this spelling.
-    #[must_use]
-    pub fn with_spelling(mut self, spelling: Spelling) -> Self {
-        self.rest.spell(spelling);
-        self
+    /// Changes the settings for every call that begins from now on, on live connections too. Runs on the tokio runtime of
+    /// the caller.
+    pub(crate) fn set(&self, settings: Settings) {
+        self.shared.rooms.iter().for_each(|room| room.resize(settings.limits.connections));
+        self.shared.settings.store(Arc::new(settings));
     }
 
     /// What it carries at once.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        self.shared.limits
+        self.shared.settings.load().limits
     }
 
-    /// Who may call.
-    #[must_use]
-    pub fn clients(&self) -> &Clients {
-        &self.shared.clients
+    /// For the connections of a listener.
+    pub(super) fn room(&self, listener: &Listener) -> &Room {
+        let [tcp, unix] = &self.shared.rooms;
+        match listener {
+            Listener::Plain(_) | Listener::Tls(..) => tcp,
+            Listener::Unix(..) => unix,
+        }
     }
 
     /// Carries one request. `connection` is what the connection itself shows.

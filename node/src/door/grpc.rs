@@ -42,13 +42,13 @@ impl GrpcDoor {
         B::Error: std::fmt::Display,
     {
         let timer = Stage::Door.start();
-        let Ok(permit) = Arc::clone(&self.0.calls).try_acquire_owned() else {
+        let Some(open) = self.0.begin() else {
             let full = Fault::new(FaultCode::NodeOverloaded, Place::ConsumerNode, "the door is full");
             return respond(refused(full));
         };
         let (head, body) = request.into_parts();
         let answered = match self.prepare(connection, &head) {
-            Ok(call) if self.is_live(&call) => return self.stream(call, body, permit).await,
+            Ok(call) if self.is_live(&call) => return self.stream(call, body, open).await,
             Ok(call) => self.carry(call, body).await,
             Err(fault) => refused(fault),
         };
@@ -74,9 +74,11 @@ impl GrpcDoor {
 
     fn prepare(&self, connection: Option<Credential>, head: &http::request::Parts) -> Result<Call, Fault> {
         let headers = &head.headers;
-        let caller = self.0.clients.identify(&shown(connection, headers), text(headers, context::CLIENT))?;
+        let settings = self.0.settings.load();
+        let caller =
+            settings.clients.identify(&shown(connection, headers), text(headers, context::CLIENT))?;
         let (grpc_service, method) = split_path(head.uri.path())?;
-        let route = host(head).and_then(|host| self.0.routes.get(&host));
+        let route = host(head).and_then(|host| settings.routes.get(&host));
         let service = self.find_service(text(headers, context::SERVICE), route, grpc_service)?;
         let purpose = match text(headers, context::PURPOSE) {
             Some(purpose) => Some(parse_purpose(purpose)?),

@@ -6,8 +6,9 @@ use http_body::Body;
 use peabiru_proto::context;
 use peabiru_proto::contract::{Delivery, MethodFacts, Streaming};
 use peabiru_proto::fault::{Fault, Place};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
+use super::front::OpenCall;
 use super::grpc::{CONTENT_TYPE, GrpcDoor, insert, put_fault, trailers};
 use crate::exchange::{AnswerEnd, Call};
 use crate::flow::ARRIVED_QUEUED;
@@ -27,12 +28,7 @@ impl GrpcDoor {
     }
 
     /// Carries one call. It is one of the door's calls for as long as the caller sends.
-    pub(super) async fn stream<B>(
-        &self,
-        call: Call,
-        body: B,
-        permit: OwnedSemaphorePermit,
-    ) -> Response<RoadBody>
+    pub(super) async fn stream<B>(&self, call: Call, body: B, open: OpenCall) -> Response<RoadBody>
     where
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: std::fmt::Display,
@@ -50,7 +46,7 @@ impl GrpcDoor {
         let body = match streamed.result {
             Ok(served) => {
                 put_fields(&served.context.metadata, &mut headers);
-                RoadBody::live(served.pieces, ending).holding(permit)
+                RoadBody::live(served.pieces, ending).holding(open)
             }
             Err(fault) => {
                 put_fault(&fault, &mut headers);

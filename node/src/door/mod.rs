@@ -14,7 +14,7 @@ mod refusal;
 mod rest;
 mod watched;
 
-pub use front::{Door, Route};
+pub use front::{Door, Route, Settings};
 use front::{MESSAGE_WAIT, Shared, host, parse_purpose, refused, shown};
 
 use std::fs::{self, Permissions};
@@ -24,9 +24,9 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use peabiru_proto::hash::Digest;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -38,11 +38,14 @@ use identify::Credential;
 pub enum Listener {
     /// In clear: loopback only.
     Plain(TcpListener),
-    /// With TLS.
-    Tls(TcpListener, TlsAcceptor),
+    /// With TLS, each connection with what is in force when it begins.
+    Tls(TcpListener, SharedTls),
     /// Whoever may open the socket; the user id is the credential.
     Unix(UnixListener, PathBuf),
 }
+
+/// Keys and clients of a TLS door; they can change while it is open.
+pub type SharedTls = Arc<ArcSwap<rustls::ServerConfig>>;
 
 /// What a door carries at once; more waits or is refused.
 #[derive(Debug, Clone, Copy)]
@@ -92,8 +95,8 @@ impl Listener {
 
     /// Serves with TLS.
     #[must_use]
-    pub fn tls(listener: TcpListener, config: rustls::ServerConfig) -> Self {
-        Self::Tls(listener, TlsAcceptor::from(Arc::new(config)))
+    pub fn tls(listener: TcpListener, tls: SharedTls) -> Self {
+        Self::Tls(listener, tls)
     }
 
     /// Listens on a Unix socket; a socket that a process left behind is replaced.
@@ -114,10 +117,10 @@ impl Listener {
 /// Serves a listener until `stop`; then connections may end what they carry.
 pub async fn serve(listener: Listener, door: Arc<Door>, stop: CancellationToken) {
     let connections = TaskTracker::new();
-    let room = Arc::new(Semaphore::new(door.limits().connections));
+    let room = door.room(&listener).permits();
     loop {
         let accepted = tokio::select! {
-            permit = Arc::clone(&room).acquire_owned() => match tokio::select! {
+            permit = Arc::clone(room).acquire_owned() => match tokio::select! {
                 accepted = accept(&listener) => accepted,
                 () = stop.cancelled() => break,
             } {
@@ -158,7 +161,10 @@ enum Incoming {
 async fn accept(listener: &Listener) -> io::Result<Incoming> {
     match listener {
         Listener::Plain(listener) => Ok(Incoming::Plain(listener.accept().await?.0)),
-        Listener::Tls(listener, acceptor) => Ok(Incoming::Tls(listener.accept().await?.0, acceptor.clone())),
+        Listener::Tls(listener, tls) => {
+            let stream = listener.accept().await?.0;
+            Ok(Incoming::Tls(stream, TlsAcceptor::from(tls.load_full())))
+        }
         Listener::Unix(listener, _) => Ok(Incoming::Unix(listener.accept().await?.0)),
     }
 }

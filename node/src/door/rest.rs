@@ -9,7 +9,7 @@ use peabiru_ledger::payload::OpenBody;
 use peabiru_proto::context;
 use peabiru_proto::contract::MethodFacts;
 use peabiru_proto::entry::ExchangeId;
-use peabiru_proto::fault::{Fault, FaultCode, Place, Spelling};
+use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::id::{NodeId, ServiceId, SubsystemId};
 use peabiru_proto::limits::MAX_BODY_BYTES;
 use peabiru_proto::policy::Purpose;
@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::http1::Violation;
 use super::identify::Credential;
-use super::{MESSAGE_WAIT, Shared, host, parse_purpose, refusal, refused, shown};
+use super::{MESSAGE_WAIT, Route, Shared, host, parse_purpose, refusal, refused, shown};
 use crate::exchange::{Answer, Answered, Call, CallBody};
 use crate::flow::PIECES_QUEUED;
 use crate::grpc::body::{self, Read, RoadBody, Watcher};
@@ -33,7 +33,6 @@ use crate::stage::Stage;
 pub(super) struct RestDoor {
     shared: Arc<Shared>,
     random: Arc<dyn Random>,
-    spelling: Spelling,
 }
 
 /// What the answer needs to know of the call.
@@ -54,12 +53,8 @@ enum Ours {
 }
 
 impl RestDoor {
-    pub(super) fn new(shared: Arc<Shared>, random: Arc<dyn Random>, spelling: Spelling) -> Self {
-        Self { shared, random, spelling }
-    }
-
-    pub(super) fn spell(&mut self, spelling: Spelling) {
-        self.spelling = spelling;
+    pub(super) fn new(shared: Arc<Shared>, random: Arc<dyn Random>) -> Self {
+        Self { shared, random }
     }
 
     /// Carries one request. `connection` is what the connection itself shows.
@@ -74,9 +69,9 @@ impl RestDoor {
     {
         let timer = Stage::Door.start();
         let (head, body) = request.into_parts();
-        let response = match self.shared.calls.try_acquire() {
-            Ok(_permit) => self.answer(connection, &head, body).await,
-            Err(_) => Err(refused(overloaded())),
+        let response = match self.shared.begin() {
+            Some(_open) => self.answer(connection, &head, body).await,
+            None => Err(refused(overloaded())),
         };
         timer.end();
         response.unwrap_or_else(|answered| self.fault(answered, &head.headers))
@@ -101,10 +96,11 @@ impl RestDoor {
         B::Error: std::fmt::Display,
     {
         check_form(head).map_err(refused)?;
-        if head.uri.path() == LIST_CLIENTS {
+        let route = self.route(head);
+        if head.uri.path() == LIST_CLIENTS && route.is_none() {
             return self.list_clients(connection, head).map_err(refused);
         }
-        let (call, asked) = self.prepare(connection, head).map_err(refused)?;
+        let (call, asked) = self.prepare(connection, head, route.as_ref()).map_err(refused)?;
         let body = match tokio::time::timeout(MESSAGE_WAIT, read_body(body)).await {
             Ok(body) => body.map_err(refused)?,
             Err(_) => {
@@ -133,11 +129,17 @@ impl RestDoor {
         &self,
         connection: Option<Credential>,
         head: &http::request::Parts,
+        route: Option<&Route>,
     ) -> Result<(Call, Asked), Fault> {
         let headers = &head.headers;
         let written = head.uri.path_and_query().map(http::uri::PathAndQuery::as_str).unwrap_or_default();
+        // From here on as X-Road's clients write it: whatever is sealed says which service was meant.
+        let written = &match route {
+            Some(route) => target::of_route(&route.service, written),
+            None => written.to_owned(),
+        };
         let target = Target::parse(head.method.as_str(), written).map_err(|error| bad_target(&error))?;
-        let caller = self.caller(connection, headers)?;
+        let caller = self.caller(connection, headers, route)?;
         let addressee = addressee(headers)?;
         let operation = self.operation(&target)?;
         let purpose = self.purpose(head, &target, &operation)?;
@@ -153,7 +155,7 @@ impl RestDoor {
         let owned = |name| text(headers, name).unwrap_or_default().to_owned();
         let context = Context {
             verb: target.verb.to_owned(),
-            path: written.to_owned(),
+            path: written.clone(),
             metadata: fields,
             user_id: owned(context::USER_ID),
             issue: owned(context::ISSUE),
@@ -175,14 +177,31 @@ impl RestDoor {
         Ok((call, asked))
     }
 
-    /// `X-Road-Client` is required, as in X-Road; the last one counts. Unlike there, a credential must speak for it.
-    fn caller(&self, connection: Option<Credential>, headers: &HeaderMap) -> Result<SubsystemId, Fault> {
+    /// What the host name stands for, if the path is not X-Road's: a client that knows nothing of the road calls.
+    fn route(&self, head: &http::request::Parts) -> Option<Route> {
+        if target::is_r1(head.uri.path()) {
+            return None;
+        }
+        self.shared.settings.load().routes.get(&host(head)?).cloned()
+    }
+
+    /// `X-Road-Client` is required, as in X-Road, unless a route names the service; the last one counts. Unlike there, a
+    /// credential must speak for it.
+    fn caller(
+        &self,
+        connection: Option<Credential>,
+        headers: &HeaderMap,
+        route: Option<&Route>,
+    ) -> Result<SubsystemId, Fault> {
         let named = headers.get_all(context::CLIENT).iter().next_back();
+        if route.is_some() && named.is_none() {
+            return self.shared.settings.load().clients.identify(&shown(connection, headers), None);
+        }
         let named = named.ok_or_else(|| invalid("the header X-Road-Client is missing"))?;
         let named =
             std::str::from_utf8(named.as_bytes()).map_err(|_| invalid("X-Road-Client is no UTF-8"))?;
         let client = target::client(named).map_err(|error| invalid(&format!("X-Road-Client: {error}")))?;
-        self.shared.clients.identify(&shown(connection, headers), Some(client.as_str()))
+        self.shared.settings.load().clients.identify(&shown(connection, headers), Some(client.as_str()))
     }
 
     /// What the contract says of the call.
@@ -215,7 +234,8 @@ impl RestDoor {
         if let Some(purpose) = head.headers.get(context::PURPOSE) {
             return parse_purpose(std::str::from_utf8(purpose.as_bytes()).unwrap_or_default());
         }
-        let route = host(head).and_then(|host| self.shared.routes.get(&host));
+        let settings = self.shared.settings.load();
+        let route = host(head).and_then(|host| settings.routes.get(&host));
         let of_route = route.filter(|route| route.service == target.service);
         if let Some(purpose) = of_route.and_then(|route| route.purpose.clone()) {
             return Ok(purpose);
@@ -237,7 +257,7 @@ impl RestDoor {
         connection: Option<Credential>,
         head: &http::request::Parts,
     ) -> Result<Response<RoadBody>, Fault> {
-        self.shared.clients.known(&shown(connection, &head.headers))?;
+        self.shared.settings.load().clients.known(&shown(connection, &head.headers))?;
         let conf = self.shared.exchange.globalconf().ok_or_else(|| {
             Fault::new(FaultCode::NodeNoGlobalconf, Place::ConsumerNode, "members are not known yet")
         })?;
@@ -259,7 +279,7 @@ impl RestDoor {
             Err(fault) => fault,
             Ok(_) => Fault::new(FaultCode::Internal, Place::ConsumerNode, "an answer without an exchange"),
         };
-        refusal::respond(&fault, asked, &request_id(&exchange), self.spelling)
+        refusal::respond(&fault, asked, &request_id(&exchange), self.shared.settings.load().spelling)
     }
 }
 

@@ -12,7 +12,7 @@ use peabiru_ledger::LedgerError;
 use peabiru_ledger::large::body::{BodyReader, LargeBody};
 use peabiru_ledger::payload::OpenBody;
 use peabiru_proto::fault::{Fault, FaultCode, Place};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::exchange::{AnswerEnd, Piece, Pieces};
@@ -174,7 +174,7 @@ pub struct RoadBody {
     data: Data,
     trailers: Option<HeaderMap>,
     /// A place that is taken for as long as the body goes on.
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Option<Box<dyn Send + Sync>>,
 }
 
 /// What stands after the last piece of a live body: trailers, or nothing if it breaks off.
@@ -226,8 +226,8 @@ impl RoadBody {
 
     /// The same, in this place.
     #[must_use]
-    pub fn holding(self, place: OwnedSemaphorePermit) -> Self {
-        Self { _place: Some(place), ..self }
+    pub fn holding(self, place: impl Send + Sync + 'static) -> Self {
+        Self { _place: Some(Box::new(place)), ..self }
     }
 }
 

@@ -151,6 +151,7 @@ impl Inner {
     }
 
     async fn reply_to(&self, peer: &Peer, incoming: Incoming) -> Reply {
+        peer.note_clock(incoming.times());
         let until = Instant::now() + self.waits.checkpoint;
         match self.arrive(peer, incoming, until, Place::ProviderNode).await {
             Ok(arrived) => self.inbound.message(arrived).await,

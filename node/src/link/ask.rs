@@ -187,6 +187,7 @@ impl Inner {
             Fault::new(FaultCode::AnswerMismatch, Place::ConsumerNode, fault.message).with_exchange(exchange)
         };
         let incoming = incoming.map_err(mismatch)?;
+        peer.note_clock(incoming.times());
         let until = until.max(Instant::now() + self.waits.checkpoint);
         let arrived = self.arrive(peer, incoming, until, Place::ConsumerNode).await;
         match arrived {

@@ -1,21 +1,29 @@
 //! The memory that messages from peers may take, reserved before their bytes are kept (design §9).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use peabiru_proto::limits::MAX_FRAME_BYTES;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::frame::MAX_FETCH_FRAME_BYTES;
+use crate::room::Room;
 
 /// Two halves: one for small messages alone, one for everybody. Bulk cannot keep small messages out.
 #[derive(Debug, Clone)]
 pub struct Budget {
-    small: Arc<Semaphore>,
-    common: Arc<Semaphore>,
+    small: Arc<Room>,
+    common: Arc<Room>,
     /// What one peer may take of both.
-    share: Arc<Semaphore>,
-    share_bytes: usize,
+    share: Arc<Room>,
+    shares: Arc<Mutex<Shares>>,
+}
+
+/// Of all peers that are connected.
+#[derive(Debug)]
+struct Shares {
+    bytes: usize,
+    live: Vec<Weak<Room>>,
 }
 
 /// Memory of one message; given back when dropped.
@@ -36,16 +44,30 @@ impl Budget {
     /// Of so many bytes, at least [`MIN_MEMORY_BUDGET`].
     #[must_use]
     pub fn new(bytes: usize) -> Self {
-        let half =
-            || Arc::new(Semaphore::new((bytes.max(MIN_MEMORY_BUDGET) / 2).min(Semaphore::MAX_PERMITS)));
-        let share_bytes = (bytes / 4).clamp(MIN_MEMORY_BUDGET / 2, Semaphore::MAX_PERMITS);
-        Self { small: half(), common: half(), share: Arc::new(Semaphore::new(share_bytes)), share_bytes }
+        let (half_bytes, share_bytes) = parts(bytes);
+        let shares = Arc::new(Mutex::new(Shares { bytes: share_bytes, live: Vec::new() }));
+        let room = |bytes| Arc::new(Room::new(bytes));
+        Self { small: room(half_bytes), common: room(half_bytes), share: room(share_bytes), shares }
     }
 
     /// The same memory, of which one more peer may take a quarter: none keeps the others out.
     #[must_use]
     pub fn for_peer(&self) -> Self {
-        Self { share: Arc::new(Semaphore::new(self.share_bytes)), ..self.clone() }
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let share = Arc::new(Room::new(shares.bytes));
+        shares.live.retain(|share| share.strong_count() > 0);
+        shares.live.push(Arc::downgrade(&share));
+        Self { share, ..self.clone() }
+    }
+
+    /// So many bytes from now on; what is taken counts. Runs on the tokio runtime of the caller.
+    pub(crate) fn resize(&self, bytes: usize) {
+        let (half_bytes, share_bytes) = parts(bytes);
+        self.small.resize(half_bytes);
+        self.common.resize(half_bytes);
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        shares.bytes = share_bytes;
+        shares.live.iter().filter_map(Weak::upgrade).for_each(|share| share.resize(share_bytes));
     }
 
     /// Waits until so many bytes are free. The caller bounds the wait; the peer meanwhile keeps what it has.
@@ -56,7 +78,7 @@ impl Budget {
         if bytes > SMALL_BYTES_MAX {
             return Reserved { bytes, _permits: [share, take(&self.common, permits).await] };
         }
-        let permit = match Arc::clone(&self.common).try_acquire_many_owned(permits) {
+        let permit = match Arc::clone(self.common.permits()).try_acquire_many_owned(permits) {
             Ok(permit) => Some(permit),
             Err(_) => take(&self.small, permits).await,
         };
@@ -65,8 +87,14 @@ impl Budget {
 }
 
 /// None only from a closed semaphore, and nobody closes these.
-async fn take(half: &Arc<Semaphore>, permits: u32) -> Option<OwnedSemaphorePermit> {
-    Arc::clone(half).acquire_many_owned(permits).await.ok()
+async fn take(room: &Room, permits: u32) -> Option<OwnedSemaphorePermit> {
+    Arc::clone(room.permits()).acquire_many_owned(permits).await.ok()
+}
+
+/// Bytes of each half, and of a peer's share.
+fn parts(bytes: usize) -> (usize, usize) {
+    let bytes = bytes.max(MIN_MEMORY_BUDGET);
+    (bytes / 2, (bytes / 4).max(MIN_MEMORY_BUDGET / 2))
 }
 
 /// `node_memory_budget` if nobody says otherwise.
@@ -112,6 +140,24 @@ mod tests {
         assert!(small.iter().all(Option::is_some) && is_free(&third, SMALL_BYTES_MAX).is_none());
         drop(bulk);
         assert!(is_free(&third, MAX_FRAME_BYTES).is_some() && is_free(&third, SMALL_BYTES_MAX).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_live_peer_has_its_share_of_the_new_budget() {
+        let budget = Budget::new(MIN_MEMORY_BUDGET);
+        let peer = budget.for_peer();
+        let held = is_free(&peer, MIN_MEMORY_BUDGET / 2);
+        assert!(held.is_some() && is_free(&peer, MAX_FRAME_BYTES).is_none());
+        budget.resize(8 * MIN_MEMORY_BUDGET);
+        assert!(
+            is_free(&peer, MIN_MEMORY_BUDGET / 2).is_some(),
+            "what another message holds is not in its way"
+        );
+        budget.resize(MIN_MEMORY_BUDGET);
+        drop(held);
+        tokio::task::yield_now().await;
+        let held = is_free(&peer, MIN_MEMORY_BUDGET / 2);
+        assert!(held.is_some() && is_free(&peer, MAX_FRAME_BYTES).is_none());
     }
 
     #[test]

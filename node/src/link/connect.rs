@@ -1,6 +1,7 @@
 //! From a connection to a peer: whoever dialled, `Hello`s are exchanged.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use peabiru_certs::peer::{PeerDirectory as _, peer_of};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
@@ -17,7 +18,7 @@ use super::control::Announcer;
 use super::dial::Dialled;
 use super::frame::{self, FrameError};
 use super::hello::Hello;
-use super::peer::{Continues, DialledBy, Peer};
+use super::peer::{Continues, DialledBy, Peer, UNKNOWN};
 use super::pool::{Admitted, Arbiter, Begin, Loser, Slot};
 use super::terms::{Carrier, Code, LARGE_STREAMS_MAX};
 use super::{Inner, http2, unreachable};
@@ -330,6 +331,7 @@ impl Inner {
             globalconf_version: hello.globalconf_version,
             dialled_by: from.dialled_by,
             since: self.clock.now(),
+            clock_ahead_ms: AtomicI64::new(UNKNOWN),
             _up: self.counters.up(from.connection.carrier()),
             connection: from.connection,
             without_quic: from.without_quic,

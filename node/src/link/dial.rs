@@ -178,7 +178,8 @@ impl Inner {
         host: &str,
     ) -> Result<Connection, String> {
         let directory = Arc::clone(&self.directory);
-        let client = link_client(&self.identity, directory, id.clone()).map_err(|error| error.to_string())?;
+        let client = link_client(&self.identity.current(), directory, id.clone());
+        let client = client.map_err(|error| error.to_string())?;
         self.endpoints.connect(carrier, address, host, client).await
     }
 }

@@ -281,7 +281,7 @@ impl ChunkFile {
         declared_bytes: Option<u64>,
         place: Place,
     ) -> Result<Self, Fault> {
-        let bytes_max = cipher_bytes(inner.spool.body_bytes_max);
+        let bytes_max = cipher_bytes(inner.spool.body_bytes_max());
         if declared_bytes.is_some_and(|declared| declared > bytes_max) {
             return Err(too_long(place));
         }

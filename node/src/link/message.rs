@@ -29,6 +29,11 @@ pub struct Incoming {
 }
 
 impl Incoming {
+    /// When its sender says that it was made, and when it came by our clock.
+    pub(crate) fn times(&self) -> (Timestamp, Timestamp) {
+        (self.entry.common().created_at, self.received_at)
+    }
+
     /// Reads the frame of a message with a small payload.
     ///
     /// # Errors

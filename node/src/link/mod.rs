@@ -49,7 +49,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use peabiru_certs::CertsError;
-use peabiru_certs::peer::{TlsIdentity, link_server};
+use peabiru_certs::peer::{LiveIdentity, TlsIdentity, link_server};
 use peabiru_ledger::large::LargeFile;
 use peabiru_ledger::ledger::Ledger;
 use peabiru_ledger::payload::Payload;
@@ -185,13 +185,15 @@ impl Link {
     pub fn start(config: &LinkConfig, parts: LinkParts) -> Result<Self, LinkError> {
         let directory =
             Arc::new(ConfDirectory { conf: Arc::clone(&parts.conf), clock: Arc::clone(&parts.clock) });
-        let server = link_server(&parts.identity, Arc::clone(&directory) as _)?;
+        let key = parts.identity.key.clone();
+        let identity = Arc::new(LiveIdentity::new(parts.identity)?);
+        let server = link_server(Arc::clone(&identity), Arc::clone(&directory) as _)?;
         let tasks = TaskTracker::new();
-        let (endpoints, listener) = Endpoints::bind(config, &server, &parts.identity.key, tasks.clone())?;
+        let (endpoints, listener) = Endpoints::bind(config, &server, &key, tasks.clone())?;
         let ledgers = parts.ledgers.into_iter().map(|ledger| (ledger.origin().clone(), ledger)).collect();
         let inner = Arc::new(Inner {
             own: parts.own,
-            identity: parts.identity,
+            identity,
             directory,
             serial: AtomicU64::new(parts.clock.now().as_ms()),
             clock: parts.clock,
@@ -217,6 +219,25 @@ impl Link {
             inner.tasks.spawn(Arc::clone(&inner).accept_http2(listener));
         }
         Ok(Self(inner))
+    }
+
+    /// From now on new connections are made with this identity; those that are live go on with theirs.
+    ///
+    /// # Errors
+    /// `Tls` if certificate and key do not fit.
+    pub(crate) fn replace_identity(&self, identity: TlsIdentity) -> Result<(), CertsError> {
+        self.0.identity.replace(identity)
+    }
+
+    /// With what it listens and dials.
+    #[must_use]
+    pub fn carriers(&self) -> Vec<Carrier> {
+        [Carrier::Quic, Carrier::Http2].into_iter().filter(|carrier| self.0.endpoints.has(*carrier)).collect()
+    }
+
+    /// What messages from peers may take from now on, in bytes.
+    pub(crate) fn set_memory_budget(&self, bytes: usize) {
+        self.0.budget.resize(bytes);
     }
 
     /// Where the node listens: with the port that the system chose, if the configuration left it to it.
@@ -383,7 +404,7 @@ impl LinkConfig {
 /// What all parts of the link share.
 struct Inner {
     own: NodeId,
-    identity: TlsIdentity,
+    identity: Arc<LiveIdentity>,
     directory: Arc<ConfDirectory>,
     clock: Arc<dyn Clock>,
     conf: ConfSource,

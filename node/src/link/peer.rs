@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use peabiru_proto::hash::Digest;
@@ -50,6 +51,8 @@ pub(crate) struct Peer {
     pub(crate) globalconf_version: u64,
     pub(crate) dialled_by: DialledBy,
     pub(crate) since: Timestamp,
+    /// How far its clock was ahead of ours when its last message came; `UNKNOWN` before the first.
+    pub(crate) clock_ahead_ms: AtomicI64,
     /// Whether it goes on where another connection stopped.
     pub(crate) continues: Continues,
     /// Over HTTP/2: why not over QUIC.
@@ -95,7 +98,12 @@ pub struct PeerStatus {
     pub round_trip: Duration,
     /// Version of the global configuration that the peer held when it connected.
     pub globalconf_version: u64,
+    /// How far its clock was ahead of ours when its last message came, in milliseconds.
+    pub clock_ahead_ms: Option<i64>,
 }
+
+/// Of a clock that nothing is known of.
+pub(crate) const UNKNOWN: i64 = i64::MIN;
 
 impl Peer {
     pub(crate) fn status(&self) -> PeerStatus {
@@ -108,7 +116,15 @@ impl Peer {
             since: self.since,
             round_trip: self.connection.round_trip(),
             globalconf_version: self.globalconf_version,
+            clock_ahead_ms: Some(self.clock_ahead_ms.load(Ordering::Relaxed))
+                .filter(|ahead| *ahead != UNKNOWN),
         }
+    }
+
+    /// A message that was just made came: what it says of the peer's clock. Its way makes it look late.
+    pub(crate) fn note_clock(&self, (made_at, now): (Timestamp, Timestamp)) {
+        let ms = |time: Timestamp| i64::try_from(time.as_ms()).unwrap_or(i64::MAX);
+        self.clock_ahead_ms.store(ms(made_at).saturating_sub(ms(now)), Ordering::Relaxed);
     }
 }
 

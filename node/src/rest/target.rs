@@ -101,6 +101,13 @@ pub fn is_r1(path: &str) -> bool {
     path.starts_with(PREFIX)
 }
 
+/// The target of a call that a host name stands for: `path` is what was asked below the service.
+#[must_use]
+pub fn of_route(service: &ServiceId, path: &str) -> String {
+    // Anything else, `*` for one, is no path and stays none.
+    if path.starts_with('/') { format!("{PREFIX}{service}{path}") } else { path.to_owned() }
+}
+
 /// Reads `X-Road-Client`: parts in any percent-encoding, as X-Road takes them.
 ///
 /// # Errors
@@ -166,6 +173,18 @@ mod tests {
         }
         assert_eq!(Target::parse("CONNECT", "/r1/PY/GOV/MEC/app/schools"), Err(TargetError::Verb));
         assert_eq!(parse(&format!("/r1/{}", "a".repeat(MAX_TARGET_BYTES))), Err(TargetError::TooLong));
+    }
+
+    #[test]
+    fn a_route_gives_the_target_and_nothing_climbs_out_of_it() {
+        let service: ServiceId = "PY/GOV/MEC/educaci%C3%B3n/schools".parse().unwrap();
+        let target = parse(&of_route(&service, "/a/7?x=1")).unwrap();
+        assert_eq!((&target.service, target.below("").as_str()), (&service, "/a/7?x=1"));
+        for path in ["/../other/a", "/%2e%2e/other", "*", "?x", "\\..\\other"] {
+            let parsed = parse(&of_route(&service, path));
+            assert!(parsed.is_err() || parsed.is_ok_and(|target| target.service == service), "{path}");
+        }
+        assert!(parse(&of_route(&service, "*")).is_err());
     }
 
     #[test]

@@ -1,0 +1,155 @@
+//! `node.toml`, read again by a running node: all of it is put in force, or nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use peabiru_certs::Passphrase;
+use peabiru_certs::peer::TlsIdentity;
+use peabiru_ledger::ledger::Store;
+use peabiru_proto::hash::Digest;
+use peabiru_proto::id::ServiceId;
+use tokio::sync::{Mutex, watch};
+
+use crate::NodeError;
+use crate::config::{Change, Config};
+use crate::core::Core;
+use crate::dispatcher::{Dispatcher, Location};
+use crate::door::Door;
+use crate::keys::open_other_tls;
+use crate::link::Link;
+use crate::logging;
+use crate::settings::{self, DoorTls, MEBIBYTE};
+use crate::shown::{Certificates, Shown};
+
+/// Knows what is in force, and every part that takes a new value.
+pub(crate) struct Reloader {
+    /// One reload at a time.
+    pub(crate) in_force: Mutex<Arc<Config>>,
+    pub(crate) core: Arc<Core>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) link: Arc<Link>,
+    pub(crate) dispatcher: Arc<Dispatcher>,
+    pub(crate) door: Arc<Door>,
+    /// Of the TCP door, if it has TLS.
+    pub(crate) door_tls: Option<DoorTls>,
+    /// How often the registry is asked.
+    pub(crate) refresh_every: watch::Sender<Duration>,
+    /// Opens the keys of other certificates. Whoever could read it here could read the keys too.
+    pub(crate) passphrase: Passphrase,
+    pub(crate) shown: Arc<Shown>,
+}
+
+/// What was read from files, and may be put in force.
+struct Read {
+    next: Config,
+    changes: Vec<Change>,
+    locations: Vec<(ServiceId, Location)>,
+    /// Other ones than those in force.
+    authentication: Option<TlsIdentity>,
+    door: Option<TlsIdentity>,
+}
+
+impl Reloader {
+    /// Reads the file again, and puts it in force. What is under way ends with what it began with.
+    pub(crate) async fn reload(&self) -> Result<Vec<Change>, NodeError> {
+        let mut in_force = self.in_force.lock().await;
+        match self.apply(&in_force).await {
+            Ok((next, changes)) => {
+                *in_force = next;
+                let said: Vec<_> = changes.iter().map(ToString::to_string).collect();
+                tracing::info!(changes = ?said, "node.toml was read again");
+                Ok(changes)
+            }
+            Err(error) => {
+                tracing::error!(%error, code = error.code(), "node.toml was read again, and nothing of it is in force");
+                Err(error)
+            }
+        }
+    }
+
+    async fn apply(&self, in_force: &Arc<Config>) -> Result<(Arc<Config>, Vec<Change>), NodeError> {
+        let (before, passphrase) = (Arc::clone(in_force), self.passphrase.clone());
+        let shown = self.shown.current();
+        let read = tokio::task::spawn_blocking({
+            let shown = Arc::clone(&shown);
+            move || Read::files(&before, &passphrase, &shown)
+        });
+        let read = read.await.map_err(|error| NodeError::Stopped(error.to_string()))??;
+        let Read { next, mut changes, locations, authentication, door } = read;
+        if let Some(identity) = &authentication {
+            self.check_registered(&identity.certificate, &next)?;
+        }
+        let other = |key: &str, before: &[u8], after: &TlsIdentity| Change {
+            key: key.to_owned(),
+            before: Some(Digest::of(before).to_string()),
+            after: Some(Digest::of(&after.certificate).to_string()),
+        };
+        let mut certificates = Certificates::clone(&shown);
+        // What can fail comes first; of what can, the link's identity is the last.
+        let door_tls = match &self.door_tls {
+            Some(tls) => {
+                let identity = door.map_or_else(|| tls.identity.load_full(), Arc::new);
+                Some((tls, settings::door_tls(&identity, &next)?, identity))
+            }
+            None => None,
+        };
+        if let Some(identity) = authentication {
+            changes.push(other("the authentication certificate", &shown.authentication, &identity));
+            certificates.authentication = identity.certificate.clone();
+            self.link.replace_identity(identity)?;
+        }
+        if let Some((tls, in_force, identity)) = door_tls {
+            if certificates.door.as_ref() != Some(&identity.certificate) {
+                let before = certificates.door.unwrap_or_default();
+                changes.push(other("the door's certificate", &before, &identity));
+                certificates.door = Some(identity.certificate.clone());
+            }
+            tls.in_force.store(Arc::new(in_force));
+            tls.identity.store(identity);
+        }
+        self.shown.set(certificates);
+        self.set(&next, locations);
+        Ok((Arc::new(next), changes))
+    }
+
+    /// Peers would turn this node away.
+    fn check_registered(&self, certificate: &[u8], next: &Config) -> Result<(), NodeError> {
+        let conf = self.core.globalconf.newest();
+        let own = conf.as_ref().and_then(|conf| conf.node(&self.core.own));
+        if own.is_some_and(|own| own.certificates.iter().any(|registered| registered == certificate)) {
+            return Ok(());
+        }
+        Err(NodeError::Unregistered { path: next.keys.authentication_certificate.clone() })
+    }
+
+    fn set(&self, next: &Config, locations: Vec<(ServiceId, Location)>) {
+        self.door.set(settings::door(next));
+        self.dispatcher.set(locations);
+        self.link.set_memory_budget(settings::memory_budget(next));
+        self.core.spool.set_body_bytes_max(next.storage.max_body_mebibytes * MEBIBYTE);
+        self.store.large_files().set_spool_bytes_max(next.storage.spool_mebibytes * MEBIBYTE);
+        self.refresh_every.send_if_modified(|every| {
+            let before = std::mem::replace(every, next.globalconf.refresh());
+            before != *every
+        });
+        logging::refilter(&next.log);
+    }
+}
+
+impl Read {
+    /// Reads everything that the configuration names. Keys are opened only if their certificate is another one: that is
+    /// slow on purpose.
+    fn files(before: &Config, passphrase: &Passphrase, shown: &Certificates) -> Result<Self, NodeError> {
+        let next = Config::load(&before.path)?;
+        let changes = before.changes(&next)?;
+        let locations = settings::locations(&next)?;
+        let keys = &next.keys;
+        let (certificate, key) = (&keys.authentication_certificate, &keys.authentication_key);
+        let authentication = open_other_tls(certificate, key, passphrase, &shown.authentication)?;
+        let door = match (next.door.tls(), &shown.door) {
+            (Some(files), Some(than)) => open_other_tls(files.certificate, files.key, passphrase, than)?,
+            _ => None,
+        };
+        Ok(Self { next, changes, locations, authentication, door })
+    }
+}
