@@ -19,3 +19,4 @@ mod officers;
 mod refusals;
 mod rest;
 mod rest_attacks;
+mod turned_away;

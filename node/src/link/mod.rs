@@ -60,6 +60,7 @@ use peabiru_proto::limits::CHECKPOINT_WAIT;
 use peabiru_proto::origin::Origin;
 use peabiru_proto::time::Clock;
 use peabiru_proto::wire::HeldEntry;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
@@ -208,6 +209,7 @@ impl Link {
             tasks,
             exchanges: TaskTracker::new(),
             draining: AtomicBool::new(false),
+            snapshots: watch::Sender::new(()),
         });
         inner.tasks.spawn(Arc::clone(&inner).accept_quic());
         if let Some(listener) = listener {
@@ -311,9 +313,9 @@ impl Link {
         self.0.pool.live().iter().map(status).collect()
     }
 
-    /// A new snapshot is in force: closes the connections of peers that it no longer knows.
+    /// A new snapshot is in force: each connection whose peer it no longer vouches for is closed.
     pub fn rejudge(&self) {
-        self.0.rejudge();
+        self.0.snapshots.send_replace(());
     }
 
     /// Takes no new exchanges, waits for those that go on, then says goodbye.
@@ -385,6 +387,8 @@ struct Inner {
     /// Tasks of streams that peers opened: what a stop waits for.
     exchanges: TaskTracker,
     draining: AtomicBool,
+    /// Tells each connection that it is to be judged anew.
+    snapshots: watch::Sender<()>,
     /// Of our newest `Hello`. Starts at the clock's milliseconds, so it rises over restarts.
     serial: AtomicU64,
 }
