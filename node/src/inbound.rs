@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use peabiru_proto::entry::Entry;
 use peabiru_proto::fault::Fault;
 use peabiru_proto::id::NodeId;
+use prost::Message as _;
 
 use crate::core::Core;
-use crate::exchange::{Arrived, BoxFuture, Held, Inbound, Reply, Wanted};
+use crate::exchange::{Arrived, BoxFuture, Held, Inbound, Reply, Wanted, WantedConf};
+use crate::globalconf::Globalconf;
 use crate::holdings;
 use crate::provider::Provider;
 
@@ -40,6 +43,29 @@ impl Inbound for Answering {
             read.unwrap_or_default()
         })
     }
+
+    fn globalconf(&self, wanted: WantedConf) -> BoxFuture<Option<Bytes>> {
+        let core = Arc::clone(&self.core);
+        Box::pin(async move {
+            let read = tokio::task::spawn_blocking(move || read_conf(&core.globalconf, wanted)).await;
+            read.unwrap_or_default()
+        })
+    }
+}
+
+fn read_conf(globalconf: &Globalconf, wanted: WantedConf) -> Option<Bytes> {
+    let read = match wanted {
+        WantedConf::Snapshot { known_version } => {
+            let version = globalconf.version();
+            let newer = if version > known_version { globalconf.snapshot(version) } else { Ok(None) };
+            newer.map(|answer| answer.map(|answer| answer.encode_to_vec().into()))
+        }
+        WantedConf::Part(digest) => globalconf.part(&digest),
+    };
+    read.unwrap_or_else(|error| {
+        tracing::error!(%error, "what is kept of the global configuration cannot be read");
+        None
+    })
 }
 
 fn read(core: &Core, peer: &NodeId, wanted: Wanted) -> Vec<Held> {

@@ -41,7 +41,7 @@ use crate::link::heads::Heads;
 use crate::link::{Link, LinkConfig, LinkParts, Waits};
 use crate::memory::{Memory, Unanswered};
 use crate::metrics::{self, Page};
-use crate::provider::Provider;
+use crate::provider::{Demands, Provider};
 use crate::refresh::Refresher;
 use crate::spool::Spool;
 
@@ -237,8 +237,9 @@ impl Opened {
             compare(&core, &conf, &authentication, &certificates);
         }
         let services = config.services.iter().map(location).collect::<Result<Vec<_>, _>>()?;
+        let services = Arc::new(Dispatcher::new(services));
         let provider =
-            Arc::new(Provider::new(Arc::clone(&core), Arc::new(Dispatcher::new(services)), SERVICE_TIMEOUT));
+            Arc::new(Provider::new(Arc::clone(&core), services, SERVICE_TIMEOUT, demands(&config.services)));
         let link = Arc::new(start_link(config, &core, &store, &heads, authentication.clone(), &provider)?);
         let link_address = link.local_addr();
         let consumer = Arc::new(Consumer::new(Arc::clone(&core), Arc::clone(&link), provider));
@@ -268,7 +269,7 @@ impl Opened {
             compare(&told, conf, &authentication, &certificates);
             judged.rejudge();
         };
-        rest.spawn(refresher.run(core, every, changed, stop_rest.clone()));
+        rest.spawn(refresher.run(core, Arc::clone(&link), every, changed, stop_rest.clone()));
         let Doors { tcp, stop: stop_doors, tasks: doors } = doors;
         let drain = config.node.drain();
         Ok(Running {
@@ -393,6 +394,14 @@ fn start_link(
         inbound: Arc::new(Answering { core: Arc::clone(core), provider: Arc::clone(provider) }),
     };
     Ok(Link::start(&link_config, parts)?)
+}
+
+fn demands(services: &[ServiceSection]) -> Demands {
+    let demand = |section: &ServiceSection| {
+        let max = Duration::from_secs(section.max_staleness_seconds?);
+        Some((section.service.get_ref().clone(), max))
+    };
+    services.iter().filter_map(demand).collect()
 }
 
 fn location(section: &ServiceSection) -> Result<(peabiru_proto::id::ServiceId, Location), NodeError> {

@@ -3,6 +3,7 @@
 //! A method with side effects is invoked only after RECEIVED is durable. For a read, RECEIVED is held and committed
 //! with the RESPONSE: one wait for the disk instead of two (design §4).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use peabiru_proto::entry::{Body, Entry, FaultHead, Response, SideEffects, Verdic
 use peabiru_proto::fault::{Fault, Place};
 use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::hash::{ContentRoot, LeafHash};
-use peabiru_proto::id::NodeId;
+use peabiru_proto::id::{NodeId, ServiceId};
 use peabiru_proto::limits::HELD_RECEIPT_WAIT;
 use peabiru_proto::wire;
 use prost::Message as _;
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::core::{Core, done_and_unsealed, internal, ledger_fault, not_hosted, received_append};
 use crate::exchange::{AnswerEnd, Arrived, Outflow, Pieces, Reply, Served, Services};
 use crate::flow::PIECES_QUEUED;
+use crate::guard::refusal::Refusal;
 use crate::guard::request::{Authorised, Denied, Received, Refused, Verified, check_preview};
 use crate::metadata;
 use crate::spool::{self, Holder, Spooled};
@@ -33,7 +35,11 @@ pub struct Provider {
     core: Arc<Core>,
     services: Arc<dyn Services>,
     service_timeout: Duration,
+    demands: Demands,
 }
+
+/// How fresh the global configuration must be, for services that demand it.
+pub type Demands = HashMap<ServiceId, Duration>;
 
 /// RECEIVED, and whether it is durable yet.
 #[allow(clippy::large_enum_variant, reason = "one per exchange, on the stack of its task")]
@@ -68,8 +74,20 @@ impl Receipt {
 impl Provider {
     /// A provider over the node's core and its agencies' services.
     #[must_use]
-    pub fn new(core: Arc<Core>, services: Arc<dyn Services>, service_timeout: Duration) -> Self {
-        Self { core, services, service_timeout }
+    pub fn new(
+        core: Arc<Core>,
+        services: Arc<dyn Services>,
+        service_timeout: Duration,
+        demands: Demands,
+    ) -> Self {
+        Self { core, services, service_timeout, demands }
+    }
+
+    /// Whether what this node trusts is fresh enough for a service.
+    fn check_fresh(&self, service: &ServiceId) -> Result<(), Refusal> {
+        let Some(&max) = self.demands.get(service) else { return Ok(()) };
+        let stale = self.core.globalconf.staleness();
+        if stale <= max { Ok(()) } else { Err(Refusal::Stale { service: service.clone(), stale, max }) }
     }
 
     /// Answers one message.
@@ -94,7 +112,12 @@ impl Provider {
             Ok(verified) => verified,
             Err(refusal) => return refuse(refusal.fault(Place::ProviderNode, exchange)),
         };
+        self.core.saw(&verified.arrived().peer, &verified.arrived().entry);
         let authorised = verified.authorise(&self.core.guard, &conf, &self.core.grants.load(), now);
+        let authorised = authorised.and_then(|authorised| {
+            let fresh = self.check_fresh(&authorised.verified().request().service);
+            if let Err(refusal) = fresh { Err(authorised.refuse(refusal)) } else { Ok(authorised) }
+        });
         guarded.end();
         let sealed = match authorised {
             Ok(authorised) => self.invoke(authorised, &conf).await,
@@ -115,7 +138,12 @@ impl Provider {
     pub fn admit(&self, peer: &NodeId, preview: &Entry) -> Result<(), Fault> {
         let conf = self.core.conf(Place::ProviderNode)?;
         let (guard, grants) = (&self.core.guard, self.core.grants.load());
-        check_preview(peer, preview, guard, &conf, &grants, self.core.clock.now()).map_err(|refusal| {
+        let checked = check_preview(peer, preview, guard, &conf, &grants, self.core.clock.now());
+        let fresh = || match preview.body() {
+            Body::Request(request) => self.check_fresh(&request.service),
+            _ => Ok(()),
+        };
+        checked.and_then(|()| fresh()).map_err(|refusal| {
             let fault = refusal.fault(Place::ProviderNode, preview.exchange());
             count_refusal(&fault);
             tracing::info!(%peer, exchange = %preview.exchange(), code = %fault.code, "a large message was refused");

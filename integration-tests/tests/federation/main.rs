@@ -15,6 +15,7 @@ mod firewalls;
 mod full_disk;
 mod large;
 mod mistakes;
+mod news;
 mod officers;
 mod refusals;
 mod rest;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::carrier::{Connection, Receiver, Sender};
+use super::conf::CONF_STREAMS_MAX;
 use super::control::Announcer;
 use super::dial::Dialled;
 use super::frame::{self, FrameError};
@@ -326,6 +327,7 @@ impl Inner {
             budget: self.budget.for_peer(),
             large_in: Semaphore::new(LARGE_STREAMS_MAX),
             large_out: Semaphore::new(LARGE_STREAMS_MAX),
+            conf_out: Semaphore::new(CONF_STREAMS_MAX),
             arrived,
             own_serial,
             peer_serial: hello.serial,

@@ -15,6 +15,7 @@ mod ask;
 pub mod budget;
 pub mod carrier;
 mod choice;
+mod conf;
 mod connect;
 mod control;
 mod counters;
@@ -47,6 +48,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use peabiru_certs::CertsError;
 use peabiru_certs::peer::{TlsIdentity, link_server};
 use peabiru_ledger::large::LargeFile;
@@ -64,7 +66,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::exchange::{Arrived, Inbound, LinkAnswer, Outflow, Wanted};
+use crate::exchange::{Arrived, Inbound, LinkAnswer, Outflow, Wanted, WantedConf};
 use crate::spool::Spool;
 use budget::{Budget, DEFAULT_MEMORY_BUDGET, RESERVE_WAIT};
 use choice::Choices;
@@ -258,6 +260,19 @@ impl Link {
     /// Why there is no answer.
     pub async fn fetch(&self, peer: &NodeId, wanted: Wanted, deadline: Duration) -> Result<Fetched, Fault> {
         self.0.fetch(peer, wanted, Instant::now() + deadline).await
+    }
+
+    /// Asks a peer for a piece of the global configuration; none if it does not have it. What it gives is not checked yet.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn conf(
+        &self,
+        peer: &NodeId,
+        wanted: WantedConf,
+        deadline: Duration,
+    ) -> Result<Option<Bytes>, Fault> {
+        self.0.ask_conf(peer, wanted, Instant::now() + deadline).await
     }
 
     /// Fetches the large body of an entry that was fetched; goes on where it stopped, as long as more comes. It is not

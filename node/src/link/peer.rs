@@ -33,6 +33,8 @@ pub(crate) struct Peer {
     pub(crate) large_in: Semaphore,
     /// And that go to it.
     pub(crate) large_out: Semaphore,
+    /// Parts of the global configuration that go to it.
+    pub(crate) conf_out: Semaphore,
     /// What we told it of our ledgers.
     pub(crate) announcer: Arc<Announcer>,
     /// Wakes messages that wait for a checkpoint of this peer.
