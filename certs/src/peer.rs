@@ -105,7 +105,7 @@ pub trait PeerDirectory: Send + Sync {
 }
 
 /// Why a peer was turned away; found in the source of the TLS error.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeerRefused {
     /// No chain to a trusted authority.
     #[error("{0}")]
@@ -130,6 +130,13 @@ pub enum PeerRefused {
         /// Of its DER.
         sha256: Digest,
     },
+}
+
+/// A TLS error shows what is in it by `Debug` alone, and administrators read it.
+impl fmt::Debug for PeerRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// The accepting side of a link: each connection with the identity that is current when it begins.
@@ -166,10 +173,20 @@ pub fn link_client(
     Ok(config)
 }
 
-/// Who is at the other end of an established link.
-#[must_use]
-pub fn peer_of(certificates: &[CertificateDer<'_>], directory: &dyn PeerDirectory) -> Option<NodeId> {
-    directory.judge(&Digest::of(certificates.first()?))
+/// Whose certificate this is, by the global configuration of the moment: asked at a handshake, and of an established link
+/// again with each new snapshot.
+///
+/// # Errors
+/// `Chain` or `NotRegistered`.
+pub fn judge_peer(
+    certificate: &CertificateDer<'_>,
+    directory: &dyn PeerDirectory,
+) -> Result<NodeId, PeerRefused> {
+    let authorities = directory.authorities();
+    let verified = chain::verify(certificate, &authorities, KeyPurpose::Authentication, directory.now())
+        .map_err(|error| PeerRefused::Chain(error.to_string()))?;
+    let sha256 = verified.sha256();
+    directory.judge(&sha256).ok_or(PeerRefused::NotRegistered { sha256 })
 }
 
 /// A server that knows its clients by the SHA-256 of their certificates: doors, the registry's admin API. A client
@@ -256,12 +273,7 @@ struct LinkVerifier {
 
 impl LinkVerifier {
     fn judge(&self, certificate: &CertificateDer<'_>) -> Result<(), PeerRefused> {
-        let authorities = self.directory.authorities();
-        let verified =
-            chain::verify(certificate, &authorities, KeyPurpose::Authentication, self.directory.now())
-                .map_err(|error| PeerRefused::Chain(error.to_string()))?;
-        let sha256 = verified.sha256();
-        let found = self.directory.judge(&sha256).ok_or(PeerRefused::NotRegistered { sha256 })?;
+        let found = judge_peer(certificate, &*self.directory)?;
         match &self.expected {
             Some(expected) if *expected != found => {
                 Err(PeerRefused::OtherNode { expected: expected.clone(), found })

@@ -141,8 +141,8 @@ fn registered_nodes_meet_on_the_post_quantum_hybrid_alone() {
     let (client, server) = handshake(client, server).unwrap();
     assert_eq!(client.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
     assert_eq!(client.negotiated_key_exchange_group().unwrap().name(), rustls::NamedGroup::X25519MLKEM768);
-    assert_eq!(peer::peer_of(server.peer_certificates().unwrap(), &*directory), Some(a.0));
-    assert_eq!(peer::peer_of(client.peer_certificates().unwrap(), &*directory), Some(b.0));
+    assert_eq!(peer::judge_peer(&server.peer_certificates().unwrap()[0], &*directory), Ok(a.0));
+    assert_eq!(peer::judge_peer(&client.peer_certificates().unwrap()[0], &*directory), Ok(b.0));
 }
 
 #[test]

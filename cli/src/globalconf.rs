@@ -1,6 +1,7 @@
 //! `peabiru globalconf`: what a node knows of everyone, and until when.
 
 use clap::Subcommand;
+use peabiru_proto::limits::STALE_AFTER;
 use peabiru_proto::time::{Clock as _, SystemClock, Timestamp};
 use peabiru_proto::wire::GetStatusRequest;
 
@@ -32,9 +33,38 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
         &[
             ("node", status.node),
             ("version", status.globalconf_version.to_string()),
+            ("confirmed", confirmed(status.globalconf_confirmed_at_ms, SystemClock.now())),
             ("expires at", expires_at.to_string()),
             ("hours left without the registry", (left.as_secs() / 3600).to_string()),
         ],
     );
     Ok(())
+}
+
+/// When the registry last said that nothing is newer, and whether that is too long ago.
+pub(crate) fn confirmed(at_ms: u64, now: Timestamp) -> String {
+    let at = Timestamp::from_ms(at_ms);
+    let stale = now.since(at);
+    if stale <= STALE_AFTER {
+        return at.to_string();
+    }
+    let minutes = stale.as_secs() / 60;
+    format!(
+        "{at}: STALE for {minutes} minutes, withdrawn keys may still be trusted: let the node reach the registry"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_was_not_confirmed_for_a_quarter_of_an_hour_is_called_stale() {
+        let at = Timestamp::from_ms(1_900_000_000_000);
+        assert_eq!(confirmed(at.as_ms(), at.plus(STALE_AFTER)), at.to_string());
+        let late = confirmed(at.as_ms(), at.plus(STALE_AFTER + Duration::from_secs(60)));
+        assert!(late.contains("STALE for 16 minutes"), "{late}");
+    }
 }

@@ -20,6 +20,7 @@ use crate::CliError;
 use crate::approval::answered;
 use crate::args::Connect;
 use crate::certificate::read_anchor;
+use crate::globalconf::confirmed;
 use crate::output;
 use crate::site::{Site, SiteSpec};
 
@@ -181,6 +182,7 @@ async fn status(connect: &Connect) -> Result<(), CliError> {
             ("node", status.node),
             ("software", status.software),
             ("global configuration", format!("{}, until {expires_at}", status.globalconf_version)),
+            ("confirmed", confirmed(status.globalconf_confirmed_at_ms, SystemClock.now())),
             ("ledgers", ledgers.join("\n")),
             ("connected to", peers.join("\n")),
             ("exchanges asked", counters.exchanges_asked.to_string()),

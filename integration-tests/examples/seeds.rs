@@ -202,6 +202,13 @@ impl Seeds {
         write("anchor", [self.anchor.to_toml(), second.to_toml()]);
         write("snapshot", [self.snapshot.encode_to_vec()]);
         let mut snapshot = wire::Snapshot::decode(self.snapshot.snapshot.clone()).unwrap();
+        let note = wire::StatusNote {
+            instance: snapshot.instance.clone(),
+            version: snapshot.version,
+            snapshot_digest: vec![3; 32].into(),
+            noted_at_ms: snapshot.created_at_ms,
+        };
+        write("status_note", [note.encode_to_vec()]);
         let parts: Vec<_> = snapshot.parts.iter().map(|part| self.part(part)).collect();
         let whole = std::iter::once(snapshot.encode_to_vec().into()).chain(parts);
         let whole = join(whole);

@@ -24,10 +24,13 @@ use peabiru_integration_tests::echo::wire::SayRequest;
 use peabiru_integration_tests::federation::{Federation, Member, passphrase};
 use peabiru_integration_tests::metrics::counter;
 use peabiru_ledger::snapshot::{sign_delegation, sign_snapshot};
-use peabiru_proto::hash::Digest;
+use peabiru_ledger::status_note::sign_status;
+use peabiru_proto::entry::GlobalconfRef;
+use peabiru_proto::hash::{Digest, SnapshotDigest};
 use peabiru_proto::time::{Clock as _, SystemClock};
 use peabiru_proto::wire::{
-    AddSubsystemRequest, Delegation, GetSnapshotResponse, SignedSnapshot, Snapshot, SubsystemRecord,
+    AddSubsystemRequest, Delegation, GetSnapshotResponse, SignedSnapshot, SignedStatusNote, Snapshot,
+    SubsystemRecord,
 };
 use prost::Message as _;
 use usurper::Usurper;
@@ -60,6 +63,11 @@ async fn a_snapshot_that_is_older_forged_or_expired_is_refused_and_named_and_exc
     refused(&mitic, "registry.unreachable").await;
     usurper.stop().await;
     let usurper = Usurper::start(address, &forger.tls(&federation), parts(&mitic)).await;
+    for (note, code) in forger.notes(&newest) {
+        usurper.tell(note);
+        refused(&mitic, code).await;
+    }
+    usurper.tell(forger.note(version(&newest) + 1));
     for (answer, code) in forger.lies(&older, &newest) {
         usurper.serve(answer);
         refused(&mitic, code).await;
@@ -103,6 +111,23 @@ impl Forger {
     /// The next version, with good signatures.
     fn next(&self) -> SignedSnapshot {
         self.sign(|_| {})
+    }
+
+    /// That a version is the newest, with good signatures.
+    fn note(&self, version: u64) -> SignedStatusNote {
+        let newest = GlobalconfRef { version, digest: SnapshotDigest::from_bytes([7; 32]) };
+        let delegation = self.signed.delegation.clone().unwrap();
+        sign_status(&"PY".parse().unwrap(), newest, SystemClock.now(), &self.key, delegation)
+    }
+
+    fn notes(&self, newest: &GetSnapshotResponse) -> [(SignedStatusNote, &'static str); 3] {
+        let held = version(newest);
+        let forged = SignedStatusNote { signature: vec![0; 64].into(), ..self.note(held + 1) };
+        [
+            (forged, "snapshot.forged"),
+            (self.note(held - 1), "snapshot.older"),
+            (self.note(held), "snapshot.forked"),
+        ]
     }
 
     fn sign(&self, change: impl FnOnce(&mut Snapshot)) -> SignedSnapshot {

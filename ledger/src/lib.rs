@@ -32,6 +32,7 @@ pub mod seal;
 mod segment;
 pub mod slot;
 pub mod snapshot;
+pub mod status_note;
 pub mod tile;
 pub mod tlog_proof;
 pub mod tree;

@@ -275,11 +275,11 @@ fn check_times(snapshot: &wire::Snapshot, at: Timestamp) -> Result<(), SnapshotE
     Ok(())
 }
 
-fn verify(key: &[u8; 32], prefix: &[u8], message: &[u8], signature: &[u8]) -> Option<()> {
+pub(crate) fn verify(key: &[u8; 32], prefix: &[u8], message: &[u8], signature: &[u8]) -> Option<()> {
     UnparsedPublicKey::new(&ED25519, key).verify(&prefixed(prefix, message), signature).ok()
 }
 
-fn prefixed(prefix: &[u8], message: &[u8]) -> Vec<u8> {
+pub(crate) fn prefixed(prefix: &[u8], message: &[u8]) -> Vec<u8> {
     [prefix, message].concat()
 }
 

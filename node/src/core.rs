@@ -20,6 +20,7 @@ use peabiru_proto::random::Random;
 use peabiru_proto::time::{Clock, Timestamp};
 use peabiru_proto::wire;
 use prost::Message as _;
+use tokio::time::Instant;
 
 use crate::exchange::Arrived;
 use crate::globalconf::Globalconf;
@@ -27,6 +28,7 @@ use crate::guard::Guard;
 use crate::guard::answer::{self, CheckedAnswer, Outstanding};
 use crate::guard::grant::Grants;
 use crate::guard::refusal::Refusal;
+use crate::news::News;
 use crate::spool::Spool;
 
 /// NOTICE code of a grant's revision; its payload is the grant.
@@ -50,6 +52,8 @@ pub struct Core {
     pub guard: Guard,
     /// What the hosted members allow.
     pub grants: ArcSwap<Grants>,
+    /// What peers showed of newer global configurations.
+    pub news: News,
     /// One revision at a time.
     grant_turn: tokio::sync::Mutex<()>,
 }
@@ -75,6 +79,7 @@ impl Core {
             ledgers,
             guard,
             grants: ArcSwap::from_pointee(grants),
+            news: News::default(),
             grant_turn: tokio::sync::Mutex::new(()),
         }
     }
@@ -98,6 +103,14 @@ impl Core {
             return Err(Fault::new(FaultCode::GlobalconfExpired, place, message));
         }
         Ok(conf)
+    }
+
+    /// A head of a peer was verified: it may be the first to say that there is a newer global configuration.
+    pub fn saw(&self, peer: &NodeId, entry: &Entry) {
+        let shown = entry.common().globalconf.map_or(0, |shown| shown.version);
+        if shown > self.globalconf.version() {
+            self.news.note(peer, shown, Instant::now());
+        }
     }
 
     /// The ledger of a hosted member.
@@ -127,7 +140,9 @@ impl Core {
             answer::check_head(arrived, outstanding, conf).map_err(fault)?;
             arrived.opened = self.spool.open(&arrived.entry, &arrived.payload).await;
         }
-        answer::check(arrived, outstanding, conf).map_err(fault)
+        let checked = answer::check(arrived, outstanding, conf).map_err(fault)?;
+        self.saw(&arrived.peer, &arrived.entry);
+        Ok(checked)
     }
 
     /// An entry of `ledger` about `exchange`, made now.

@@ -19,7 +19,7 @@ use peabiru_proto::contract::Streaming;
 use peabiru_proto::entry::{Entry, ExchangeId};
 use peabiru_proto::fault::Fault;
 use peabiru_proto::globalconf::GlobalConfiguration;
-use peabiru_proto::hash::LeafHash;
+use peabiru_proto::hash::{Digest, LeafHash};
 use peabiru_proto::id::{NodeId, ServiceId, SubsystemId};
 use peabiru_proto::policy::Purpose;
 use peabiru_proto::time::Timestamp;
@@ -214,6 +214,20 @@ pub trait Inbound: Send + Sync + 'static {
     fn stream(&self, opening: Arrived, line: Line) -> BoxFuture<Reply>;
     /// A counterparty asks for what this node holds about an exchange.
     fn fetch(&self, peer: NodeId, wanted: Wanted) -> BoxFuture<Found>;
+    /// A peer asks for what everybody may know.
+    fn globalconf(&self, wanted: WantedConf) -> BoxFuture<Option<Bytes>>;
+}
+
+/// What a peer asks of the global configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WantedConf {
+    /// The newest snapshot, if it is newer than this.
+    Snapshot {
+        /// What the peer holds.
+        known_version: u64,
+    },
+    /// A part.
+    Part(Digest),
 }
 
 /// An entry that a node holds, with a seal and what is kept of its payload.

@@ -7,14 +7,18 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use peabiru_ledger::snapshot::{SnapshotError, VerifiedSnapshot, verify_snapshot};
+use peabiru_ledger::status_note::verify_status;
 use peabiru_proto::globalconf::{ConfigurationAnchor, GlobalConfiguration, GlobalconfError};
 use peabiru_proto::hash::Digest;
+use peabiru_proto::id::NodeId;
 use peabiru_proto::time::{Clock, Timestamp};
-use peabiru_proto::wire::{self, GetSnapshotResponse};
+use peabiru_proto::wire::{self, GetSnapshotResponse, SignedStatusNote};
 use prost::Message as _;
 
 /// Holds the snapshot in force and those before it.
@@ -24,6 +28,17 @@ pub struct Globalconf {
     anchor: ConfigurationAnchor,
     clock: Arc<dyn Clock>,
     current: ArcSwapOption<GlobalConfiguration>,
+    /// When the registry last said that the current one is the newest; milliseconds since 1970.
+    confirmed_at_ms: AtomicU64,
+}
+
+/// What a status note says of the snapshot that is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// It is the newest.
+    Newest,
+    /// There is a newer one.
+    Newer,
 }
 
 /// A snapshot whose signatures hold; its parts may be missing yet.
@@ -63,6 +78,16 @@ pub enum RefreshError {
         /// What is wrong with it, or with the parts that it names.
         source: Box<RefreshError>,
     },
+    /// A peer showed a newer version, and did not give it.
+    #[error("{node} showed version {version}, and does not give it: {reason}")]
+    Peer {
+        /// Who.
+        node: NodeId,
+        /// What it showed.
+        version: u64,
+        /// What happened.
+        reason: String,
+    },
     /// Nobody answers at the registry's addresses.
     #[error("registry {url}: {reason}")]
     Unreachable {
@@ -83,8 +108,17 @@ impl RefreshError {
             Self::Content(_) => "globalconf.content",
             Self::Folder { .. } => "globalconf.folder",
             Self::Kept { .. } => "globalconf.kept",
+            Self::Peer { .. } => "globalconf.peer",
             Self::Unreachable { .. } => "registry.unreachable",
         }
+    }
+}
+
+impl Candidate {
+    /// Its version.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.verified.snapshot().version
     }
 }
 
@@ -102,7 +136,8 @@ impl Globalconf {
             let path = folder.join(part);
             fs::create_dir_all(&path).map_err(at(&path))?;
         }
-        let conf = Self { folder, anchor, clock, current: ArcSwapOption::empty() };
+        let current = ArcSwapOption::empty();
+        let conf = Self { folder, anchor, clock, current, confirmed_at_ms: AtomicU64::new(0) };
         if let Some(bytes) = conf.read("current")? {
             let damaged =
                 |error| RefreshError::Kept { path: conf.folder.join("current"), source: Box::new(error) };
@@ -115,6 +150,46 @@ impl Globalconf {
     #[must_use]
     pub fn newest(&self) -> Option<Arc<GlobalConfiguration>> {
         self.current.load_full()
+    }
+
+    /// The version held; 0 before the first.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.newest().map_or(0, |conf| conf.version())
+    }
+
+    /// Takes a status note. If it confirms what is held, that is fresh as of the note.
+    ///
+    /// # Errors
+    /// Forged, of another instance, of an older version than the one held, or of another snapshot of that version.
+    pub fn hear(&self, note: &SignedStatusNote) -> Result<Told, RefreshError> {
+        let status = verify_status(note, &self.anchor, self.clock.now())?;
+        let (found, held) = (status.newest(), self.newest());
+        let version = held.as_ref().map_or(0, |held| held.version());
+        if found.version > version {
+            return Ok(Told::Newer);
+        }
+        if found.version < version {
+            return Err(SnapshotError::Older { found: found.version, held: version }.into());
+        }
+        if held.is_some_and(|held| held.digest() != found.digest) {
+            return Err(SnapshotError::Forked { version }.into());
+        }
+        self.confirmed_at_ms.fetch_max(status.noted_at().as_ms(), Ordering::Relaxed);
+        Ok(Told::Newest)
+    }
+
+    /// When the registry last said that what is held is the newest; none before the first snapshot.
+    #[must_use]
+    pub fn confirmed_at(&self) -> Option<Timestamp> {
+        let noted_at = Timestamp::from_ms(self.confirmed_at_ms.load(Ordering::Relaxed));
+        self.newest().map(|conf| conf.created_at().max(noted_at))
+    }
+
+    /// How long ago that was, by this node's clock.
+    #[must_use]
+    pub fn staleness(&self) -> Duration {
+        self.confirmed_at().map_or(Duration::ZERO, |at| self.clock.now().since(at))
     }
 
     /// Checks the registry's answer; says nothing of its parts yet.

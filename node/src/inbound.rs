@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use peabiru_proto::entry::Entry;
 use peabiru_proto::fault::Fault;
 use peabiru_proto::id::NodeId;
+use prost::Message as _;
 use tokio::sync::mpsc;
 
 use crate::core::Core;
-use crate::exchange::{Arrived, BoxFuture, Found, Held, Inbound, Line, Reply, Wanted};
+use crate::exchange::{Arrived, BoxFuture, Found, Held, Inbound, Line, Reply, Wanted, WantedConf};
+use crate::globalconf::Globalconf;
 use crate::holdings;
 use crate::provider::Provider;
 
@@ -47,6 +50,29 @@ impl Inbound for Answering {
             found
         })
     }
+
+    fn globalconf(&self, wanted: WantedConf) -> BoxFuture<Option<Bytes>> {
+        let core = Arc::clone(&self.core);
+        Box::pin(async move {
+            let read = tokio::task::spawn_blocking(move || read_conf(&core.globalconf, wanted)).await;
+            read.unwrap_or_default()
+        })
+    }
+}
+
+fn read_conf(globalconf: &Globalconf, wanted: WantedConf) -> Option<Bytes> {
+    let read = match wanted {
+        WantedConf::Snapshot { known_version } => {
+            let version = globalconf.version();
+            let newer = if version > known_version { globalconf.snapshot(version) } else { Ok(None) };
+            newer.map(|answer| answer.map(|answer| answer.encode_to_vec().into()))
+        }
+        WantedConf::Part(digest) => globalconf.part(&digest),
+    };
+    read.unwrap_or_else(|error| {
+        tracing::error!(%error, "what is kept of the global configuration cannot be read");
+        None
+    })
 }
 
 /// Ends when nobody takes more.

@@ -31,6 +31,7 @@ mod logging;
 mod memory;
 mod metadata;
 pub mod metrics;
+pub mod news;
 pub mod node;
 pub mod provider;
 mod refresh;

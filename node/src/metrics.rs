@@ -82,12 +82,14 @@ async fn metrics_page(State(page): State<Page>) -> impl IntoResponse {
     metrics::counter!("peabiru_ledger_index_set_aside_total").absolute(counters.index_set_aside);
     let conf = page.core.globalconf.newest();
     let version = conf.as_ref().map_or(0, |conf| conf.version());
+    let stale = page.core.globalconf.staleness().as_secs();
     let left = conf.map_or(0, |conf| conf.expires_at().since(page.core.clock.now()).as_secs());
     // Exact up to 2^53.
     #[allow(clippy::cast_precision_loss, reason = "versions and seconds are far below 2^53")]
     {
         metrics::gauge!("peabiru_globalconf_version").set(version as f64);
         metrics::gauge!("peabiru_globalconf_seconds_left").set(left as f64);
+        metrics::gauge!("peabiru_globalconf_stale_seconds").set(stale as f64);
     }
     let text = recorder().map(|recorder| {
         recorder.run_upkeep();

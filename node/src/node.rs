@@ -262,10 +262,11 @@ impl Opened {
         }
         let dispatcher = Arc::new(Dispatcher::new(settings::locations(config)?));
         let services = Arc::clone(&dispatcher);
-        let provider = Arc::new(Provider::new(Arc::clone(&core), services, SERVICE_TIMEOUT));
+        let demands = settings::demands(config);
+        let provider = Arc::new(Provider::new(Arc::clone(&core), services, SERVICE_TIMEOUT, demands));
         let link = Arc::new(start_link(config, &core, &store, &heads, authentication, &provider)?);
         let link_address = link.local_addr();
-        let consumer = Arc::new(Consumer::new(Arc::clone(&core), Arc::clone(&link), provider));
+        let consumer = Arc::new(Consumer::new(Arc::clone(&core), Arc::clone(&link), Arc::clone(&provider)));
         let tls = door.map(|identity| DoorTls::new(identity, config)).transpose()?;
         let random = Arc::clone(&core.random);
         let door = Arc::new(Door::new(Arc::new(consumer), settings::door(config), random));
@@ -277,6 +278,7 @@ impl Opened {
             store: Arc::clone(&store),
             link: Arc::clone(&link),
             dispatcher,
+            provider,
             door,
             door_tls: tls,
             refresh_every,
@@ -314,7 +316,7 @@ impl Opened {
             told.warn(conf);
             judged.rejudge();
         };
-        rest.spawn(refresher.run(core, every, changed, stop_rest.clone()));
+        rest.spawn(refresher.run(core, Arc::clone(&link), every, changed, stop_rest.clone()));
         let Doors { tcp, stop: stop_doors, tasks: doors } = doors;
         let drain = config.node.drain();
         Ok(Running {

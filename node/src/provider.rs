@@ -5,9 +5,11 @@
 
 mod live;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use peabiru_ledger::ledger::{Append, Ledger};
 use peabiru_ledger::payload::{Direction, Payload};
@@ -16,7 +18,7 @@ use peabiru_proto::entry::{Body, Content, Entry, FaultHead, Response, SideEffect
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::hash::{ContentRoot, LeafHash};
-use peabiru_proto::id::NodeId;
+use peabiru_proto::id::{NodeId, ServiceId};
 use peabiru_proto::limits::HELD_RECEIPT_WAIT;
 use peabiru_proto::wire;
 use prost::Message as _;
@@ -36,10 +38,13 @@ pub struct Provider {
     core: Arc<Core>,
     services: Arc<dyn Services>,
     service_timeout: Duration,
+    demands: ArcSwap<Demands>,
 }
 
 /// A message whose seal holds, judged by this global configuration.
 type Judged = (Result<Authorised, Box<Refused>>, Arc<GlobalConfiguration>);
+/// How fresh the global configuration must be, for services that demand it.
+pub type Demands = HashMap<ServiceId, Duration>;
 
 /// RECEIVED, and whether it is durable yet.
 #[allow(clippy::large_enum_variant, reason = "one per exchange, on the stack of its task")]
@@ -74,8 +79,25 @@ impl Receipt {
 impl Provider {
     /// A provider over the node's core and its agencies' services.
     #[must_use]
-    pub fn new(core: Arc<Core>, services: Arc<dyn Services>, service_timeout: Duration) -> Self {
-        Self { core, services, service_timeout }
+    pub fn new(
+        core: Arc<Core>,
+        services: Arc<dyn Services>,
+        service_timeout: Duration,
+        demands: Demands,
+    ) -> Self {
+        Self { core, services, service_timeout, demands: ArcSwap::from_pointee(demands) }
+    }
+
+    /// From now on these demands alone.
+    pub(crate) fn set_demands(&self, demands: Demands) {
+        self.demands.store(Arc::new(demands));
+    }
+
+    /// Whether what this node trusts is fresh enough for a service.
+    fn check_fresh(&self, service: &ServiceId) -> Result<(), Refusal> {
+        let Some(&max) = self.demands.load().get(service) else { return Ok(()) };
+        let stale = self.core.globalconf.staleness();
+        if stale <= max { Ok(()) } else { Err(Refusal::Stale { service: service.clone(), stale, max }) }
     }
 
     /// Answers one message.
@@ -112,8 +134,12 @@ impl Provider {
         }
         let now = self.core.clock.now();
         let verified = received.verify(&self.core.guard, &conf, now).map_err(refused)?;
+        self.core.saw(&verified.arrived().peer, &verified.arrived().entry);
         let authorised = match verified.authorise(&self.core.guard, &conf, &self.core.grants.load(), now) {
-            Ok(authorised) => Ok(authorised),
+            Ok(authorised) => match self.check_fresh(&authorised.verified().request().service) {
+                Ok(()) => Ok(authorised),
+                Err(refusal) => Err(Box::new(authorised.refuse(refusal))),
+            },
             Err(Denied::Sealed(denied)) => Err(denied),
             Err(Denied::Unsealed(refusal)) => return Err(refused(refusal)),
         };
@@ -128,7 +154,12 @@ impl Provider {
     pub fn admit(&self, peer: &NodeId, preview: &Entry) -> Result<(), Fault> {
         let conf = self.core.conf(Place::ProviderNode)?;
         let (guard, grants) = (&self.core.guard, self.core.grants.load());
-        check_preview(peer, preview, guard, &conf, &grants, self.core.clock.now()).map_err(|refusal| {
+        let checked = check_preview(peer, preview, guard, &conf, &grants, self.core.clock.now());
+        let fresh = || match preview.body() {
+            Body::Request(request) => self.check_fresh(&request.service),
+            _ => Ok(()),
+        };
+        checked.and_then(|()| fresh()).map_err(|refusal| {
             let fault = refusal.fault(Place::ProviderNode, preview.exchange());
             count_refusal(&fault);
             tracing::info!(%peer, exchange = %preview.exchange(), code = %fault.code, "a large message was refused");

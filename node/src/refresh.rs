@@ -11,19 +11,24 @@ use peabiru_certs::CertsError;
 use peabiru_certs::peer::pinning_client;
 use peabiru_proto::globalconf::{GlobalConfiguration, RegistryAddress};
 use peabiru_proto::hash::Digest;
-use peabiru_proto::limits::{MAX_CLEAR_BYTES, MAX_PART_BYTES};
+use peabiru_proto::limits::{MAX_CLEAR_BYTES, MAX_PART_BYTES, STALE_AFTER};
 use peabiru_proto::time::{Clock, Timestamp};
 use peabiru_proto::wire::distribution_service_client::DistributionServiceClient;
-use peabiru_proto::wire::{GetPartRequest, GetSnapshotRequest};
+use peabiru_proto::wire::{GetPartRequest, GetSnapshotRequest, GetSnapshotResponse, GetStatusNoteRequest};
+use prost::Message as _;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::core::Core;
-use crate::globalconf::{Globalconf, RefreshError};
+use crate::exchange::WantedConf;
+use crate::globalconf::{Globalconf, RefreshError, Told};
+use crate::link::Link;
+use crate::news::Claim;
 
 /// Asks the registry.
 pub(crate) struct Refresher {
@@ -84,25 +89,65 @@ impl Refresher {
         examined
     }
 
-    /// Asks again and again. `changed` is told of each new global configuration.
+    /// A peer showed a newer version: the registry is asked for it, then that peer.
+    async fn follow(
+        &self,
+        core: &Core,
+        link: &Link,
+        claim: &Claim,
+    ) -> Result<Option<Arc<GlobalConfiguration>>, RefreshError> {
+        if core.globalconf.version() >= claim.version {
+            return Ok(None);
+        }
+        match self.refresh(&core.globalconf).await {
+            Ok(Some(conf)) => return Ok(Some(conf)),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(%error, peer = %claim.peer, "the peer is asked instead of the registry")
+            }
+        }
+        let asked = tokio::time::timeout(PEER_WAIT, from_peer(&core.globalconf, link, claim)).await;
+        let told = asked.unwrap_or_else(|_| Err(refused(claim, "it takes too long")));
+        told.map(Some).inspect_err(|error| {
+            core.news.disbelieve(&claim.peer, Instant::now());
+            metrics::counter!(REFUSALS, "code" => error.code()).increment(1);
+        })
+    }
+
+    /// Asks again and again, and at once when a peer shows something newer. `changed` is told of each new global
+    /// configuration.
     pub(crate) async fn run(
         self: Arc<Self>,
         core: Arc<Core>,
+        link: Arc<Link>,
         mut every: watch::Receiver<Duration>,
         changed: impl Fn(&GlobalConfiguration),
         stop: CancellationToken,
     ) {
+        let mut asked_at = Instant::now();
         loop {
-            let wait = *every.borrow_and_update();
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+            let due = asked_at + *every.borrow_and_update();
+            let claim = tokio::select! {
+                () = tokio::time::sleep_until(due) => None,
                 Ok(()) = every.changed() => continue,
-                () = stop.cancelled() => return,
-            }
-            let refreshed = tokio::select! {
-                refreshed = self.refresh(&core.globalconf) => refreshed,
+                claim = core.news.next() => Some(claim),
                 () = stop.cancelled() => return,
             };
+            if claim.is_none() {
+                asked_at = Instant::now();
+            }
+            // One at a time, whoever has news.
+            let asked = async {
+                match &claim {
+                    Some(claim) => self.follow(&core, &link, claim).await,
+                    None => self.refresh(&core.globalconf).await,
+                }
+            };
+            let refreshed = tokio::select! {
+                refreshed = asked => refreshed,
+                () = stop.cancelled() => return,
+            };
+            warn_if_stale(&core.globalconf);
             match refreshed {
                 Ok(Some(conf)) => changed(&conf),
                 Ok(None) => {}
@@ -112,6 +157,49 @@ impl Refresher {
             }
         }
     }
+}
+
+fn warn_if_stale(globalconf: &Globalconf) {
+    let stale = globalconf.staleness();
+    if stale > STALE_AFTER {
+        tracing::warn!(
+            version = globalconf.version(),
+            stale_seconds = stale.as_secs(),
+            "the registry has not said for a while that nothing is newer: withdrawn keys may still be trusted here"
+        );
+    }
+}
+
+/// What a peer gives is judged as if the registry gave it.
+async fn from_peer(
+    globalconf: &Globalconf,
+    link: &Link,
+    claim: &Claim,
+) -> Result<Arc<GlobalConfiguration>, RefreshError> {
+    let ask = async |wanted| {
+        let answer = link.conf(&claim.peer, wanted, CALL_WAIT).await;
+        answer.map_err(|fault| refused(claim, &fault))?.ok_or_else(|| refused(claim, "it does not have it"))
+    };
+    let known_version = globalconf.version();
+    let answer = ask(WantedConf::Snapshot { known_version }).await?;
+    let answer = GetSnapshotResponse::decode(answer).map_err(|error| refused(claim, &error))?;
+    let candidate = globalconf.check(answer)?;
+    if candidate.version() <= known_version {
+        return Err(refused(claim, &format_args!("it gives version {}", candidate.version())));
+    }
+    for digest in globalconf.missing(&candidate) {
+        let part = ask(WantedConf::Part(digest)).await?;
+        if Digest::of(&part) != digest {
+            return Err(refused(claim, &format_args!("it gave another part for {digest}")));
+        }
+        globalconf.keep_part(&part)?;
+    }
+    globalconf.accept(&candidate)
+}
+
+fn refused(claim: &Claim, reason: &(impl std::fmt::Display + ?Sized)) -> RefreshError {
+    let Claim { peer, version } = claim;
+    RefreshError::Peer { node: peer.clone(), version: *version, reason: reason.to_string() }
 }
 
 impl Registry {
@@ -144,7 +232,13 @@ impl Registry {
         globalconf: &Globalconf,
     ) -> Result<Option<Arc<GlobalConfiguration>>, RefreshError> {
         let mut client = self.client.clone();
-        let known_version = globalconf.newest().map_or(0, |conf| conf.version());
+        let noted = client.get_status_note(GetStatusNoteRequest {}).await;
+        let noted = noted.map_err(|status| self.unreachable(&status))?.into_inner().note;
+        let note = noted.ok_or(RefreshError::Empty)?;
+        if globalconf.hear(&note)? == Told::Newest {
+            return Ok(None);
+        }
+        let known_version = globalconf.version();
         let answer = client.get_snapshot(GetSnapshotRequest { known_version }).await;
         let answer = answer.map_err(|status| self.unreachable(&status))?.into_inner();
         if answer.snapshot.is_none() {
@@ -155,7 +249,12 @@ impl Registry {
             let part = self.part(&mut client, digest).await?;
             globalconf.keep_part(&part)?;
         }
-        globalconf.accept(&candidate).map(Some)
+        let conf = globalconf.accept(&candidate)?;
+        if conf.version() > known_version {
+            // It names this snapshot, or one that this snapshot has overtaken since.
+            let _ = globalconf.hear(&note);
+        }
+        Ok(Some(conf))
     }
 
     async fn part(
@@ -198,6 +297,8 @@ const REFUSALS: &str = "peabiru_globalconf_refusals_total";
 const DEFAULT_PORT: u16 = 443;
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 const CALL_WAIT: Duration = Duration::from_secs(20);
+/// For a snapshot with all its parts, from a peer.
+const PEER_WAIT: Duration = Duration::from_secs(60);
 /// A snapshot or a part, with room for framing, entry and proof.
 const ANSWER_BYTES_MAX: usize = MAX_CLEAR_BYTES + 64 * 1024;
 const _: () = assert!(MAX_PART_BYTES <= MAX_CLEAR_BYTES, "a part fits an answer");

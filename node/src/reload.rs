@@ -18,6 +18,7 @@ use crate::door::Door;
 use crate::keys::open_other_tls;
 use crate::link::Link;
 use crate::logging;
+use crate::provider::Provider;
 use crate::settings::{self, DoorTls, MEBIBYTE};
 use crate::shown::{Certificates, Shown};
 
@@ -29,6 +30,7 @@ pub(crate) struct Reloader {
     pub(crate) store: Arc<Store>,
     pub(crate) link: Arc<Link>,
     pub(crate) dispatcher: Arc<Dispatcher>,
+    pub(crate) provider: Arc<Provider>,
     pub(crate) door: Arc<Door>,
     /// Of the TCP door, if it has TLS.
     pub(crate) door_tls: Option<DoorTls>,
@@ -125,6 +127,7 @@ impl Reloader {
     fn set(&self, next: &Config, locations: Vec<(ServiceId, Location)>) {
         self.door.set(settings::door(next));
         self.dispatcher.set(locations);
+        self.provider.set_demands(settings::demands(next));
         self.link.set_memory_budget(settings::memory_budget(next));
         self.core.spool.set_body_bytes_max(next.storage.max_body_mebibytes * MEBIBYTE);
         self.store.large_files().set_spool_bytes_max(next.storage.spool_mebibytes * MEBIBYTE);

@@ -101,6 +101,7 @@ pub fn may_ask_another(fault: &Fault, side_effects: SideEffects) -> bool {
             | FaultCode::NodeDiskFull
             | FaultCode::NodeNoGlobalconf
             | FaultCode::GlobalconfExpired
+            | FaultCode::GlobalconfStale
             | FaultCode::SealUnknownLedger
             | FaultCode::SealCheckpointMissing,
             place,

@@ -1,6 +1,7 @@
 //! From `node.toml` to what the parts of the node take, at the start and at each reload.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use peabiru_certs::CertsError;
@@ -14,6 +15,7 @@ use crate::config::{self, Config, ServiceSection, ServiceUrl};
 use crate::dispatcher::{Endpoint, Location};
 use crate::door::identify::{Clients, Credential};
 use crate::door::{Limits, Route, Settings, SharedTls};
+use crate::provider::Demands;
 
 /// TLS of the TCP door.
 pub(crate) struct DoorTls {
@@ -72,6 +74,15 @@ fn clients(config: &Config) -> Clients {
         clients.allow(credential, client.subsystem.clone());
     }
     clients
+}
+
+/// How fresh the global configuration must be, for services that demand it.
+pub(crate) fn demands(config: &Config) -> Demands {
+    let demand = |section: &ServiceSection| {
+        let max = Duration::from_secs(section.max_staleness_seconds?);
+        Some((section.service.get_ref().clone(), max))
+    };
+    config.services.iter().filter_map(demand).collect()
 }
 
 /// Where the services listen. Reads the files of their authorities.

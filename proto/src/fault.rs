@@ -196,6 +196,8 @@ faults! {
         "Let the node reach the registry once; see `peabiru globalconf show`.";
     GlobalconfExpired "globalconf.expired" Registry UNAVAILABLE
         "Let the node reach the registry; what everyone trusts is no longer fresh enough.";
+    GlobalconfStale "globalconf.stale" Registry UNAVAILABLE
+        "Let the provider's node reach the registry: it demands fresher news for this service than it has.";
     ExchangeOutcomeUnknown "exchange.outcome_unknown" Network UNAVAILABLE
         "The request was sent and no answer came: ask `peabiru exchange status` before you repeat it.";
     ExchangeDeadline "exchange.deadline" Caller DEADLINE_EXCEEDED

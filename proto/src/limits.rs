@@ -64,6 +64,10 @@ pub const MAX_PART_BYTES: usize = MAX_CLEAR_BYTES;
 pub const MAX_SNAPSHOT_PARTS: usize = 10_000;
 /// How long a snapshot may be valid.
 pub const MAX_SNAPSHOT_VALIDITY: Duration = Duration::from_secs(72 * 3600);
+/// How often the registry signs a status note.
+pub const STATUS_NOTE_EVERY: Duration = Duration::from_secs(60);
+/// After this long without one a node's global configuration is stale: it works, and the administrator is told.
+pub const STALE_AFTER: Duration = Duration::from_secs(15 * 60);
 /// How long a delegation may be valid.
 pub const MAX_DELEGATION_VALIDITY: Duration = Duration::from_secs(90 * 24 * 3600);
 

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use peabiru_certs::pem::read_certificate;
 use peabiru_certs::{Passphrase, SecretKey};
 use peabiru_ledger::checkpoint::SealingKey;
+use peabiru_ledger::status_note::sign_status;
 use peabiru_proto::hash::{ContractDigest, Digest};
 use peabiru_proto::id::ServiceId;
 use peabiru_proto::limits::CLOCK_SKEW;
@@ -36,6 +37,8 @@ pub struct Registry {
     /// Held from decision to publication: changes follow each other.
     turn: Mutex<()>,
     current: ArcSwap<Current>,
+    /// Says that the current snapshot is the newest one.
+    status: ArcSwap<wire::SignedStatusNote>,
 }
 
 /// What readers see: state and snapshot belong together.
@@ -112,6 +115,27 @@ impl Registry {
         published.await.unwrap_or_else(|error| Err(RegistryError::Server(error.to_string())))
     }
 
+    /// Signs anew that the current snapshot is the newest one.
+    pub async fn confirm(&self) {
+        let _turn = self.turn.lock().await;
+        self.sign_status();
+    }
+
+    /// The newest status note, for nodes.
+    #[must_use]
+    pub fn status(&self) -> Arc<wire::SignedStatusNote> {
+        self.status.load_full()
+    }
+
+    /// The turn is the caller's: a note never names an older snapshot than the one before.
+    fn sign_status(&self) {
+        let newest = self.current.load().published.reference;
+        let instance = self.current.load().state.instance().clone();
+        let delegation = self.delegation.signed().clone();
+        let note = sign_status(&instance, newest, self.clock.now(), &self.snapshot_key, delegation);
+        self.status.store(Arc::new(note));
+    }
+
     /// What is registered and published now.
     #[must_use]
     pub fn current(&self) -> Arc<Current> {
@@ -178,6 +202,7 @@ impl Registry {
         let shelf = before.shelf.succeed(draft.parts);
         let current = Arc::new(Current { state: draft.state, published, shelf });
         self.current.store(Arc::clone(&current));
+        self.sign_status();
         tracing::info!(version, expires_at = %current.published.expires_at, "published");
         Ok(current)
     }
@@ -303,7 +328,7 @@ impl Opened {
         let delegation = self.delegation.signed().clone();
         let published = Published::new(&draft.snapshot, &self.snapshot_key, delegation, sealed);
         let current = Current { state: draft.state, published, shelf: Shelf::new(draft.parts) };
-        Ok(Arc::new(Registry {
+        let registry = Registry {
             history: self.history,
             origin: self.origin,
             snapshot_key: self.snapshot_key,
@@ -312,7 +337,10 @@ impl Opened {
             clock: self.clock,
             turn: Mutex::new(()),
             current: ArcSwap::from_pointee(current),
-        }))
+            status: ArcSwap::default(),
+        };
+        registry.sign_status();
+        Ok(Arc::new(registry))
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use peabiru_certs::peer::{Clients, TlsIdentity, WithoutCertificate, pinning_server};
 use peabiru_certs::pem::read_certificate;
 use peabiru_certs::{Passphrase, PassphraseSource, SecretKey};
+use peabiru_proto::limits::STATUS_NOTE_EVERY;
 use peabiru_proto::random::{Random, SystemRandom};
 use peabiru_proto::time::{Clock, SystemClock};
 use peabiru_proto::wire::distribution_service_server::DistributionServiceServer;
@@ -98,6 +99,7 @@ pub async fn start(
     tasks.spawn(serve_admin(admin, &identity, Arc::clone(&registry), config, stopping.clone())?);
     tasks.spawn(serve_distribution(distribution, &identity, Arc::clone(&registry), stopping.clone())?);
     tasks.spawn(publish_in_time(Arc::clone(&registry), stopping.clone()));
+    tasks.spawn(confirm_in_time(Arc::clone(&registry), stopping.clone()));
     tasks.spawn(watch_ledger(Arc::clone(&registry), stopping));
     Ok(Running { admin: admin_address, distribution: distribution_address, registry, stop, tasks })
 }
@@ -211,6 +213,21 @@ async fn publish_in_time(
                 REPUBLISH_RETRY.min(registry.republish_after())
             }
         };
+    }
+}
+
+/// Signs a status note each minute, so that nodes know how fresh what they hold is.
+async fn confirm_in_time(
+    registry: Arc<Registry>,
+    stopping: watch::Receiver<Stop>,
+) -> Result<(), RegistryError> {
+    let stopped = stopped(stopping);
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => return Ok(()),
+            () = tokio::time::sleep(STATUS_NOTE_EVERY) => registry.confirm().await,
+        }
     }
 }
 

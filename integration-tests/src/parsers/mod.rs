@@ -12,7 +12,7 @@ mod trusted;
 pub use road::{authority, door, frame, hello, http1, message, r1};
 pub use said::{context, contract, entry, fault, grant, identifier, openapi};
 pub use sealed::{checkpoint, payload, proof, record, tlog_proof};
-pub use trusted::{anchor, certificate, configuration, evidence, held, request, snapshot};
+pub use trusted::{anchor, certificate, configuration, evidence, held, request, snapshot, status_note};
 
 /// A name, which is also its folder in `fuzz/corpus`, and what must hold.
 pub type Parser = (&'static str, fn(&[u8]));
@@ -44,6 +44,7 @@ pub const PARSERS: &[Parser] = &[
     ("record", record),
     ("request", request),
     ("snapshot", snapshot),
+    ("status_note", status_note),
     ("tlog_proof", tlog_proof),
 ];
 

@@ -40,6 +40,8 @@ pub fn frame(bytes: &[u8]) {
             Frame::Refusal(fault) => super::fault(&fault.encode_to_vec()),
             Frame::Fetched(held) => held.entries.into_iter().for_each(read_held),
             Frame::Head(head) => read_head(head),
+            // What they hold is checked by who asked: see `snapshot`.
+            Frame::GetSnapshot(_) | Frame::Snapshot(_) | Frame::GetPart(_) | Frame::Part(_) => {}
             Frame::Fetch(_) | Frame::Chunk(_) => {}
         }
     }

@@ -9,6 +9,7 @@ use peabiru_ledger::evidence::{Evidence, Gathered, Outcome, Report, verify};
 use peabiru_ledger::snapshot::{
     SnapshotError, sign_delegation, sign_snapshot, verify_delegation, verify_snapshot,
 };
+use peabiru_ledger::status_note::verify_status;
 use peabiru_proto::entry::Entry;
 use peabiru_proto::globalconf::{ConfigurationAnchor, GlobalConfiguration};
 use peabiru_proto::hash::{Digest, SnapshotDigest};
@@ -61,6 +62,37 @@ pub fn snapshot(bytes: &[u8]) {
         let mut forged = signed.clone();
         forged.signature = given.signature.clone();
         assert!(verify_snapshot(&forged, &anchor, at, held).is_err(), "a forged signature");
+    }
+}
+
+/// As a peer gives it, no status note verifies; signed by the test's keys it has one writing.
+///
+/// The input: a `StatusNote`.
+pub fn status_note(bytes: &[u8]) {
+    let roots = [key(1), key(2)];
+    let anchor = anchor_of(&roots);
+    let parsed = wire::StatusNote::decode(bytes).unwrap_or_default();
+    let at = Timestamp::from_ms(parsed.noted_at_ms);
+    let delegation = wire::Delegation {
+        instance: anchor.instance.to_string(),
+        not_before_ms: at.as_ms(),
+        expires_at_ms: at.as_ms().saturating_add(1000),
+        snapshot_key: key(3).public_key().to_vec().into(),
+        registry_origin: "py.example/registry/1".to_owned(),
+        registry_key: vec![1; 32].into(),
+    };
+    let delegation = Some(sign_delegation(&delegation, &roots));
+    let note = Bytes::copy_from_slice(bytes);
+    let message = [b"peabiru/v1/status\n", bytes].concat();
+    let signed = |key: SecretKey| wire::SignedStatusNote {
+        note: note.clone(),
+        signature: key.sign(&message).into(),
+        delegation: delegation.clone(),
+    };
+    assert!(verify_status(&signed(key(1)), &anchor, at).is_err(), "a root signs no notes");
+    if let Ok(verified) = verify_status(&signed(key(3)), &anchor, at) {
+        assert_eq!((verified.newest().version, verified.noted_at()), (parsed.version, at));
+        assert_eq!((parsed.encode_to_vec(), parsed.version > 0), (bytes.to_vec(), true));
     }
 }
 

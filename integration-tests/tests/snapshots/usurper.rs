@@ -11,7 +11,10 @@ use bytes::Bytes;
 use peabiru_certs::peer::{Clients, TlsIdentity, pinning_server};
 use peabiru_proto::hash::Digest;
 use peabiru_proto::wire::distribution_service_server::{DistributionService, DistributionServiceServer};
-use peabiru_proto::wire::{GetPartRequest, GetPartResponse, GetSnapshotRequest, GetSnapshotResponse};
+use peabiru_proto::wire::{
+    GetPartRequest, GetPartResponse, GetSnapshotRequest, GetSnapshotResponse, GetStatusNoteRequest,
+    GetStatusNoteResponse, SignedStatusNote,
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -25,6 +28,7 @@ use tonic::{Request, Response, Status};
 /// Serves until it is stopped.
 pub(crate) struct Usurper {
     served: Arc<Mutex<GetSnapshotResponse>>,
+    note: Arc<Mutex<Option<SignedStatusNote>>>,
     turned_away: Arc<Notify>,
     accepting: JoinHandle<()>,
     serving: JoinHandle<()>,
@@ -33,6 +37,7 @@ pub(crate) struct Usurper {
 
 struct Distribution {
     served: Arc<Mutex<GetSnapshotResponse>>,
+    note: Arc<Mutex<Option<SignedStatusNote>>>,
     parts: HashMap<Digest, Bytes>,
 }
 
@@ -55,20 +60,26 @@ impl Usurper {
                 });
             }
         });
-        let served = Arc::new(Mutex::default());
-        let service = DistributionServiceServer::new(Distribution { served: Arc::clone(&served), parts });
+        let (served, note) = (Arc::new(Mutex::default()), Arc::new(Mutex::default()));
+        let distribution = Distribution { served: Arc::clone(&served), note: Arc::clone(&note), parts };
+        let service = DistributionServiceServer::new(distribution);
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(async move {
             let server = tonic::transport::Server::builder().add_service(service);
             let incoming = ReceiverStream::new(incoming);
             server.serve_with_incoming_shutdown(incoming, async { drop(stopped.await) }).await.unwrap();
         });
-        Self { served, turned_away, accepting, serving, stop }
+        Self { served, note, turned_away, accepting, serving, stop }
     }
 
     /// From now on.
     pub(crate) fn serve(&self, answer: GetSnapshotResponse) {
         *self.served.lock().unwrap() = answer;
+    }
+
+    /// His status note from now on.
+    pub(crate) fn tell(&self, note: SignedStatusNote) {
+        *self.note.lock().unwrap() = Some(note);
     }
 
     pub(crate) async fn somebody_turned_away(&self) {
@@ -87,6 +98,13 @@ impl Usurper {
 
 #[tonic::async_trait]
 impl DistributionService for Distribution {
+    async fn get_status_note(
+        &self,
+        _: Request<GetStatusNoteRequest>,
+    ) -> Result<Response<GetStatusNoteResponse>, Status> {
+        Ok(Response::new(GetStatusNoteResponse { note: self.note.lock().unwrap().clone() }))
+    }
+
     async fn get_snapshot(
         &self,
         _: Request<GetSnapshotRequest>,

@@ -5,6 +5,7 @@ use peabiru_proto::fault::Place;
 use peabiru_proto::fault::{Fault, FaultCode};
 use peabiru_proto::globalconf::{Contract, NameError};
 use peabiru_proto::id::ServiceId;
+use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::node_admin_service_server::NodeAdminService;
 use peabiru_proto::wire::{
     ErasePayloadRequest, ErasePayloadResponse, ExamineRequest, ExamineResponse, ExportEvidenceRequest,
@@ -47,6 +48,7 @@ impl NodeAdminService for Admin {
             software: env!("CARGO_PKG_VERSION").to_owned(),
             globalconf_version: conf.as_ref().map_or(0, |conf| conf.version()),
             globalconf_expires_at_ms: conf.map_or(0, |conf| conf.expires_at().as_ms()),
+            globalconf_confirmed_at_ms: self.core.globalconf.confirmed_at().map_or(0, Timestamp::as_ms),
             ledgers: ledgers.collect(),
             peers: peers.collect(),
             counters: Some(NodeCounters {

@@ -236,8 +236,11 @@ fn settings(config: &Config) -> Settings {
     for ClientSection { subsystem, credential } in clients {
         put(Section::Clients, AtReload, &[(&format!("{subsystem} {}", shown(credential)), &"may call")]);
     }
-    for ServiceSection { service, url, ca_file } in services {
-        let at = ca_file.as_ref().map_or_else(|| url.to_string(), |ca| format!("{url} {}", ca.display()));
+    for ServiceSection { service, url, ca_file, max_staleness_seconds } in services {
+        let mut at = ca_file.as_ref().map_or_else(|| url.to_string(), |ca| format!("{url} {}", ca.display()));
+        if let Some(seconds) = max_staleness_seconds {
+            at.push_str(&format!(", news of the last {seconds} s"));
+        }
         put(Section::Services, AtReload, &[(service.get_ref().as_str(), &at)]);
     }
     for (authority, RouteSection { service, purpose }) in routes {

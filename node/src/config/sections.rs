@@ -172,6 +172,9 @@ pub struct ServiceSection {
     pub url: ServiceUrl,
     /// For `https://`: authorities (PEM) that its certificate may come from.
     pub ca_file: Option<PathBuf>,
+    /// Calls are refused if the registry's last word that nothing is newer is older than this, in seconds; none: the
+    /// snapshot's own end counts.
+    pub max_staleness_seconds: Option<u64>,
 }
 
 /// `[routes."authority"]`

@@ -1,5 +1,7 @@
 //! Why the guard refuses a message: one variant per thing that somebody can act on.
 
+use std::time::Duration;
+
 use peabiru_proto::entry::ExchangeId;
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::id::{NodeId, ServiceId, SubsystemId};
@@ -146,6 +148,19 @@ pub enum Refusal {
     /// A piece of a stream that does not follow the one before.
     #[error("the stream is broken ({0})")]
     Stream(&'static str),
+    /// What is trusted may have changed since.
+    #[error(
+        "the global configuration of this node was confirmed {} s ago, and {service} demands news of the last {} s",
+        .stale.as_secs(), .max.as_secs()
+    )]
+    Stale {
+        /// What was asked.
+        service: ServiceId,
+        /// Since the registry last said that nothing is newer.
+        stale: Duration,
+        /// What the provider's administrator demands.
+        max: Duration,
+    },
     /// An answer that belongs to no outstanding request.
     #[error("the answer does not belong to the request ({0})")]
     AnswerMismatch(&'static str),
@@ -176,6 +191,7 @@ impl Refusal {
             Self::Stream(_) => FaultCode::StreamBroken,
             Self::NoGrant { .. } => FaultCode::AccessNoGrant,
             Self::GrantExpired { .. } => FaultCode::AccessGrantExpired,
+            Self::Stale { .. } => FaultCode::GlobalconfStale,
             Self::AnswerMismatch(_) => FaultCode::AnswerMismatch,
         }
     }

@@ -227,6 +227,12 @@ impl Authorised {
         &self.verified
     }
 
+    /// Refuses it after all.
+    #[must_use]
+    pub fn refuse(self, refusal: Refusal) -> Refused {
+        Refused { verified: self.verified, refusal }
+    }
+
     /// The grant that allows it, if it needs one.
     #[must_use]
     pub fn grant(&self) -> Option<&GrantRef> {

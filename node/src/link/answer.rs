@@ -48,6 +48,10 @@ impl Inner {
                 drop(reserved);
                 return self.answer_fetch(&peer, &request, &mut sender).await;
             }
+            question @ (Frame::GetSnapshot(_) | Frame::GetPart(_)) => {
+                drop(reserved);
+                return self.answer_conf(&peer, &question, &mut sender).await;
+            }
             _ => self.refuse(&mut sender, &malformed(&"a message or a fetch was due")).await,
         }
         drop(reserved);

@@ -83,7 +83,7 @@ impl Inner {
                 let until = Instant::now() + REFUSAL_WAIT;
                 return match self.get(&mut opened, heard, until).await {
                     Ok((Frame::Refusal(fault), _)) => refused(to, exchange, &fault),
-                    _ => Err(not_accepted(unreachable(error.to_string()))),
+                    _ => Err(not_accepted(unreachable(opened.peer.why(&error).await))),
                 };
             }
         };
@@ -158,7 +158,7 @@ impl Inner {
                     self.counters.stalled.increment(1);
                     receiver.stop(Code::Stalled);
                 }
-                Err(lost(&error.to_string()))
+                Err(lost(&peer.why(&error).await))
             }
         }
     }
@@ -287,7 +287,7 @@ impl Inner {
                     self.counters.malformed.increment(1);
                     receiver.stop(Code::Protocol);
                 }
-                Err(error.to_string())
+                Err(peer.why(&error).await)
             }
         }
     }

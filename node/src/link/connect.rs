@@ -1,11 +1,10 @@
 //! From a connection to a peer: whoever dialled, `Hello`s are exchanged.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, OnceLock};
 
-use peabiru_certs::peer::{PeerDirectory as _, peer_of};
+use peabiru_certs::peer::{PeerRefused, judge_peer};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
-use peabiru_proto::hash::Digest;
 use peabiru_proto::id::NodeId;
 use peabiru_proto::origin::Origin;
 use peabiru_proto::wire::{self, link_frame::Frame};
@@ -14,6 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::carrier::{Connection, Receiver, Sender};
+use super::conf::CONF_STREAMS_MAX;
 use super::control::Announcer;
 use super::dial::Dialled;
 use super::frame::{self, FrameError};
@@ -26,7 +26,6 @@ use super::{Inner, http2, unreachable};
 /// A connection of which we know whose it is.
 struct Identified {
     id: NodeId,
-    certificate: Digest,
     connection: Connection,
     without_quic: Option<String>,
     dialled_by: DialledBy,
@@ -214,14 +213,21 @@ impl Inner {
 
     fn identify(&self, dialled: Dialled, dialled_by: DialledBy) -> Result<Identified, String> {
         let Dialled { connection, without_quic } = dialled;
+        match self.who(&connection) {
+            Ok(id) => Ok(Identified { id, connection, without_quic, dialled_by }),
+            Err(refused) => {
+                connection.close(Code::Unregistered, &refused.to_string());
+                Err(refused.to_string())
+            }
+        }
+    }
+
+    /// Who the other side is, by the snapshot and the clock of the moment.
+    pub(crate) fn who(&self, connection: &Connection) -> Result<NodeId, PeerRefused> {
         let certificates = connection.certificates();
-        let identity = peer_of(&certificates, &*self.directory).zip(certificates.first());
-        let Some((id, certificate)) = identity else {
-            connection.close(Code::Unregistered, "the certificate is not registered");
-            return Err("its certificate is not registered".to_owned());
-        };
-        let certificate = Digest::of(certificate);
-        Ok(Identified { id, certificate, connection, without_quic, dialled_by })
+        let certificate =
+            certificates.first().ok_or_else(|| PeerRefused::Chain(NO_CERTIFICATE.to_owned()))?;
+        judge_peer(certificate, &*self.directory)
     }
 
     async fn say_hello(&self, to: &Identified, replaces: Option<&Peer>) -> Result<(u64, Sender), String> {
@@ -322,12 +328,13 @@ impl Inner {
             budget: self.budget.for_peer(),
             large_in: Semaphore::new(LARGE_STREAMS_MAX),
             large_out: Semaphore::new(LARGE_STREAMS_MAX),
+            conf_out: Semaphore::new(CONF_STREAMS_MAX),
             arrived,
             own_serial,
             peer_serial: hello.serial,
             continues,
             streams: TaskTracker::new(),
-            certificate: from.certificate,
+            expelled: OnceLock::new(),
             globalconf_version: hello.globalconf_version,
             dialled_by: from.dialled_by,
             since: self.clock.now(),
@@ -358,18 +365,10 @@ impl Inner {
     fn arbiter(&self, peer: &NodeId) -> Arbiter {
         if self.own < *peer { Arbiter::Own } else { Arbiter::Peer }
     }
-
-    /// Closes the connections of nodes whose certificate the global configuration no longer has.
-    pub(crate) fn rejudge(&self) {
-        for peer in self.pool.live() {
-            if self.directory.judge(&peer.certificate).as_ref() != Some(&peer.id) {
-                tracing::warn!(peer = %peer.id, "its certificate is no longer registered: link closed");
-                peer.connection.close(Code::Unregistered, "the certificate is no longer registered");
-            }
-        }
-    }
 }
 
+/// TLS demands one, so it is never missing.
+const NO_CERTIFICATE: &str = "it showed no certificate";
 /// Handshakes that run at once; whoever comes beyond is refused before it costs a signature.
 const HANDSHAKES_MAX: usize = 64;
 /// With fewer places left, an address must be shown to be true before a handshake begins.

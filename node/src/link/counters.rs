@@ -15,6 +15,8 @@ pub(crate) struct Counters {
     pub(crate) stalled: Counter,
     /// Connections that were given up because nothing came back.
     pub(crate) silent: Counter,
+    /// Connections whose peer a snapshot no longer vouched for.
+    pub(crate) expelled: Counter,
     pub(crate) malformed: Counter,
     pub(crate) bytes_sent: Counter,
     pub(crate) bytes_received: Counter,
@@ -46,6 +48,7 @@ impl Counters {
             streams_accepted: metrics::counter!("peabiru_link_streams_total", "side" => "accepted"),
             stalled: metrics::counter!("peabiru_link_streams_stalled_total"),
             silent: metrics::counter!("peabiru_link_silent_total"),
+            expelled: metrics::counter!("peabiru_link_expelled_total"),
             malformed: metrics::counter!("peabiru_link_streams_malformed_total"),
             bytes_sent: metrics::counter!("peabiru_link_bytes_total", "direction" => "sent"),
             bytes_received: metrics::counter!("peabiru_link_bytes_total", "direction" => "received"),

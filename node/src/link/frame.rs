@@ -8,7 +8,8 @@ use peabiru_ledger::payload::SealedPayload;
 use peabiru_ledger::position::{LogPosition, TreeSize};
 use peabiru_ledger::proof::InclusionProof;
 use peabiru_proto::limits::{
-    CHUNK_BYTES, MAX_BODY_BYTES, MAX_ENTRY_BYTES, MAX_FETCH_ENTRIES, MAX_FRAME_BYTES, MAX_HELLO_CHECKPOINTS,
+    CHUNK_BYTES, MAX_BODY_BYTES, MAX_CLEAR_BYTES, MAX_ENTRY_BYTES, MAX_FETCH_ENTRIES, MAX_FRAME_BYTES,
+    MAX_HELLO_CHECKPOINTS,
 };
 use peabiru_proto::wire::{LinkFrame, link_frame::Frame};
 use prost::Message as _;
@@ -330,6 +331,8 @@ const COPIED_BYTES_MAX: usize = 16 * 1024;
 const HEAD_BYTES_MAX: usize = MAX_ENTRY_BYTES + 16;
 /// Longest answer to a fetch, in bytes.
 pub const MAX_FETCH_FRAME_BYTES: usize = MAX_FETCH_ENTRIES * MAX_FRAME_BYTES;
+/// Longest answer about the global configuration, in bytes: a snapshot with its seal, or a part.
+pub const MAX_CONF_FRAME_BYTES: usize = MAX_CLEAR_BYTES + 64 * 1024;
 /// Chunks of a small payload: the context and the body.
 const MAX_CHUNKS: usize = 1 + MAX_BODY_BYTES.div_ceil(CHUNK_BYTES);
 /// Fields of a message without its repeated ones, with room for those of later versions.
@@ -348,11 +351,14 @@ const FRAME: Shape = Shape {
         (END, &Shape::flat(FIELDS + MAX_CHUNKS)),
         (BATCH, &Shape::flat(FIELDS + MAX_CHUNKS)),
         (CLOSE, &Shape::flat(FIELDS + MAX_CHUNKS)),
+        (25, &Shape::flat(FIELDS)),
+        (27, &Shape::flat(FIELDS)),
     ],
 };
 const FETCHED: Shape = Shape { fields_max: MAX_FETCH_ENTRIES, nested: &[(1, &HELD)] };
 const HELD: Shape = Shape { fields_max: FIELDS, nested: &[(5, &Shape::flat(FIELDS + MAX_CHUNKS))] };
 
+const _: () = assert!(MAX_CONF_FRAME_BYTES <= MAX_FETCH_FRAME_BYTES, "the smallest memory budget holds it");
 const _: () = assert!(MAX_FETCH_FRAME_BYTES < 1 << (7 * PREFIX_BYTES_MAX), "every length fits its prefix");
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod ask;
 pub mod budget;
 pub mod carrier;
 mod choice;
+mod conf;
 mod connect;
 mod control;
 mod counters;
@@ -48,6 +49,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use peabiru_certs::CertsError;
 use peabiru_certs::peer::{LiveIdentity, TlsIdentity, link_server};
 use peabiru_ledger::large::LargeFile;
@@ -61,11 +63,12 @@ use peabiru_proto::limits::CHECKPOINT_WAIT;
 use peabiru_proto::origin::Origin;
 use peabiru_proto::time::Clock;
 use peabiru_proto::wire::HeldEntry;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::exchange::{Arrived, Departures, Inbound, Line, LinkAnswer, Outflow, Wanted};
+use crate::exchange::{Arrived, Departures, Inbound, Line, LinkAnswer, Outflow, Wanted, WantedConf};
 use crate::spool::Spool;
 use budget::{Budget, DEFAULT_MEMORY_BUDGET, RESERVE_WAIT};
 use choice::Choices;
@@ -213,6 +216,7 @@ impl Link {
             exchanges: TaskTracker::new(),
             draining: AtomicBool::new(false),
             stopping: CancellationToken::new(),
+            snapshots: watch::Sender::new(()),
         });
         inner.tasks.spawn(Arc::clone(&inner).accept_quic());
         if let Some(listener) = listener {
@@ -296,6 +300,19 @@ impl Link {
         self.0.fetch(peer, wanted, Instant::now() + deadline).await
     }
 
+    /// Asks a peer for a piece of the global configuration; none if it does not have it. What it gives is not checked yet.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn conf(
+        &self,
+        peer: &NodeId,
+        wanted: WantedConf,
+        deadline: Duration,
+    ) -> Result<Option<Bytes>, Fault> {
+        self.0.ask_conf(peer, wanted, Instant::now() + deadline).await
+    }
+
     /// Fetches the large body of an entry that was fetched; goes on where it stopped, as long as more comes. It is not
     /// checked, nor durable yet.
     ///
@@ -349,9 +366,9 @@ impl Link {
         self.0.pool.live().iter().map(status).collect()
     }
 
-    /// A new snapshot is in force: closes the connections of peers that it no longer knows.
+    /// A new snapshot is in force: each connection whose peer it no longer vouches for is closed.
     pub fn rejudge(&self) {
-        self.0.rejudge();
+        self.0.snapshots.send_replace(());
     }
 
     /// Takes no new exchanges, waits for those that go on, then says goodbye.
@@ -426,6 +443,8 @@ struct Inner {
     draining: AtomicBool,
     /// Tells streams that go on for long of it.
     stopping: CancellationToken,
+    /// Tells each connection that it is to be judged anew.
+    snapshots: watch::Sender<()>,
     /// Of our newest `Hello`. Starts at the clock's milliseconds, so it rises over restarts.
     serial: AtomicU64,
 }

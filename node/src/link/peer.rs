@@ -2,17 +2,16 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use peabiru_proto::hash::Digest;
 use peabiru_proto::id::NodeId;
 use peabiru_proto::limits::MAX_FRAME_BYTES;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{CheckpointUpdate, link_frame::Frame};
 use tokio::sync::{Notify, Semaphore};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::Inner;
@@ -35,6 +34,8 @@ pub(crate) struct Peer {
     pub(crate) large_in: Semaphore,
     /// And that go to it.
     pub(crate) large_out: Semaphore,
+    /// Parts of the global configuration that go to it.
+    pub(crate) conf_out: Semaphore,
     /// What we told it of our ledgers.
     pub(crate) announcer: Arc<Announcer>,
     /// Wakes messages that wait for a checkpoint of this peer.
@@ -45,8 +46,8 @@ pub(crate) struct Peer {
     pub(crate) peer_serial: u64,
     /// Exchanges of both sides that are under way.
     pub(crate) streams: TaskTracker,
-    /// SHA-256 of its certificate.
-    pub(crate) certificate: Digest,
+    /// Why the connection was closed, if a snapshot no longer vouches for the peer.
+    pub(crate) expelled: OnceLock<String>,
     /// Version of the global configuration that it said it holds.
     pub(crate) globalconf_version: u64,
     pub(crate) dialled_by: DialledBy,
@@ -106,6 +107,13 @@ pub struct PeerStatus {
 pub(crate) const UNKNOWN: i64 = i64::MIN;
 
 impl Peer {
+    /// Why a stream gives nothing more. If the connection has ended, its end says more than the stream.
+    pub(crate) async fn why(&self, error: &StreamError) -> String {
+        let lost = matches!(error, StreamError::Lost(_));
+        let ended = if lost { timeout(END_WAIT, self.connection.closed()).await.ok() } else { None };
+        self.expelled.get().cloned().or(ended).unwrap_or_else(|| error.to_string())
+    }
+
     pub(crate) fn status(&self) -> PeerStatus {
         PeerStatus {
             node: self.id.clone(),
@@ -144,11 +152,17 @@ impl Inner {
     }
 
     async fn accept_exchanges(self: Arc<Self>, peer: Arc<Peer>) {
-        while let Ok((sender, receiver)) = peer.connection.accept_exchange(MAX_FRAME_BYTES).await {
-            self.counters.streams_accepted.increment(1);
-            // The transport's limit of streams bounds these tasks.
-            let served = Arc::clone(&self).answer_stream(Arc::clone(&peer), sender, receiver);
-            self.exchanges.spawn(peer.streams.track_future(served));
+        let accepting = async {
+            while let Ok((sender, receiver)) = peer.connection.accept_exchange(MAX_FRAME_BYTES).await {
+                self.counters.streams_accepted.increment(1);
+                // The transport's limit of streams bounds these tasks.
+                let served = Arc::clone(&self).answer_stream(Arc::clone(&peer), sender, receiver);
+                self.exchanges.spawn(peer.streams.track_future(served));
+            }
+        };
+        tokio::select! {
+            () = accepting => {}
+            () = self.judge_always(&peer) => {}
         }
         let why = peer.connection.closed().await;
         tracing::info!(peer = %peer.id, why, "link lost");
@@ -156,6 +170,33 @@ impl Inner {
             slot.lost(&peer);
         }
         peer.arrived.notify_waiters();
+    }
+
+    /// Judges the peer now, since the snapshot may be newer than its handshake, and with each snapshot from now on. Ends
+    /// when it is no longer who it was: the connection is closed then, in use or replaced.
+    async fn judge_always(&self, peer: &Arc<Peer>) {
+        let mut snapshots = self.snapshots.subscribe();
+        loop {
+            let why = match self.who(&peer.connection) {
+                Ok(id) if id == peer.id => None,
+                Ok(id) => Some(format!("its certificate is registered for {id} now")),
+                Err(refused) => Some(refused.to_string()),
+            };
+            if let Some(why) = why {
+                tracing::warn!(peer = %peer.id, why, "the peer is turned away: link closed");
+                self.counters.expelled.increment(1);
+                // Said before the connection ends, so that whoever waits on it can tell; never twice.
+                let why = peer.expelled.get_or_init(|| format!("it was turned away: {why}"));
+                // The next caller dials anew, and is told the same by the handshake.
+                if let Some(slot) = self.pool.slot(&peer.id) {
+                    slot.lost(peer);
+                }
+                return peer.connection.close(Code::Unregistered, why);
+            }
+            if snapshots.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Reads the peer's checkpoints, in order, until the stream ends.
@@ -242,3 +283,6 @@ impl Inner {
         });
     }
 }
+
+/// For a connection to end whose stream has broken.
+const END_WAIT: Duration = Duration::from_millis(200);

@@ -19,7 +19,9 @@ use peabiru_ledger::disk::{Disk, RealDisk};
 use peabiru_ledger::ledger::{Append, Ledger, LedgerIdentity, Store, StoreConfig};
 use peabiru_ledger::payload::{Direction, Payload, SealedPayload};
 use peabiru_ledger::seal::{Seal, SealedEntry};
-use peabiru_node::exchange::{Arrived, BoxFuture, Found, Held, Inbound, Line, LinkAnswer, Reply, Wanted};
+use peabiru_node::exchange::{
+    Arrived, BoxFuture, Found, Held, Inbound, Line, LinkAnswer, Reply, Wanted, WantedConf,
+};
 use peabiru_node::link::budget::DEFAULT_MEMORY_BUDGET;
 use peabiru_node::link::heads::Heads;
 use peabiru_node::link::{Carrier, Link, LinkConfig, LinkParts, Waits};
@@ -436,6 +438,10 @@ impl Inbound for Echo {
             }
             found
         })
+    }
+
+    fn globalconf(&self, _wanted: WantedConf) -> BoxFuture<Option<Bytes>> {
+        Box::pin(std::future::ready(None))
     }
 }
 

@@ -80,7 +80,9 @@ fn cause(code: FaultCode) -> (Origin, &'static str) {
         | Code::ExchangeOutcomeUnknown
         | Code::StreamCancelled
         | Code::StreamIdle => (Noticed, "network_error"),
-        Code::NodeNoGlobalconf | Code::GlobalconfExpired => (Noticed, "global_conf_outdated"),
+        Code::NodeNoGlobalconf | Code::GlobalconfExpired | Code::GlobalconfStale => {
+            (Noticed, "global_conf_outdated")
+        }
         Code::NodeDiskFull => (Noticed, "logging_failed.internal_error"),
         Code::ServiceUnreachable => (Provider, "service_failed.network_error"),
         Code::ServiceProtocol => (Provider, "service_failed.http_error"),

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use peabiru_proto::hash::Digest;
 use peabiru_proto::wire::distribution_service_server::DistributionService;
-use peabiru_proto::wire::{GetPartRequest, GetPartResponse, GetSnapshotRequest, GetSnapshotResponse};
+use peabiru_proto::wire::{
+    self, GetPartRequest, GetPartResponse, GetSnapshotRequest, GetSnapshotResponse, GetStatusNoteRequest,
+    GetStatusNoteResponse,
+};
 use tonic::{Request, Response, Status};
 
 use super::invalid;
@@ -23,6 +26,14 @@ impl Distribution {
 
 #[tonic::async_trait]
 impl DistributionService for Distribution {
+    async fn get_status_note(
+        &self,
+        _: Request<GetStatusNoteRequest>,
+    ) -> Result<Response<GetStatusNoteResponse>, Status> {
+        let note = Some(wire::SignedStatusNote::clone(&self.registry.status()));
+        Ok(Response::new(GetStatusNoteResponse { note }))
+    }
+
     async fn get_snapshot(
         &self,
         request: Request<GetSnapshotRequest>,
