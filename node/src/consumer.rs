@@ -304,7 +304,9 @@ impl Consumer {
             Reply::Live(_) => return Err(internal("a whole request is not answered by a stream")),
             Reply::Refusal(fault) => return Ok(LinkAnswer::Refused(fault)),
         };
-        Ok(LinkAnswer::Arrived(Box::new(self.as_arrived(entry, &payload).await?)))
+        let arrived = self.as_arrived(entry, &payload).await;
+        let arrived = arrived.map_err(|fault| done_and_unsealed(&fault, Place::ConsumerNode))?;
+        Ok(LinkAnswer::Arrived(Box::new(arrived)))
     }
 
     async fn as_arrived(&self, sealed: SealedEntry, payload: &Payload) -> Result<Arrived, Fault> {
