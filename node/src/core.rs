@@ -291,6 +291,17 @@ pub fn done_and_unsealed(fault: &Fault, place: Place) -> Fault {
     Fault::new(FaultCode::ExchangeOutcomeUnknown, place, message)
 }
 
+/// The service was asked for something with side effects and gave no answer. Only a connection that was never made
+/// proves that it did nothing.
+#[must_use]
+pub fn asked_and_unanswered(fault: Fault) -> Fault {
+    if fault.code == FaultCode::ServiceUnreachable {
+        return fault;
+    }
+    let message = format!("the service was asked, and what it did is not known: {}", fault.message);
+    Fault { code: FaultCode::ExchangeOutcomeUnknown, message, ..fault }
+}
+
 /// A member whose ledger is elsewhere.
 #[must_use]
 pub fn not_hosted(member: &MemberId) -> Fault {
