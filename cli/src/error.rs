@@ -69,6 +69,12 @@ pub enum CliError {
     /// Evidence that is consistent, but nobody said whom to trust. What was found was printed.
     #[error("consistent, trust not established: give the configuration anchor with --trust")]
     TrustNotEstablished,
+    /// Grants that another node does not take. The others are there.
+    #[error("{} grants are not there; mend what is said of each and share again:\n{}", .refused.len(), .refused.join("\n"))]
+    Unshared {
+        /// Each with the reason.
+        refused: Vec<String>,
+    },
     /// A scenario that could not be carried through.
     #[error("{0}")]
     Scenario(String),
@@ -103,6 +109,7 @@ impl CliError {
             Self::Process { .. } => "cli.process",
             Self::NotVerified => "cli.not_verified",
             Self::TrustNotEstablished => "cli.trust_not_established",
+            Self::Unshared { .. } => "cli.unshared",
             Self::Scenario(_) => "cli.scenario",
         }
     }
