@@ -10,6 +10,7 @@ use peabiru_proto::wire::{
     ApproveProposalRequest, ListProposalsRequest, NodeAddress, NodeRecord, OfficerRole, Proposal,
     ProposalState, RegistryEvent, RejectProposalRequest,
 };
+use peabiru_registry::state::change_digest;
 
 use crate::CliError;
 use crate::args::Connect;
@@ -31,7 +32,7 @@ pub(crate) enum Verb {
         /// Its number.
         number: u64,
     },
-    /// Carries out what another officer proposed.
+    /// Shows and carries out what another officer proposed.
     #[command(
         after_help = "Example:\n  peabiru approval approve 7 8 --operator PY/operators/security-officer"
     )]
@@ -71,11 +72,22 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
             let shown = if all { Shown::All } else { Shown::Open };
             list(&mut registry, shown, connect.output).await
         }
-        Verb::Show { number } => show(&mut registry, number, connect.output).await,
+        Verb::Show { number } => {
+            let unknown = || CliError::Usage(format!("no proposal {number} is open or was decided lately"));
+            print(&find(&mut registry, number).await?.ok_or_else(unknown)?, connect.output);
+            Ok(())
+        }
         Verb::Approve { numbers } => {
             for number in numbers {
-                let approved =
-                    registry.approve_proposal(ApproveProposalRequest { number }).await?.into_inner();
+                let proposal = match find(&mut registry, number).await? {
+                    Some(proposal) => {
+                        print(&proposal, connect.output);
+                        proposal
+                    }
+                    // The registry says why there is none.
+                    None => Proposal { number, ..Proposal::default() },
+                };
+                let approved = registry.approve_proposal(approval_of(&proposal)).await?.into_inner();
                 let what = approved.proposal.map(|proposal| said(&proposal)).unwrap_or_default();
                 let version = approved.globalconf_version;
                 output::done(
@@ -130,24 +142,32 @@ async fn list(registry: &mut RegistryClient, shown: Shown, format: Format) -> Re
     Ok(())
 }
 
-async fn show(registry: &mut RegistryClient, number: u64, format: Format) -> Result<(), CliError> {
+async fn find(registry: &mut RegistryClient, number: u64) -> Result<Option<Proposal>, CliError> {
     let proposals = registry.list_proposals(ListProposalsRequest {}).await?.into_inner().proposals;
-    let unknown = || CliError::Usage(format!("no proposal {number} is open or was decided lately"));
-    let proposal = proposals.into_iter().find(|proposal| proposal.number == number).ok_or_else(unknown)?;
+    Ok(proposals.into_iter().find(|proposal| proposal.number == number))
+}
+
+/// The word for what was seen of a proposal, and for nothing else.
+pub(crate) fn approval_of(proposal: &Proposal) -> ApproveProposalRequest {
+    let change = proposal.change.clone().unwrap_or_default();
+    let change_sha256 = change_digest(&change).as_bytes().to_vec().into();
+    ApproveProposalRequest { number: proposal.number, change_sha256 }
+}
+
+fn print(proposal: &Proposal, format: Format) {
     let mut fields = vec![
-        ("number", number.to_string()),
-        ("what", said(&proposal)),
+        ("number", proposal.number.to_string()),
+        ("what", said(proposal)),
         ("proposed by", proposal.proposed_by.clone()),
         ("proposed at", Timestamp::from_ms(proposal.proposed_at_ms).to_string()),
         ("needs", role(proposal.needs()).to_owned()),
         ("until", Timestamp::from_ms(proposal.expires_at_ms).to_string()),
-        ("state", state(&proposal)),
+        ("state", state(proposal)),
     ];
-    if let Some(event) = proposal.change.and_then(|change| change.event) {
+    if let Some(event) = proposal.change.clone().and_then(|change| change.event) {
         fields.extend(details(event));
     }
     output::fields(format, &fields);
-    Ok(())
 }
 
 fn state(proposal: &Proposal) -> String {

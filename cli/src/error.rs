@@ -75,6 +75,12 @@ pub enum CliError {
     /// `doctor` found what does not work. It was printed.
     #[error("something does not work")]
     Broken,
+    /// Grants that another node does not take. The others are there.
+    #[error("{} grants are not there; mend what is said of each and share again:\n{}", .refused.len(), .refused.join("\n"))]
+    Unshared {
+        /// Each with the reason.
+        refused: Vec<String>,
+    },
     /// A scenario that could not be carried through.
     #[error("{0}")]
     Scenario(String),
@@ -113,6 +119,7 @@ impl CliError {
             Self::TrustNotEstablished => "cli.trust_not_established",
             Self::NeedsCare => "cli.needs_care",
             Self::Broken => "cli.broken",
+            Self::Unshared { .. } => "cli.unshared",
             Self::Scenario(_) => "cli.scenario",
         }
     }

@@ -48,16 +48,21 @@ fn describe(status: &GetExchangeStatusResponse) -> (&'static str, String) {
         ExchangeState::Received => {
             ("received", "the provider's node has it and holds no answer yet: ask later".to_owned())
         }
-        ExchangeState::NeverAnswered => (
-            "never answered",
-            "the provider's node received it and will not answer any more: only the service knows what it did".to_owned(),
-        ),
+        ExchangeState::NeverAnswered => {
+            let why = if status.reason.is_empty() { String::new() } else { format!(" ({})", status.reason) };
+            (
+                "never answered",
+                format!("the provider's node received it and will not answer any more{why}: only the service knows what it did"),
+            )
+        }
         ExchangeState::NotReceived => {
             ("not received", "the provider's node does not have it, and still may get it: ask later".to_owned())
         }
         ExchangeState::NeverReceived => (
             "never received",
-            "the provider's node would refuse it now: nothing was done, it may be asked again".to_owned(),
+            "the provider's node says that it does not have it, and would refuse it now: if that is so, nothing was \
+             done and it may be asked again"
+                .to_owned(),
         ),
         ExchangeState::Unreachable => {
             ("not known", format!("the provider's node cannot be asked now: {}", status.reason))

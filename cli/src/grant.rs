@@ -41,8 +41,8 @@ pub(crate) enum Verb {
     /// The newest revision of each grant.
     #[command(after_help = "Example:\n  peabiru grant list")]
     List,
-    /// Gives the grants of a node, revoked ones too, to another node of the same member: each keeps its revision. Run it
-    /// after `give` and `revoke` for each of the member's other nodes, over a forwarded socket if they are elsewhere.
+    /// Gives the grants of a node, revoked ones first, to another node of the same member: each keeps its revision. What
+    /// one of them is refused for does not keep the others back. Run it after `give` and `revoke` for each of the member's other nodes, over a forwarded socket if they are elsewhere.
     #[command(after_help = "Example:\n  peabiru grant share --member PY/GOV/MEC --to MEC-2/data/admin.sock")]
     Share {
         /// Whose grants.
@@ -83,18 +83,22 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
         }
         Verb::List => print(node.list_grants(ListGrantsRequest {}).await?.into_inner().grants, connect),
         Verb::Share { member, to } => {
-            let now = SystemClock.now().as_ms();
             let mut other = client::node(&to).await?;
-            let (mut shared, prefix) = (0, format!("{member}/"));
-            for grant in node.list_grants(ListGrantsRequest {}).await?.into_inner().grants {
-                // What has ended allows nothing anywhere.
-                let ended = grant.state() == GrantState::Active && grant.expires_at_ms <= now;
-                if grant.service.starts_with(&prefix) && !ended {
-                    other.put_grant(PutGrantRequest { grant: Some(grant) }).await?;
-                    shared += 1;
+            let prefix = format!("{member}/");
+            let mut grants = node.list_grants(ListGrantsRequest {}).await?.into_inner().grants;
+            grants.retain(|grant| grant.service.starts_with(&prefix));
+            let (mut shared, mut refused) = (0, Vec::new());
+            for grant in revocations_first(grants) {
+                let id = grant.id.clone();
+                match other.put_grant(PutGrantRequest { grant: Some(grant) }).await {
+                    Ok(_) => shared += 1,
+                    Err(status) => refused.push(format!("{id}: {}", CliError::from(status))),
                 }
             }
             output::done(connect.output, &format!("{shared} grants of {member} are at {}", to.display()));
+            if !refused.is_empty() {
+                return Err(CliError::Unshared { refused });
+            }
         }
         Verb::Revoke { id, member } => {
             let request = RevokeGrantRequest { id, member: member.to_string() };
@@ -106,6 +110,12 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// What is withdrawn must not go on at the other node because something else went wrong.
+fn revocations_first(mut grants: Vec<wire::Grant>) -> Vec<wire::Grant> {
+    grants.sort_by_key(|grant| grant.state() != GrantState::Revoked);
+    grants
 }
 
 fn print(grants: impl IntoIterator<Item = wire::Grant>, connect: &Connect) {
@@ -132,3 +142,24 @@ fn print(grants: impl IntoIterator<Item = wire::Grant>, connect: &Connect) {
 }
 
 const DAY_SECONDS: u64 = 24 * 3600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_withdrawn_is_shared_first() {
+        let grant = |id: &str, state: GrantState| wire::Grant {
+            id: id.to_owned(),
+            state: state.into(),
+            ..wire::Grant::default()
+        };
+        let grants = vec![
+            grant("a", GrantState::Active),
+            grant("b", GrantState::Revoked),
+            grant("c", GrantState::Active),
+        ];
+        let ids: Vec<_> = revocations_first(grants).into_iter().map(|grant| grant.id).collect();
+        assert_eq!(ids, ["b", "a", "c"]);
+    }
+}

@@ -2,10 +2,11 @@
 
 use peabiru_certs::peer::TlsIdentity;
 use peabiru_certs::{Passphrase, SecretKey};
-use peabiru_proto::wire::{ApproveProposalRequest, Proposal};
+use peabiru_proto::wire::Proposal;
 use peabiru_registry::instance::{Instance, Issued};
 
 use crate::CliError;
+use crate::approval::approval_of;
 use crate::client::{self, RegistryClient};
 
 /// The two officers that `instance create` made, connected.
@@ -41,8 +42,19 @@ impl Officers {
     /// # Errors
     /// What the registry refuses.
     pub async fn approve(&mut self, proposal: Option<Proposal>) -> Result<(), CliError> {
-        if let Some(Proposal { number, .. }) = proposal {
-            self.security.approve_proposal(ApproveProposalRequest { number }).await?;
+        if let Some(proposal) = proposal {
+            self.security.approve_proposal(approval_of(&proposal)).await?;
+        }
+        Ok(())
+    }
+
+    /// The registration officer approves what the security officer proposed.
+    ///
+    /// # Errors
+    /// What the registry says.
+    pub async fn approve_of_security(&mut self, proposal: Option<Proposal>) -> Result<(), CliError> {
+        if let Some(proposal) = proposal {
+            self.registration.approve_proposal(approval_of(&proposal)).await?;
         }
         Ok(())
     }

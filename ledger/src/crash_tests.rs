@@ -318,6 +318,32 @@ fn a_segment_that_cannot_be_filled_is_a_full_disk() {
 }
 
 #[test]
+fn what_was_queued_for_a_full_disk_becomes_durable_once_there_is_room_and_nobody_asks() {
+    let (disk, random) = (SimDisk::new(1), SeededRandom::new(9));
+    let an_hour = StoreConfig { queued_wait: Duration::from_secs(3600), ..config() };
+    let opened = open_with(&disk, 1, &an_hour).unwrap();
+    let ledger = opened.store.ledgers().remove(0);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    disk.set_free_bytes(0);
+    // Until the last segment is full.
+    while runtime.block_on(ledger.append(vec![append(&ledger, &random, 20_000)])).is_ok() {}
+    // Room is looked for once more, so that something may be queued.
+    runtime.block_on(ledger.append(vec![append(&ledger, &random, 100)])).unwrap();
+    let before = ledger.size();
+    ledger.queue(append(&ledger, &random, 20_000)).unwrap();
+    let unsettled = runtime.block_on(ledger.settle()).unwrap_err();
+    assert_eq!(unsettled.code(), "ledger.disk_full", "nothing is durable that waits for space");
+    assert_eq!(ledger.size(), before);
+    disk.set_free_bytes(u64::MAX);
+    let given_up = Instant::now() + Duration::from_secs(60);
+    while ledger.size() == before {
+        assert!(Instant::now() < given_up, "there is room, and it never becomes durable");
+        std::thread::yield_now();
+    }
+    runtime.block_on(ledger.settle()).unwrap();
+}
+
+#[test]
 fn what_nobody_waits_for_goes_along_with_what_somebody_does() {
     const PAIRS: u64 = 100;
     let (disk, random) = (SimDisk::new(1), SeededRandom::new(9));

@@ -123,7 +123,7 @@ pub(crate) struct Inner {
     pub(crate) index: Option<Index>,
     queue_groups: usize,
     pub(crate) queued: Queued,
-    min_free_bytes: u64,
+    pub(crate) min_free_bytes: u64,
     pub(crate) counters: Counters,
     /// The last batch found no space.
     pub(crate) disk_full: AtomicBool,
@@ -351,14 +351,14 @@ impl Ledger {
         &self.inner.large
     }
 
-    /// Waits until everything that was queued before is durable, unless the disk is full.
+    /// Waits until everything that was queued before is durable.
     ///
     /// # Errors
-    /// `Full`, `Closed`, `Failed`.
+    /// `DiskFull` if some of it still waits for space; it is kept. `Full`, `Closed`, `Failed`.
     pub async fn settle(&self) -> Result<(), LedgerError> {
         let (done, settled) = oneshot::channel();
         self.send_command(Command::Settle(done))?;
-        settled.await.map_err(|_| self.inner.failed())
+        settled.await.unwrap_or_else(|_| Err(self.inner.failed()))
     }
 
     /// Stops the store: somebody holds a head that this key signed and this ledger cannot continue. Every further seal

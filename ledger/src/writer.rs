@@ -24,8 +24,8 @@ pub(crate) enum Command {
     Append(Group<Reply>),
     /// To look at what is queued.
     Look,
-    /// To be told when everything asked before is durable, or was put back for lack of space.
-    Settle(oneshot::Sender<()>),
+    /// To be told when everything asked before is durable, or that something waits for space.
+    Settle(oneshot::Sender<Result<(), LedgerError>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Writer {
 /// Who is told after the next commit; its entries are with the committer.
 #[derive(Default)]
 struct Gathered {
-    settled: Vec<oneshot::Sender<()>>,
+    settled: Vec<oneshot::Sender<Result<(), LedgerError>>>,
     closing: Option<oneshot::Sender<()>>,
 }
 
@@ -61,7 +61,7 @@ impl Writer {
             }
             for done in gathered.settled {
                 // Whoever waited may have gone.
-                let _ = done.send(());
+                let _ = done.send(self.settled());
             }
             if let Some(done) = gathered.closing {
                 self.write_closing();
@@ -75,13 +75,24 @@ impl Writer {
         }
     }
 
+    /// Whether everything that was accepted is durable.
+    fn settled(&self) -> Result<(), LedgerError> {
+        match self.committer.waiting() {
+            0 => Ok(()),
+            _ => Err(LedgerError::DiskFull { min_free_bytes: self.inner.min_free_bytes }),
+        }
+    }
+
     /// What somebody waits for, or none if entries that nobody waits for have waited `queued_wait` for company: a sync of
-    /// their own would make others wait twice. An error: nobody holds a ledger any more.
+    /// their own would make others wait twice. What was put back for lack of space is tried again and again: nobody may
+    /// ever ask for anything more. An error: nobody holds a ledger any more.
     fn next(&self) -> Result<Option<Command>, RecvError> {
         let queued = &self.inner.queued;
+        let put_back = self.committer.waiting() > 0;
+        let wait = if put_back { ROOM_WAIT } else { self.queued_wait };
         loop {
-            let command = match self.commands.recv_timeout(self.queued_wait) {
-                Err(RecvTimeoutError::Timeout) if queued.fall_asleep() => {
+            let command = match self.commands.recv_timeout(wait) {
+                Err(RecvTimeoutError::Timeout) if !put_back && queued.fall_asleep() => {
                     let woken = self.commands.recv();
                     queued.awake();
                     woken?
@@ -229,6 +240,9 @@ impl Writer {
 
 /// `queued_wait` if nobody says otherwise. Design §4 lets a provider hold a RECEIVED for 1 s.
 pub(crate) const QUEUED_WAIT: Duration = Duration::from_millis(10);
+
+/// After so long it is looked whether there is room for what was put back.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
 
 /// Most bytes of one commit.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -11,6 +11,7 @@ use peabiru_proto::entry::{Body, Entry};
 use peabiru_proto::fault::{Fault, Place};
 use peabiru_proto::hash::LeafHash;
 use peabiru_proto::id::NodeId;
+use peabiru_proto::limits::CLOCK_SKEW;
 use peabiru_proto::wire::HeldEntry;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::core::{Core, internal, ledger_fault, received_append};
 use crate::exchange::Wanted;
 use crate::guard::answer::Outstanding;
-use crate::link::{Fetched, Link};
+use crate::link::{Fetched, LARGE_WAIT, Link};
 use crate::memory::Unanswered;
 use crate::spool;
 
@@ -96,7 +97,9 @@ impl CatchUp {
             .iter()
             .find(|held| Entry::decode(held.entry.clone()).is_ok_and(|entry| answers(&entry)));
         let Some(found) = found else {
-            let over = self.core.clock.now() > missing.expires_at.plus(ANSWER_WAIT);
+            let entries = fetched.entries.iter().filter_map(|held| Entry::decode(held.entry.clone()).ok());
+            let over = answer_wait(entries, &missing.request_leaf);
+            let over = self.core.clock.now() > missing.expires_at.plus(over);
             return Ok(if over { Found::Nothing } else { Found::NotYet });
         };
         self.keep(missing, found).await?;
@@ -155,5 +158,19 @@ pub(crate) fn answers(entry: &Entry, request_leaf: &LeafHash) -> bool {
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const FETCH_WAIT: Duration = Duration::from_secs(10);
-/// How long after a request's expiry its answer may still be made.
-pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(60);
+/// How long after a request's expiry its answer may still be made, by what the provider's node holds of the exchange:
+/// what it has received may be answered with a large body, and what it has not may still come as long as its clock allows.
+pub(crate) fn answer_wait(entries: impl IntoIterator<Item = Entry>, request_leaf: &LeafHash) -> Duration {
+    let received =
+        |entry: Entry| matches!(entry.body(), Body::Received(head) if head.peer_leaf == *request_leaf);
+    if entries.into_iter().any(received) { RECEIVED_WAIT } else { UNRECEIVED_WAIT }
+}
+
+/// Beyond what two clocks may differ by: a message that was judged in time is still read, kept and noted.
+const RECEIPT_MARGIN: Duration = Duration::from_secs(30);
+/// So long after its expiry a request may still be received: the provider's clock may be as far behind as ours is ahead,
+/// and its node allows as much once more.
+pub(crate) const UNRECEIVED_WAIT: Duration =
+    CLOCK_SKEW.saturating_add(CLOCK_SKEW).saturating_add(RECEIPT_MARGIN);
+/// So long after a request's expiry an answer to it may come to its end.
+pub(crate) const RECEIVED_WAIT: Duration = UNRECEIVED_WAIT.saturating_add(LARGE_WAIT);

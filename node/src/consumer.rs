@@ -28,7 +28,7 @@ use crate::flow::PIECES_QUEUED;
 use crate::guard::answer::Outstanding;
 use crate::link::Link;
 use crate::provider::Provider;
-use crate::router::{Router, may_ask_another};
+use crate::router::{Router, is_of_the_link, may_ask_another};
 use crate::spool::{self, Holder};
 use crate::stage::{Stage, count_asked, count_refusal};
 
@@ -264,10 +264,24 @@ impl Consumer {
         let _under_way = UnderWay::new(self, &planned.addressee);
         let wait = planned.expires_in + ANSWER_GRACE;
         let answer = self.link.exchange_large(&planned.addressee, outflow, wait).await;
-        if answer.is_err() {
-            self.router().unreachable(&planned.addressee, self.core.clock.now());
-        }
+        self.note_health(&planned.addressee, &answer);
         answer
+    }
+
+    /// What an answer, or that there is none, says of the node that was asked. Gives whether its service answered.
+    fn note_health(&self, node: &NodeId, answer: &Result<LinkAnswer, Fault>) -> bool {
+        let answered = matches!(answer, Ok(LinkAnswer::Arrived(arrived)) if matches!(arrived.entry.body(), Body::Response(_)));
+        let failed = match answer {
+            Ok(LinkAnswer::Refused(fault)) => may_ask_another(fault, SideEffects::Present),
+            Ok(LinkAnswer::Arrived(_)) => false,
+            Err(fault) => is_of_the_link(fault),
+        };
+        if answered {
+            self.router().answered(node);
+        } else if failed {
+            self.router().unreachable(node, self.core.clock.now());
+        }
+        answered
     }
 
     async fn carry_over(
@@ -285,12 +299,8 @@ impl Consumer {
         let wait = planned.expires_in + ANSWER_GRACE;
         let answer = self.link.exchange(&planned.addressee, sealed, payload, wait).await;
         linked.end();
-        match &answer {
-            Ok(LinkAnswer::Refused(fault)) if may_ask_another(fault, SideEffects::Present) => {
-                self.router().unreachable(&planned.addressee, self.core.clock.now());
-            }
-            Ok(_) => self.router().answered(&planned.addressee, started.elapsed()),
-            Err(_) => self.router().unreachable(&planned.addressee, self.core.clock.now()),
+        if self.note_health(&planned.addressee, &answer) {
+            self.router().measured(&planned.addressee, started.elapsed());
         }
         answer
     }
@@ -304,7 +314,9 @@ impl Consumer {
             Reply::Live(_) => return Err(internal("a whole request is not answered by a stream")),
             Reply::Refusal(fault) => return Ok(LinkAnswer::Refused(fault)),
         };
-        Ok(LinkAnswer::Arrived(Box::new(self.as_arrived(entry, &payload).await?)))
+        let arrived = self.as_arrived(entry, &payload).await;
+        let arrived = arrived.map_err(|fault| done_and_unsealed(&fault, Place::ConsumerNode))?;
+        Ok(LinkAnswer::Arrived(Box::new(arrived)))
     }
 
     async fn as_arrived(&self, sealed: SealedEntry, payload: &Payload) -> Result<Arrived, Fault> {

@@ -26,7 +26,7 @@ use crate::exchange::Arrived;
 use crate::globalconf::Globalconf;
 use crate::guard::Guard;
 use crate::guard::answer::{self, CheckedAnswer, Outstanding};
-use crate::guard::grant::Grants;
+use crate::guard::grant::{self, Grants, Revised};
 use crate::guard::refusal::Refusal;
 use crate::news::News;
 use crate::spool::Spool;
@@ -195,7 +195,8 @@ impl Core {
     }
 
     /// Gives or changes a grant: checks it against the contract, seals the next revision, then puts it in force. One that
-    /// has a revision was given at another node of the member: it is taken as it is, unless this node is further.
+    /// has a revision was given, and checked, at another node of the member: it is taken as it is, unless what this node
+    /// holds counts more. If it has expired, or fits no contract any more, it allows nothing, and what it replaces neither.
     ///
     /// # Errors
     /// What is wrong with it and what to do, or that the ledger does not take it.
@@ -203,32 +204,31 @@ impl Core {
         let member = grant.service.member();
         let _turn = self.grant_turn.lock().await;
         let held = self.grants.load().find(&member, &grant.id).cloned();
-        let before = held.as_ref().map_or(0, |held| held.revision);
-        match grant.revision {
-            0 => grant.revision = before.saturating_add(1),
-            _ if held.as_ref() == Some(&grant) => return Ok(grant),
-            given if given <= before => {
-                let message = format!(
-                    "revision {before} of {} is in force here, and another revision {given} came: share the grants of the \
-                     node that has the newest ones",
-                    grant.id
-                );
-                return Err(Fault::new(FaultCode::RequestInvalid, Place::ProviderNode, message));
+        let refuse = |message| Fault::new(FaultCode::RequestInvalid, Place::ProviderNode, message);
+        match (grant::revise(held.as_ref(), &grant).map_err(refuse)?, held) {
+            (Revised::Held, held) => return Ok(held.unwrap_or(grant)),
+            (Revised::Next(revision), _) => {
+                grant.revision = revision;
+                if grant.state == GrantState::Active {
+                    check_grant(&grant, &*self.conf(Place::ProviderNode)?, self.clock.now())?;
+                }
             }
-            _ => {}
-        }
-        if grant.state == GrantState::Active {
-            check_grant(&grant, &*self.conf(Place::ProviderNode)?, self.clock.now())?;
+            (Revised::Shared, _) => {}
         }
         let bytes = Bytes::from(grant.to_proto().encode_to_vec());
         self.notice(&member, NOTICE_GRANT, &grant.id, &bytes).await?;
         let digest = Digest::of(&bytes);
+        let mut in_force = false;
         self.grants.rcu(|grants| {
             let mut next = Grants::clone(grants);
-            next.apply(grant.clone(), digest);
+            in_force = next.apply(grant.clone(), digest);
             next
         });
-        Ok(grant)
+        if in_force {
+            Ok(grant)
+        } else {
+            Err(internal("a revision was sealed that counts less than the one before"))
+        }
     }
 
     /// Seals an administrative fact of a hosted member.
@@ -304,6 +304,17 @@ pub fn ledger_fault(error: &LedgerError, place: Place) -> Fault {
 pub fn done_and_unsealed(fault: &Fault, place: Place) -> Fault {
     let message = format!("the service was invoked, and its answer could not be kept: {}", fault.message);
     Fault::new(FaultCode::ExchangeOutcomeUnknown, place, message)
+}
+
+/// The service was asked for something with side effects and gave no answer. Only a connection that was never made
+/// proves that it did nothing.
+#[must_use]
+pub fn asked_and_unanswered(fault: Fault) -> Fault {
+    if fault.code == FaultCode::ServiceUnreachable {
+        return fault;
+    }
+    let message = format!("the service was asked, and what it did is not known: {}", fault.message);
+    Fault { code: FaultCode::ExchangeOutcomeUnknown, message, ..fault }
 }
 
 /// A member whose ledger is elsewhere.

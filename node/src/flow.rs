@@ -58,8 +58,8 @@ pub type Departures = mpsc::Receiver<Leaving>;
 /// dropped before, it gives the stream up.
 pub type Line = mpsc::Receiver<Result<Arrived, Fault>>;
 
-/// What is found for a counterparty, as it is read.
-pub type Found = mpsc::Receiver<Held>;
+/// What is found for a counterparty, as it is read. A fault: there may be more, and it cannot be read.
+pub type Found = mpsc::Receiver<Result<Held, Fault>>;
 
 /// What a service gives to a call whose messages go one by one.
 #[derive(Debug)]

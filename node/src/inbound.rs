@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use peabiru_ledger::LedgerError;
+use peabiru_ledger::ledger::Ledger;
 use peabiru_proto::entry::Entry;
-use peabiru_proto::fault::Fault;
+use peabiru_proto::fault::{Fault, Place};
 use peabiru_proto::id::NodeId;
 use prost::Message as _;
 use tokio::sync::mpsc;
 
+use crate::catch_up::answers;
 use crate::core::Core;
 use crate::exchange::{Arrived, BoxFuture, Found, Held, Inbound, Line, Reply, Wanted, WantedConf};
 use crate::globalconf::Globalconf;
@@ -39,14 +42,23 @@ impl Inbound for Answering {
     fn fetch(&self, peer: NodeId, wanted: Wanted) -> BoxFuture<Found> {
         let core = Arc::clone(&self.core);
         Box::pin(async move {
-            for ledger in core.ledgers.values() {
+            let ledgers: Vec<Ledger> = core.ledgers.values().cloned().collect();
+            let mut settled = Ok(());
+            for ledger in &ledgers {
                 // The RECEIVED of an answer that was just delivered may still be on its way to the disk.
-                if let Err(error) = ledger.settle().await {
-                    tracing::warn!(%error, "a ledger takes nothing");
-                }
+                settled = settled.and(ledger.settle().await);
             }
             let (sender, found) = mpsc::channel(FOUND_QUEUED);
-            tokio::task::spawn_blocking(move || read(&core, &peer, wanted, &sender));
+            tokio::task::spawn_blocking(move || {
+                let read = read(&ledgers, settled, &peer, wanted, &mut |held| {
+                    sender.blocking_send(Ok(held)).is_ok()
+                });
+                if let Err(error) = read {
+                    tracing::error!(%error, exchange = %wanted.exchange, %peer, "what is held of an exchange cannot be read");
+                    // An error means that nobody takes more.
+                    let _ = sender.blocking_send(Err(unread(&error)));
+                }
+            });
             found
         })
     }
@@ -75,14 +87,30 @@ fn read_conf(globalconf: &Globalconf, wanted: WantedConf) -> Option<Bytes> {
     })
 }
 
-/// Ends when nobody takes more.
-fn read(core: &Core, peer: &NodeId, wanted: Wanted, sender: &mpsc::Sender<Held>) {
-    for ledger in core.ledgers.values() {
-        let mut give = |held| sender.blocking_send(held).is_ok();
-        if let Err(error) = holdings::for_counterparty(ledger, peer, wanted, &mut give) {
-            tracing::error!(%error, exchange = %wanted.exchange, %peer, "what is held of an exchange cannot be read");
-        }
+/// Ends when nobody takes more. `settled`: whether all that was accepted can be read; what cannot matters only to whom no
+/// answer was given.
+fn read(
+    ledgers: &[Ledger],
+    settled: Result<(), LedgerError>,
+    peer: &NodeId,
+    wanted: Wanted,
+    give: &mut dyn FnMut(Held) -> bool,
+) -> Result<(), LedgerError> {
+    let mut answered = false;
+    for ledger in ledgers {
+        let mut give = |held: Held| {
+            answered |= answers(&held.sealed.entry, &wanted.request_leaf);
+            give(held)
+        };
+        holdings::for_counterparty(ledger, peer, wanted, &mut give)?;
     }
+    if answered { Ok(()) } else { settled }
+}
+
+/// What the peer is told: paths and the like stay in the log.
+fn unread(error: &LedgerError) -> Fault {
+    let what = "what this node holds of the exchange cannot be read now; its log says why";
+    Fault::new(error.fault_code(), Place::ProviderNode, what)
 }
 
 /// Entries that were read ahead.

@@ -24,7 +24,9 @@ use peabiru_proto::wire;
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::core::{Core, done_and_unsealed, internal, ledger_fault, not_hosted, received_append};
+use crate::core::{
+    Core, asked_and_unanswered, done_and_unsealed, internal, ledger_fault, not_hosted, received_append,
+};
 use crate::exchange::{AnswerEnd, Arrived, Outflow, Pieces, Reply, Served, Services};
 use crate::flow::PIECES_QUEUED;
 use crate::guard::refusal::Refusal;
@@ -199,17 +201,16 @@ impl Provider {
         let answer = match answer {
             Ok(Served::Large(pieces)) => {
                 let receipt = commit(ledger, receipt).await?;
-                return self.answer_large(authorised, receipt, pieces, conf);
+                let side_effects = authorised.side_effects();
+                let reply = self.answer_large(authorised, receipt, pieces, conf);
+                return reply.map_err(|fault| unsealed(fault, side_effects));
             }
             Ok(Served::Whole(end, body)) => Ok((end, body)),
-            Err(fault) => Err(fault),
+            Err(fault) => Err(unanswered(fault, authorised.side_effects())),
         };
         let sealed = self.seal_answer(ledger, authorised.verified(), receipt, answer, conf).await;
-        let sealed = match authorised.side_effects() {
-            SideEffects::Present => sealed.map_err(|fault| done_and_unsealed(&fault, Place::ProviderNode)),
-            SideEffects::None => sealed,
-        };
-        sealed.map(|(entry, payload)| Reply::Sealed { entry, payload })
+        let (entry, payload) = sealed.map_err(|fault| unsealed(fault, authorised.side_effects()))?;
+        Ok(Reply::Sealed { entry, payload })
     }
 
     /// The answer's chunks go while it comes from the service; it is sealed when it has ended, a FAULT if it broke off.
@@ -229,12 +230,7 @@ impl Provider {
         let (provider, conf) = (Arc::clone(self), Arc::clone(conf));
         tokio::spawn(async move {
             let sealed = provider.seal_large(&authorised, receipt, pieces, chunks, &conf).await;
-            let sealed = match authorised.side_effects() {
-                SideEffects::Present => {
-                    sealed.map_err(|fault| done_and_unsealed(&fault, Place::ProviderNode))
-                }
-                SideEffects::None => sealed,
-            };
+            let sealed = sealed.map_err(|fault| unsealed(fault, authorised.side_effects()));
             // An error means that the peer is gone: it can fetch what was sealed.
             let _ = done.send(sealed);
         });
@@ -262,7 +258,10 @@ impl Provider {
                 let entry = self.answer_entry(ledger, verified, receipt.leaf(), head, conf)?;
                 self.append_answer(ledger, receipt, entry, payload).await
             }
-            Err(fault) => self.seal_answer(ledger, verified, receipt, Err(fault), conf).await,
+            Err(fault) => {
+                let fault = unanswered(fault, authorised.side_effects());
+                self.seal_answer(ledger, verified, receipt, Err(fault), conf).await
+            }
         }
     }
 
@@ -392,6 +391,22 @@ impl Provider {
     fn ledger(&self, verified: &Verified) -> Result<&Ledger, Fault> {
         let member = verified.request().service.member();
         self.core.ledger(&member).ok_or_else(|| not_hosted(&member))
+    }
+}
+
+/// What the peer is told if the service was asked and gave no answer.
+fn unanswered(fault: Fault, side_effects: SideEffects) -> Fault {
+    match side_effects {
+        SideEffects::Present => asked_and_unanswered(fault),
+        SideEffects::None => fault,
+    }
+}
+
+/// What the peer is told if the service was asked and its answer cannot be sealed.
+fn unsealed(fault: Fault, side_effects: SideEffects) -> Fault {
+    match side_effects {
+        SideEffects::Present => done_and_unsealed(&fault, Place::ProviderNode),
+        SideEffects::None => fault,
     }
 }
 

@@ -27,6 +27,8 @@ struct Health {
     under_way: u32,
     /// When it was chosen last, counted in choices.
     chosen: u64,
+    /// How often another was chosen before it since then.
+    passed_over: u32,
 }
 
 impl Router {
@@ -44,15 +46,19 @@ impl Router {
         let quickest = nodes.iter().filter(|(_, health)| avoided(health).is_none());
         let quickest = quickest.map(|(_, health)| health.latency).filter(|latency| !latency.is_zero()).min();
         let slow_from = quickest.map_or(Duration::MAX, |quickest| quickest * SLOWER_MAX + LATENCY_NOISE);
-        let slow = |health: &Health| {
-            health.latency > slow_from && self.choices - health.chosen < MEASURED_AGAIN_AFTER
-        };
+        let slow = |health: &Health| health.latency > slow_from && health.passed_over < MEASURED_AGAIN_AFTER;
         let order = |(node, health): &(&'a NodeId, Health)| {
             (avoided(health), slow(health), health.under_way, health.chosen, *node)
         };
-        let (chosen, _) = nodes.into_iter().min_by_key(order)?;
+        let (chosen, _) = nodes.iter().min_by_key(|node| order(node)).copied()?;
         self.choices += 1;
-        self.health(chosen).chosen = self.choices;
+        for (node, _) in nodes {
+            let health = self.health(node);
+            health.passed_over = health.passed_over.saturating_add(1);
+        }
+        let choices = self.choices;
+        let health = self.health(chosen);
+        (health.chosen, health.passed_over) = (choices, 0);
         Some(chosen)
     }
 
@@ -67,11 +73,17 @@ impl Router {
         health.under_way = health.under_way.saturating_sub(1);
     }
 
-    /// The node answered, in whatever way, after `took`.
-    pub fn answered(&mut self, node: &NodeId, took: Duration) {
+    /// The node answered as its service did. A refusal or a fault does not count: it may be quick because the node is not
+    /// well.
+    pub fn answered(&mut self, node: &NodeId) {
         let health = self.health(node);
         health.failures_in_a_row = 0;
         health.avoid_until = None;
+    }
+
+    /// So long a whole answer of its service took.
+    pub fn measured(&mut self, node: &NodeId, took: Duration) {
+        let health = self.health(node);
         health.latency = if health.latency.is_zero() { took } else { (health.latency * 7 + took) / 8 };
     }
 
@@ -86,6 +98,13 @@ impl Router {
     fn health(&mut self, node: &NodeId) -> &mut Health {
         self.seen.entry(node.clone()).or_default()
     }
+}
+
+/// Whether a fault of this node's own link says something of the node that was asked: not the caller's own deadline, nor
+/// its body that broke off, nor what is wrong here.
+#[must_use]
+pub fn is_of_the_link(fault: &Fault) -> bool {
+    matches!(fault.code, FaultCode::NodeUnreachable | FaultCode::ExchangeOutcomeUnknown)
 }
 
 /// Whether another node of the member may be asked for what one node did not answer: if that node proved that it did not
@@ -118,8 +137,8 @@ const AVOID_DOUBLINGS_MAX: u32 = 6;
 const SLOWER_MAX: u32 = 2;
 /// and so much longer: less is chance, or its first handshake.
 const LATENCY_NOISE: Duration = Duration::from_millis(10);
-/// A slow node is asked again after so many choices: it may have become quick.
-const MEASURED_AGAIN_AFTER: u64 = 10;
+/// A slow node is asked again after it was passed over so many times: it may have become quick.
+const MEASURED_AGAIN_AFTER: u32 = 10;
 
 #[cfg(test)]
 mod tests {
@@ -146,12 +165,35 @@ mod tests {
         let [a, b] = nodes();
         let mut router = Router::default();
         router.choose([&a], NOW);
-        router.answered(&a, Duration::from_millis(30));
-        router.answered(&b, Duration::from_millis(3));
-        let chosen: Vec<_> =
-            (0..=MEASURED_AGAIN_AFTER).map(|_| router.choose([&a, &b], NOW).cloned()).collect();
+        router.measured(&a, Duration::from_millis(30));
+        router.measured(&b, Duration::from_millis(3));
+        let other = "PY/GOV/INE/a".parse().unwrap();
+        let chosen: Vec<_> = (0..=MEASURED_AGAIN_AFTER)
+            .map(|_| {
+                // What others are asked makes it no quicker.
+                (0..100).for_each(|_| assert_eq!(router.choose([&other], NOW), Some(&other)));
+                router.choose([&a, &b], NOW).cloned()
+            })
+            .collect();
         assert_eq!(chosen.iter().filter(|node| **node == Some(a.clone())).count(), 1);
         assert_eq!(chosen[0], Some(b));
+    }
+
+    #[test]
+    fn only_the_link_and_answers_say_how_a_node_is() {
+        let [a, b] = nodes();
+        let fault = |code| Fault::new(code, Place::ConsumerNode, "");
+        assert!(is_of_the_link(&fault(FaultCode::NodeUnreachable)));
+        assert!(is_of_the_link(&fault(FaultCode::ExchangeOutcomeUnknown)));
+        for code in [FaultCode::ExchangeDeadline, FaultCode::PayloadInvalid, FaultCode::Internal] {
+            assert!(!is_of_the_link(&fault(code)), "{code:?}");
+        }
+        let mut router = Router::default();
+        router.unreachable(&a, NOW);
+        router.measured(&a, Duration::from_millis(1));
+        assert_eq!(router.choose([&a, &b], NOW), Some(&b), "a measure alone brings it not back");
+        router.answered(&a);
+        assert_eq!(router.choose([&a, &b], NOW), Some(&a));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!
 //! Unknown keys are refused; a mistake is named with its line. Paths are relative to the file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,9 +17,10 @@ use peabiru_proto::id::{InstanceId, MemberId};
 use peabiru_proto::limits::MAX_SNAPSHOT_VALIDITY;
 use peabiru_proto::origin::Domain;
 use serde::Deserialize;
+use unicode_normalization::is_nfc;
 
 use crate::RegistryError;
-use crate::state::{Operator, Role};
+use crate::state::{Operator, Role, check_name, folded};
 
 /// The whole file.
 #[derive(Debug, Clone, Deserialize)]
@@ -164,6 +165,7 @@ impl TryFrom<Vec<OperatorSection>> for Operators {
         if let Some(twice) = sections.iter().find(|operator| !seen.insert(operator.certificate_sha256)) {
             return Err(format!("the certificate of operator `{}` is listed twice", twice.name));
         }
+        check_names(sections.iter().map(|section| section.name.as_str()))?;
         let officers = |role| {
             let of_instance =
                 move |section: &&OperatorSection| section.member.is_none() && section.roles.contains(&role);
@@ -185,6 +187,29 @@ impl TryFrom<Vec<OperatorSection>> for Operators {
         };
         Ok(Self(sections.into_iter().map(operator).collect()))
     }
+}
+
+/// A name stands for a person: one person has one name, and no two names look alike.
+fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let mut seen = BTreeMap::new();
+    for name in names {
+        check_name(name).map_err(|refusal| format!("operator {name:?}: {refusal}"))?;
+        if name.trim() != name {
+            return Err(format!("operator {name:?}: the name begins or ends with a space"));
+        }
+        if !is_nfc(name) {
+            return Err(format!(
+                "operator {name:?}: the name is not in Unicode's normal form NFC: type it anew"
+            ));
+        }
+        let other = *seen.entry(folded(name)).or_insert(name);
+        if other != name {
+            return Err(format!(
+                "operators {other:?} and {name:?} look like one person: write one name alike"
+            ));
+        }
+    }
+    Ok(())
 }
 
 impl Default for Validity {
@@ -259,6 +284,23 @@ mod tests {
         let at = EXAMPLE.find("[[operators]]").unwrap();
         let twice = format!("{EXAMPLE}\n{}", &EXAMPLE[at..]);
         assert!(read(&twice).unwrap_err().to_string().contains("listed twice"));
+    }
+
+    #[test]
+    fn a_name_is_one_persons() {
+        let cases = [
+            ("Registration Officer", "look like one person"),
+            (" registration officer", "begins or ends"),
+            ("registracio\u{301}n", "NFC"),
+            ("registration\u{200b} officer", "not seen"),
+            ("\u{202e}reciffo", "not seen"),
+            ("", "empty"),
+        ];
+        for (name, expected) in cases {
+            let text = EXAMPLE.replacen("\"security officer\"", &format!("\"{name}\""), 1);
+            let error = read(&text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{name:?}: {error}");
+        }
     }
 
     #[test]

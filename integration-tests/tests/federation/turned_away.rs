@@ -10,8 +10,8 @@ use peabiru_proto::fault::{Fault, FaultCode};
 use peabiru_proto::hash::Digest;
 use peabiru_proto::time::{Clock as _, SystemClock};
 use peabiru_proto::wire::{
-    AddAuthorityRequest, ApproveProposalRequest, CertificateAuthority, KeyPurpose, Proposal,
-    RemoveNodeCertificateRequest, WithdrawAuthorityRequest,
+    AddAuthorityRequest, CertificateAuthority, KeyPurpose, RemoveNodeCertificateRequest,
+    WithdrawAuthorityRequest,
 };
 use tokio::net::TcpListener;
 use tonic::Status;
@@ -70,12 +70,12 @@ async fn connections_end_with_the_authority_that_vouched_for_them() {
     };
     let request = AddAuthorityRequest { authority: Some(authority) };
     let added = federation.officers.security.add_authority(request).await.unwrap().into_inner();
-    approve_as_registration(&mut federation, added.proposal).await;
+    federation.officers.approve_of_security(added.proposal).await.unwrap();
     let own = read_certificate(&federation.instance.ca_certificate).unwrap();
     let request =
         WithdrawAuthorityRequest { certificate_sha256: Digest::of(&own).as_bytes().to_vec().into() };
     let withdrawn = federation.officers.security.withdraw_authority(request).await.unwrap().into_inner();
-    approve_as_registration(&mut federation, withdrawn.proposal).await;
+    federation.officers.approve_of_security(withdrawn.proposal).await.unwrap();
     no_peers(&mitic).await;
     no_peers(&mec).await;
     let refused = mitic.caller("MEC").await.say(SayRequest::default()).await.unwrap_err();
@@ -113,12 +113,6 @@ async fn withdraw_certificate(federation: &mut Federation, agency: &Agency) {
     };
     let removed = federation.officers.registration.remove_node_certificate(request).await.unwrap();
     federation.officers.approve(removed.into_inner().proposal).await.unwrap();
-}
-
-/// What the security officer proposed.
-async fn approve_as_registration(federation: &mut Federation, proposal: Option<Proposal>) {
-    let request = ApproveProposalRequest { number: proposal.expect("it takes two officers").number };
-    federation.officers.registration.approve_proposal(request).await.unwrap();
 }
 
 async fn no_peers(member: &Member) {

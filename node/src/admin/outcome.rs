@@ -3,12 +3,11 @@
 use peabiru_ledger::ledger::Ledger;
 use peabiru_proto::entry::{Body, Entry, ExchangeId, Request};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
-use peabiru_proto::limits::CLOCK_SKEW;
 use peabiru_proto::wire::{ExchangeState, GetExchangeStatusRequest, GetExchangeStatusResponse};
 
 use super::entries::read_fault;
 use super::{Admin, blocking, invalid};
-use crate::catch_up::{ANSWER_WAIT, CatchUp, answers};
+use crate::catch_up::{CatchUp, RECEIVED_WAIT, UNRECEIVED_WAIT, answers};
 use crate::exchange::Held;
 use crate::holdings;
 use crate::memory::Unanswered;
@@ -81,9 +80,9 @@ impl Admin {
         );
         let now = self.core.clock.now();
         let state = match received {
-            true if now > request.expires_at.plus(ANSWER_WAIT) => ExchangeState::NeverAnswered,
+            true if now > request.expires_at.plus(RECEIVED_WAIT) => ExchangeState::NeverAnswered,
             true => ExchangeState::Received,
-            false if now > request.expires_at.plus(CLOCK_SKEW) => ExchangeState::NeverReceived,
+            false if now > request.expires_at.plus(UNRECEIVED_WAIT) => ExchangeState::NeverReceived,
             false => ExchangeState::NotReceived,
         };
         Ok((state, 0, String::new()))
@@ -125,7 +124,57 @@ fn answer_in(held: &[Entry], request: &Entry) -> Option<Told> {
             })
         }
         Body::Response(head) => Some((ExchangeState::Answered, head.outcome, String::new())),
-        Body::Fault(head) => Some((ExchangeState::Refused, 0, head.code.to_string())),
+        Body::Fault(head) if proves_nothing_was_done(&head.code) => {
+            Some((ExchangeState::Refused, 0, head.code.clone()))
+        }
+        Body::Fault(head) => Some((ExchangeState::NeverAnswered, 0, head.code.clone())),
         Body::Request(_) | Body::Received(_) | Body::Batch(_) | Body::Close(_) | Body::Notice(_) => None,
+    }
+}
+
+/// Whether a sealed FAULT says that the service was not asked: it is of the guard, which comes before the service, or says
+/// that the service could not be reached.
+fn proves_nothing_was_done(code: &str) -> bool {
+    let Ok(code) = code.parse() else { return false };
+    match code {
+        FaultCode::MessageMalformed
+        | FaultCode::MessageAddressee
+        | FaultCode::MessageExpired
+        | FaultCode::MessageFromFuture
+        | FaultCode::MessageAltered
+        | FaultCode::SealInvalid
+        | FaultCode::SealUnknownLedger
+        | FaultCode::ClientUnknown
+        | FaultCode::ContractMismatch
+        | FaultCode::MethodUnknown
+        | FaultCode::PurposeNotAllowed
+        | FaultCode::AccessNoGrant
+        | FaultCode::AccessGrantExpired
+        | FaultCode::ServiceUnreachable => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::asked_and_unanswered;
+
+    #[test]
+    fn what_was_asked_of_the_service_was_not_refused() {
+        assert!(proves_nothing_was_done("access.no_grant"));
+        assert!(!proves_nothing_was_done("code.of_a_newer_version"));
+        let of_service = |code| asked_and_unanswered(Fault::new(code, Place::Service, "")).code;
+        assert!(proves_nothing_was_done(of_service(FaultCode::ServiceUnreachable).as_str()));
+        for code in [
+            FaultCode::ExchangeDeadline,
+            FaultCode::ServiceProtocol,
+            FaultCode::NodeDiskFull,
+            FaultCode::AccessNoGrant,
+        ] {
+            let told = of_service(code);
+            assert_eq!(told, FaultCode::ExchangeOutcomeUnknown);
+            assert!(!proves_nothing_was_done(told.as_str()));
+        }
     }
 }

@@ -28,6 +28,7 @@ use crate::live::incoming::{Incoming, Reader};
 use crate::live::local;
 use crate::live::outgoing::Outgoing;
 use crate::live::session::Session;
+use crate::router::is_of_the_link;
 use crate::stage::{count_asked, count_refusal};
 
 /// What comes back, from its beginning on.
@@ -173,7 +174,7 @@ impl Consumer {
         let to = &planned.addressee;
         if *to != self.core.own {
             let line = self.link.stream(to, opening, payload, departures).await;
-            if line.is_err() {
+            if line.as_ref().is_err_and(is_of_the_link) {
                 self.router().unreachable(to, self.core.clock.now());
             }
             return line;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use rustls::ClientConfig;
@@ -141,7 +141,7 @@ impl Connection {
     /// Sends a gRPC call on the live connection, or on a new one.
     pub(super) async fn send(&self, request: Request<RoadBody>) -> Result<Response<Incoming>, Fault> {
         let mut sender = self.grpc().await?;
-        sender.send_request(request).await.map_err(|error| unreachable(self.endpoint(), &error))
+        sender.try_send_request(request).await.map_err(|failed| self.unanswered(failed))
     }
 
     /// Sends a REST call on an idle connection, or on a new one. If an idle one turns out to be closed before anything
@@ -158,7 +158,7 @@ impl Connection {
                 Ok(response) => return Ok((response, Lent { sender })),
                 Err(mut failed) => match failed.take_message() {
                     Some(unsent) => request = unsent,
-                    None => return Err(unreachable(self.endpoint(), &failed.into_error())),
+                    None => return Err(self.unanswered(failed)),
                 },
             }
         }
@@ -166,8 +166,16 @@ impl Connection {
         let failed = |error: hyper::Error| unreachable(self.endpoint(), &error);
         let (mut sender, connection) = http1::Builder::new().handshake(io).await.map_err(failed)?;
         drive(connection);
-        let response = sender.send_request(request).await.map_err(failed)?;
+        let response = sender.try_send_request(request).await.map_err(|failed| self.unanswered(failed))?;
         Ok((response, Lent { sender }))
+    }
+
+    /// Whether nothing of the request was sent is what matters: then the service has done nothing.
+    fn unanswered(&self, mut failed: TrySendError<Request<RoadBody>>) -> Fault {
+        match failed.take_message() {
+            Some(_) => unreachable(self.endpoint(), &failed.into_error()),
+            None => broke_off(self.endpoint(), &failed.into_error()),
+        }
     }
 
     /// Takes a connection back whose answer was read to its end.
@@ -216,14 +224,25 @@ fn drive(connection: impl Future<Output = Result<(), hyper::Error>> + Send + 'st
     });
 }
 
-fn unreachable(endpoint: &Endpoint, error: &dyn std::fmt::Display) -> Fault {
-    let at = match endpoint {
+/// For this log alone: the address is the agency's own matter, and stays out of what is sealed and sent.
+fn at(endpoint: &Endpoint) -> String {
+    match endpoint {
         Endpoint::Tcp { authority } => format!("http://{authority}"),
         Endpoint::Tls { authority, .. } => format!("https://{authority}"),
         Endpoint::Unix { path } => format!("unix:{}", path.display()),
-    };
-    // The address is the agency's own matter: it stays in this log, and out of what is sealed and sent.
-    tracing::warn!(at, %error, "the agency's service cannot be reached");
+    }
+}
+
+/// The request, or a part of it, was sent.
+fn broke_off(endpoint: &Endpoint, error: &dyn std::fmt::Display) -> Fault {
+    tracing::warn!(at = at(endpoint), %error, "the agency's service broke off before it answered");
+    let message = "the agency's service broke off before it answered; the log of its node says how";
+    Fault::new(FaultCode::ExchangeOutcomeUnknown, Place::Service, message)
+}
+
+/// Nothing was sent.
+fn unreachable(endpoint: &Endpoint, error: &dyn std::fmt::Display) -> Fault {
+    tracing::warn!(at = at(endpoint), %error, "the agency's service cannot be reached");
     let message = "the agency's service cannot be reached from its node, whose log says why";
     Fault::new(FaultCode::ServiceUnreachable, Place::Service, message)
 }

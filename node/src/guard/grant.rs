@@ -52,11 +52,11 @@ impl Asked<'_> {
 }
 
 impl Grants {
-    /// Takes a revision in; an older one than held is ignored, so that replaying a ledger in any order ends alike.
-    pub fn apply(&mut self, grant: Grant, digest: Digest) {
+    /// Takes a revision in, unless the one that is held counts more. Gives whether it is in force now.
+    pub fn apply(&mut self, grant: Grant, digest: Digest) -> bool {
         let key = (grant.service.member(), grant.id.clone());
-        if self.by_id.get(&key).is_some_and(|held| held.grant.revision >= grant.revision) {
-            return;
+        if self.by_id.get(&key).is_some_and(|held| !supersedes(&grant, &held.grant)) {
+            return false;
         }
         let parties = (grant.consumer.clone(), grant.service.clone());
         let id = grant.id.clone();
@@ -67,6 +67,7 @@ impl Grants {
             }
         }
         self.by_parties.entry(parties).or_default().push(id);
+        true
     }
 
     /// Takes a grant out: it allows nothing until a newer revision says so.
@@ -141,5 +142,113 @@ impl Grants {
             .into_iter()
             .flatten()
             .filter_map(move |id| self.by_id.get(&(member.clone(), id.clone())))
+    }
+}
+
+/// The newer revision counts; of equal ones the one that withdraws.
+fn supersedes(grant: &Grant, held: &Grant) -> bool {
+    let withdraws = grant.state == GrantState::Revoked && held.state == GrantState::Active;
+    grant.revision > held.revision || grant.revision == held.revision && withdraws
+}
+
+/// What becomes of a grant that an administrator gives.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Revised {
+    /// It is held already.
+    Held,
+    /// It is this node's next revision, of this number.
+    Next(u32),
+    /// It is a revision of another node of the member.
+    Shared,
+}
+
+/// Which revision a grant becomes after the one that is held. One without a number is this node's next.
+///
+/// # Errors
+/// Why it becomes none, and what to do.
+pub fn revise(held: Option<&Grant>, grant: &Grant) -> Result<Revised, String> {
+    let before = held.map_or(0, |held| held.revision);
+    let id = &grant.id;
+    match (grant.revision, before.checked_add(1)) {
+        (0, Some(next)) => Ok(Revised::Next(next)),
+        // Whatever number it has, a grant can be withdrawn.
+        (0, None) if grant.state == GrantState::Revoked => match held {
+            Some(held) if held.state == GrantState::Revoked => Ok(Revised::Held),
+            _ => Ok(Revised::Next(before)),
+        },
+        (0, None) => Err(format!("{id} has no further revision after {before}: give a grant of another id")),
+        (given, _) if given > before.saturating_add(REVISIONS_AHEAD_MAX) => Err(format!(
+            "revision {given} of {id} is too far beyond {before}, which is in force here: leave the number out"
+        )),
+        _ if held == Some(grant) => Ok(Revised::Held),
+        (given, _) if held.is_some_and(|held| !supersedes(grant, held)) => Err(format!(
+            "revision {before} of {id} is in force here, and another revision {given} came: share the grants of the \
+             node that has the newest ones"
+        )),
+        _ => Ok(Revised::Shared),
+    }
+}
+
+/// So many revisions may be given at one node before they are shared with another. A number far beyond would leave none
+/// for what follows.
+const REVISIONS_AHEAD_MAX: u32 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(revision: u32, state: GrantState) -> Grant {
+        Grant {
+            id: "g".to_owned(),
+            revision,
+            consumer: "PY/GOV/MITIC/app".parse().unwrap(),
+            service: "PY/GOV/MEC/data/py.mec.v1.Schools".parse().unwrap(),
+            methods: [].into(),
+            purposes: ["testing".parse().unwrap()].into(),
+            valid_from: Timestamp::from_ms(1),
+            expires_at: Timestamp::from_ms(2),
+            state,
+            legal_basis: String::new(),
+        }
+    }
+
+    #[test]
+    fn of_equal_revisions_the_one_that_withdraws_counts_in_any_order() {
+        use GrantState::{Active, Revoked};
+        let member = grant(1, Active).service.member();
+        for order in [[Active, Revoked], [Revoked, Active]] {
+            let mut grants = Grants::default();
+            let took = order.map(|state| grants.apply(grant(7, state), Digest::of(b"")));
+            assert_eq!(took, [true, order[1] == Revoked]);
+            assert_eq!(grants.find(&member, "g").unwrap().state, Revoked, "{order:?}");
+            assert!(!grants.apply(grant(6, Active), Digest::of(b"")), "an older one");
+            assert!(grants.apply(grant(8, Active), Digest::of(b"")), "a newer one");
+        }
+    }
+
+    #[test]
+    fn no_number_makes_a_grant_that_cannot_be_withdrawn() {
+        use GrantState::{Active, Revoked};
+        assert_eq!(revise(None, &grant(0, Active)), Ok(Revised::Next(1)));
+        for given in [REVISIONS_AHEAD_MAX + 4, u32::MAX] {
+            assert!(revise(Some(&grant(3, Active)), &grant(given, Active)).unwrap_err().contains("too far"));
+        }
+        let last = grant(u32::MAX, Active);
+        assert!(revise(Some(&last), &grant(0, Active)).unwrap_err().contains("another id"));
+        assert_eq!(revise(Some(&last), &grant(0, Revoked)), Ok(Revised::Next(u32::MAX)));
+        let mut grants = Grants::default();
+        grants.apply(last, Digest::of(b""));
+        assert!(grants.apply(grant(u32::MAX, Revoked), Digest::of(b"")), "and so it is in force");
+    }
+
+    #[test]
+    fn what_is_shared_is_taken_if_it_counts_more() {
+        use GrantState::{Active, Revoked};
+        let held = grant(3, Active);
+        assert_eq!(revise(Some(&held), &held), Ok(Revised::Held));
+        assert_eq!(revise(Some(&held), &grant(4, Active)), Ok(Revised::Shared));
+        assert_eq!(revise(Some(&held), &grant(3, Revoked)), Ok(Revised::Shared));
+        assert!(revise(Some(&held), &grant(2, Revoked)).is_err());
+        assert!(revise(Some(&grant(3, Revoked)), &held).is_err());
     }
 }

@@ -139,11 +139,17 @@ impl Inner {
         match reply {
             Reply::Sealed { entry, payload } => match self.sealed_pieces(peer, &entry, &payload) {
                 Ok(pieces) => self.send(sender, pieces).await,
-                Err(fault) => self.refuse(sender, &fault.with_exchange(entry.entry.exchange())).await,
+                Err(fault) => {
+                    let exchange = entry.entry.exchange();
+                    self.refuse(sender, &answered_and_unsent(&fault).with_exchange(exchange)).await;
+                }
             },
             Reply::Large(mut outflow) => match self.send_large(peer, sender, &mut outflow).await {
                 Ok(_) => sender.finish(),
-                Err(SendError::Fault(fault)) => self.refuse(sender, &fault).await,
+                Err(SendError::Fault(fault)) => {
+                    let exchange = outflow.preview.exchange();
+                    self.refuse(sender, &answered_and_unsent(&fault).with_exchange(exchange)).await;
+                }
                 // The peer is gone, gave the answer up, or does not read it: it can fetch it later.
                 Err(SendError::Stream(_)) => {}
             },
@@ -243,9 +249,33 @@ pub(super) fn overloaded() -> Fault {
     Fault::new(FaultCode::NodeOverloaded, Place::ProviderNode, "this node has no memory left for it")
 }
 
+/// There is an answer, so the service was asked, and the answer does not go out. Any other fault would say that nothing
+/// was done, and another node would be asked for the same.
+fn answered_and_unsent(fault: &Fault) -> Fault {
+    let message = format!("the answer cannot be sent: {}", fault.message);
+    Fault::new(FaultCode::ExchangeOutcomeUnknown, Place::ProviderNode, message)
+}
+
 fn draining() -> Fault {
     Fault::new(FaultCode::NodeDraining, Place::ProviderNode, "this node is stopping")
 }
 
 /// How often an entry is put under a newer head because another one was announced meanwhile.
 const RESEAL_ATTEMPTS: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use peabiru_proto::entry::SideEffects;
+
+    use super::*;
+    use crate::router::may_ask_another;
+
+    #[test]
+    fn nobody_else_is_asked_for_a_write_whose_answer_found_no_turn() {
+        let no_turn = overloaded();
+        assert!(may_ask_another(&no_turn, SideEffects::Present), "before the service was asked");
+        let unsent = answered_and_unsent(&no_turn);
+        assert!(!may_ask_another(&unsent, SideEffects::Present), "{unsent}");
+        assert!(may_ask_another(&unsent, SideEffects::None), "a read does no harm twice");
+    }
+}

@@ -152,7 +152,10 @@ impl Inner {
             return self.refuse(sender, &super::answer::overloaded()).await;
         };
         let mut found = self.inbound.fetch(peer.id.clone(), wanted).await;
-        let mut held = page_of(&mut found).await;
+        let mut held = match page_of(&mut found).await {
+            Ok(held) => held,
+            Err(fault) => return self.refuse(sender, &fault).await,
+        };
         sender.mark_bulk();
         let Some(body) = body else {
             // The first page goes also if there is nothing.
@@ -160,10 +163,11 @@ impl Inner {
                 if self.send_page(peer, held, sender).await.is_err() {
                     return;
                 }
-                held = page_of(&mut found).await;
-                if held.is_empty() {
-                    return sender.finish();
-                }
+                held = match page_of(&mut found).await {
+                    Ok(held) if held.is_empty() => return sender.finish(),
+                    Ok(held) => held,
+                    Err(fault) => return self.refuse(sender, &fault).await,
+                };
             }
         };
         // What is delivered whole has less than a page of entries.
@@ -204,16 +208,17 @@ impl Inner {
     }
 }
 
-/// As many entries as one frame holds; none if there are no more.
-async fn page_of(found: &mut Found) -> Vec<Held> {
+/// As many entries as one frame holds; none if there are no more. What cannot be read must not look as if it were not
+/// there: whoever asks takes that for proof.
+async fn page_of(found: &mut Found) -> Result<Vec<Held>, Fault> {
     let mut held = Vec::new();
     while held.len() < MAX_FETCH_ENTRIES {
         match found.recv().await {
-            Some(next) => held.push(next),
+            Some(next) => held.push(next?),
             None => break,
         }
     }
-    held
+    Ok(held)
 }
 
 fn read_request(request: &FetchRequest) -> Result<(Wanted, Option<WantedBody>), &'static str> {

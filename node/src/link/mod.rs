@@ -478,7 +478,8 @@ const READ_WAIT: Duration = Duration::from_secs(10);
 const WRITE_WAIT: Duration = Duration::from_secs(10);
 const PACE_WAIT: Duration = Duration::from_secs(30);
 const STILL_COMING_WAIT: Duration = Duration::from_secs(10);
-const LARGE_WAIT: Duration = Duration::from_secs(3600);
+/// For a large message from its head to its end.
+pub(crate) const LARGE_WAIT: Duration = Duration::from_secs(3600);
 const TURN_WAIT: Duration = Duration::from_secs(20);
 const RETIRE_WAIT: Duration = Duration::from_secs(5);
 const DRAIN_WAIT: Duration = Duration::from_secs(30);

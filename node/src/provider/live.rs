@@ -17,7 +17,7 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use super::{AnswerHead, Provider, Receipt, commit, refuse};
+use super::{AnswerHead, Provider, Receipt, commit, refuse, unanswered};
 use crate::core::ledger_fault;
 use crate::exchange::{Arrived, Leaving, Line, LiveServed, Reply};
 use crate::flow::{ARRIVED_QUEUED, BATCHES_IN_FLIGHT};
@@ -125,6 +125,7 @@ impl Serving {
             // The ledger takes nothing: the peer learns it by the end of the link's stream.
             Ok((Err(fault), _)) => session.end(fault),
             Err(fault) => {
+                let fault = unanswered(fault, self.authorised.side_effects());
                 tracing::info!(%exchange, code = %fault.code, "a stream was not answered");
                 if let Err(unsealed) = self.refuse(&fault).await {
                     tracing::warn!(%exchange, code = %unsealed.code, "and no FAULT could be sealed");

@@ -434,7 +434,7 @@ impl Inbound for Echo {
             };
             let (sender, found) = tokio::sync::mpsc::channel(100);
             for held in positions.into_iter().map(held) {
-                sender.send(held).await.unwrap();
+                sender.send(Ok(held)).await.unwrap();
             }
             found
         })

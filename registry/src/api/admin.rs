@@ -188,7 +188,8 @@ impl RegistryAdminService for Admin {
         request: Request<ApproveProposalRequest>,
     ) -> Answer<ApproveProposalResponse> {
         let (operator, request) = self.authorise(request, Call::ApproveProposal)?;
-        let changed = self.ask(operator, Ask::Approve(request.number)).await?;
+        let seen = digest("change_sha256", &request.change_sha256)?;
+        let changed = self.ask(operator, Ask::Approve { number: request.number, seen }).await?;
         let globalconf_version = changed.current.published.reference.version;
         Ok(Response::new(ApproveProposalResponse { globalconf_version, proposal: changed.proposal }))
     }

@@ -9,10 +9,11 @@ use bytes::Bytes;
 use peabiru_proto::hash::Digest;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{self, ProposalState, RegistryEvent};
+use prost::Message as _;
 
 use super::command::Command;
 use super::limits::{CLOSED_KEPT_MAX, OPEN_PROPOSALS_MAX, PROPOSAL_VALIDITY};
-use super::officer::{Call, Operator, Role};
+use super::officer::{Call, Operator, Role, is_same_person};
 use super::{Event, Kind, Refusal, State};
 
 /// What waits for a second officer, and what was decided lately.
@@ -56,8 +57,13 @@ enum Outcome {
 pub enum Ask {
     /// A change; if it needs a second officer, it is proposed.
     Change(Command),
-    /// To carry out the proposal of this number.
-    Approve(u64),
+    /// To carry out the proposal of this number, if it is what the officer has seen.
+    Approve {
+        /// Its number.
+        number: u64,
+        /// [`change_digest`] of what was seen.
+        seen: Digest,
+    },
     /// To drop it.
     Reject(u64),
 }
@@ -70,7 +76,7 @@ impl State {
     pub fn ask(&self, by: &Digest, ask: Ask, now: Timestamp) -> Result<Vec<RegistryEvent>, Refusal> {
         match ask {
             Ask::Change(command) => self.change(by, command, now),
-            Ask::Approve(number) => self.approve(by, number, now),
+            Ask::Approve { number, seen } => self.approve(by, number, &seen, now),
             Ask::Reject(number) => self.reject(by, number, now),
         }
     }
@@ -118,10 +124,19 @@ impl State {
         Ok(said(by, Event::ChangeProposed(Box::new(proposed))))
     }
 
-    fn approve(&self, by: &Digest, number: u64, now: Timestamp) -> Result<Vec<RegistryEvent>, Refusal> {
+    fn approve(
+        &self,
+        by: &Digest,
+        number: u64,
+        seen: &Digest,
+        now: Timestamp,
+    ) -> Result<Vec<RegistryEvent>, Refusal> {
         let (operator, _) = self.authorise(by, Call::ApproveProposal)?;
         let proposal = self.open_proposal(number, now)?;
-        if proposal.proposer == *by || proposal.proposed_by == operator.name {
+        // Either of them may have another name by now.
+        let renamed = self.operators.get(&proposal.proposer).map(|proposer| &proposer.name);
+        let same = |name: &String| is_same_person(name, &operator.name);
+        if proposal.proposer == *by || same(&proposal.proposed_by) || renamed.is_some_and(same) {
             let message = format!("`{}` proposed number {number}: another person approves it", operator.name);
             return Err(Kind::SamePerson.because(message));
         }
@@ -133,6 +148,11 @@ impl State {
             let message =
                 format!("proposal {number} needs a {}, and `{}` is none", proposal.needs, operator.name);
             return Err(Kind::Role.because(message));
+        }
+        if *seen != change_digest(&said(&proposal.proposer, proposal.change.clone())) {
+            let message =
+                format!("proposal {number} is not what was approved: read it, then approve what it says");
+            return Err(Kind::Invalid.because(message));
         }
         let change = self.again(proposal, now)?;
         let approved = Event::ProposalApproved(wire::ProposalApproved { number });
@@ -148,8 +168,11 @@ impl State {
         };
         let command = Command::of(&proposal.change).map_err(|reason| overtaken(&reason))?;
         // Who proposed it may have lost the role since.
-        let (proposer, _) =
+        let (proposer, role) =
             self.authorise(&proposal.proposer, command.call()).map_err(|refusal| overtaken(&refusal))?;
+        if role.second() != proposal.needs {
+            return Err(overtaken(&format!("`{}` has another role now", proposer.name)));
+        }
         self.check_scope(proposer, &command).map_err(|refusal| overtaken(&refusal))?;
         let events = self.decide(command, now).map_err(|refusal| overtaken(&refusal))?;
         match <[Event; 1]>::try_from(events) {
@@ -280,6 +303,12 @@ impl Proposal {
             closed_by: closed_by.to_owned(),
         }
     }
+}
+
+/// What an officer names of the change that a proposal shows.
+#[must_use]
+pub fn change_digest(change: &RegistryEvent) -> Digest {
+    Digest::of(&change.encode_to_vec())
 }
 
 /// An event with who asked for it.

@@ -28,9 +28,10 @@ use peabiru_proto::origin::{Domain, Origin};
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{self, KeyPurpose};
 
-pub use approval::{Ask, Proposal};
+pub use approval::{Ask, Proposal, change_digest};
 pub use command::Command;
 use limits::NAME_CHARS_MAX;
+pub(crate) use officer::folded;
 pub use officer::{Call, Operator, Role};
 pub use refusal::{Kind, Refusal};
 /// What an event says, without who asked.
@@ -185,7 +186,7 @@ impl State {
 }
 
 /// Checks a name for people.
-fn check_name(name: &str) -> Result<(), Refusal> {
+pub(crate) fn check_name(name: &str) -> Result<(), Refusal> {
     let chars = name.chars().count();
     if chars > NAME_CHARS_MAX {
         return Err(
@@ -195,10 +196,33 @@ fn check_name(name: &str) -> Result<(), Refusal> {
     if name.trim().is_empty() {
         return Err(Kind::Invalid.because("the name for people is empty".to_owned()));
     }
-    match name.chars().find(|character| character.is_control()) {
+    match name.chars().find(|&character| character.is_control() || is_unseen(character)) {
         Some(character) => {
-            Err(Kind::Invalid.because(format!("the name has the control character {character:?}")))
+            let message = format!("the name has {character:?}, which is not seen or changes what is seen");
+            Err(Kind::Invalid.because(message))
         }
         None => Ok(()),
     }
+}
+
+/// Characters without a shape of their own, and those that turn the order of others: two names that look alike must be
+/// one, and a name must not look like another text.
+fn is_unseen(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
 }

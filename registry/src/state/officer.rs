@@ -10,6 +10,7 @@ use peabiru_proto::hash::Digest;
 use peabiru_proto::id::MemberId;
 use peabiru_proto::wire::{self, OfficerRole};
 use serde::Deserialize;
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::command::Command;
 use super::{Kind, Refusal, State};
@@ -171,6 +172,17 @@ impl fmt::Display for Role {
             Self::Auditor => "auditor",
         })
     }
+}
+
+/// Whether two names are one person's: large and small letters, and how an accent is encoded, make no other person.
+pub(crate) fn is_same_person(one: &str, other: &str) -> bool {
+    folded(one) == folded(other)
+}
+
+/// By way of the large letters, since some letters have two small ones.
+pub(crate) fn folded(name: &str) -> String {
+    let upper = name.trim().to_uppercase();
+    upper.to_lowercase().nfc().collect()
 }
 
 impl Operator {

@@ -80,7 +80,14 @@ impl Registry {
     }
 
     fn approve(&mut self, by: u8, number: u64) -> Result<usize, Kind> {
-        self.ask_at(by, Ask::Approve(number), NOW)
+        self.approve_at(by, number, NOW)
+    }
+
+    /// As an officer does who has seen what there is.
+    fn approve_at(&mut self, by: u8, number: u64, now: Timestamp) -> Result<usize, Kind> {
+        let listed = self.state.proposals(now).find(|proposal| proposal.number == number);
+        let seen = change_digest(&listed.and_then(|proposal| proposal.change).unwrap_or_default());
+        self.ask_at(by, Ask::Approve { number, seen }, now)
     }
 
     fn both(&mut self, command: Command) {
@@ -215,6 +222,53 @@ fn who_may_not_approve_is_told_why() {
 }
 
 #[test]
+fn a_new_name_makes_no_second_person() {
+    use Role::{RegistrationOfficer, SecurityOfficer};
+    let mut registry = Registry::new(&pilot_ca());
+    registry.ask(REGISTRATION, add_member("MEC")).unwrap();
+    for (proposer, approver) in [("Luis", "Luis"), ("Eva", "ANA"), ("luis", "Luis")] {
+        let listed = registry.state.list_operators(&[
+            operator(REGISTRATION, proposer, &[RegistrationOfficer]),
+            operator(SECURITY, approver, &[SecurityOfficer]),
+        ]);
+        registry.take(listed);
+        assert_eq!(registry.approve(SECURITY, 1), Err(Kind::SamePerson), "{proposer} and {approver}");
+    }
+}
+
+#[test]
+fn who_must_approve_is_decided_by_the_proposers_role_of_now() {
+    use Role::SecurityOfficer;
+    let ca = pilot_ca();
+    let mut registry = Registry::new(&ca);
+    registry.both(add_member("MEC"));
+    let certificate = node_certificate(&ca);
+    let removed = Digest::of(&certificate);
+    registry.both(add_node(certificate));
+    registry.ask(REGISTRATION, Command::RemoveNodeCertificate { node: node(), sha256: removed }).unwrap();
+    let listed = registry.state.list_operators(&[
+        operator(REGISTRATION, "Ana", &[SecurityOfficer]),
+        operator(SECURITY, "Luis", &[SecurityOfficer]),
+    ]);
+    registry.take(listed);
+    assert_eq!(registry.approve(SECURITY, 3), Err(Kind::ProposalOvertaken), "two security officers");
+}
+
+#[test]
+fn what_is_approved_is_what_was_seen() {
+    let mut registry = Registry::new(&pilot_ca());
+    registry.ask(REGISTRATION, add_member("MEC")).unwrap();
+    registry.ask(REGISTRATION, add_member("INE")).unwrap();
+    let other = registry.state.proposals(NOW).nth(1).and_then(|proposal| proposal.change).unwrap();
+    let seen = change_digest(&other);
+    assert_eq!(registry.ask_at(SECURITY, Ask::Approve { number: 1, seen }, NOW), Err(Kind::Invalid));
+    assert_eq!(registry.ask_at(SECURITY, Ask::Approve { number: 2, seen }, NOW), Ok(2));
+    let name = "Ministerio\u{202e}".to_owned();
+    let unseen = Command::AddMember { member: "PY/GOV/MSP".parse().unwrap(), name };
+    assert_eq!(registry.ask(REGISTRATION, unseen), Err(Kind::Invalid));
+}
+
+#[test]
 fn a_proposal_ends_once() {
     let mut registry = Registry::new(&pilot_ca());
     registry.both(add_member("MEC"));
@@ -225,11 +279,11 @@ fn a_proposal_ends_once() {
     assert_eq!(registry.approve(SECURITY, 2), Err(Kind::ProposalClosed));
     registry.ask(REGISTRATION, add_member("INE")).unwrap();
     let late = NOW.plus(PROPOSAL_VALIDITY);
-    assert_eq!(registry.ask_at(SECURITY, Ask::Approve(3), late), Err(Kind::ProposalExpired));
+    assert_eq!(registry.approve_at(SECURITY, 3, late), Err(Kind::ProposalExpired));
     // The next one clears it away; it is still known to have expired.
     registry.ask_at(REGISTRATION, Ask::Change(add_member("INE")), late).unwrap();
-    assert_eq!(registry.ask_at(SECURITY, Ask::Approve(3), late), Err(Kind::ProposalExpired));
-    assert_eq!(registry.ask_at(SECURITY, Ask::Approve(4), late), Ok(2));
+    assert_eq!(registry.approve_at(SECURITY, 3, late), Err(Kind::ProposalExpired));
+    assert_eq!(registry.approve_at(SECURITY, 4, late), Ok(2));
 }
 
 #[test]
@@ -360,7 +414,7 @@ proptest! {
             // What is refused is refused: only what is done counts here.
             let _ = match tried {
                 Try::Change(index) => registry.ask_at(by, Ask::Change(commands[index].clone()), now),
-                Try::Approve(number) => registry.ask_at(by, Ask::Approve(number), now),
+                Try::Approve(number) => registry.approve_at(by, number, now),
                 Try::Reject(number) => registry.ask_at(by, Ask::Reject(number), now),
                 Try::Wait => { now = now.plus(PROPOSAL_VALIDITY / 2); Ok(0) }
             };
