@@ -24,6 +24,7 @@ const DECIDING: &[&str] = &[
     "node/src/rest",
     "node/src/link/frame.rs",
     "node/src/link/preview.rs",
+    "cli/src/doctor/judge.rs",
 ];
 /// The two places that ask the machine.
 const SOURCES: &[&str] = &["proto/src/time.rs", "proto/src/random.rs"];

@@ -285,38 +285,10 @@ impl Opened {
             passphrase,
             shown: Arc::clone(&shown),
         });
-        let (stop_rest, rest) = (CancellationToken::new(), TaskTracker::new());
-        let page = Page { core: Arc::clone(&core), store: Arc::clone(&store) };
-        let metrics = match config.metrics.listen {
-            Some(address) => {
-                let (bound, serving) = metrics::serve(address, page, stop_rest.clone()).await?;
-                rest.spawn(serving);
-                Some(bound)
-            }
-            None => None,
-        };
-        rest.spawn(metrics::keep_up(stop_rest.clone()));
-        let admin_socket = config.node.folder.join("admin.sock");
-        let operator = Admin {
-            core: Arc::clone(&core),
-            store: Arc::clone(&store),
-            link: Arc::clone(&link),
-            reloader: Arc::clone(&reloader),
-            refresher: Arc::clone(&refresher),
-            shown: Arc::clone(&shown),
-        };
-        rest.spawn(admin::serve(&admin_socket, operator, stop_rest.clone())?);
-        let catch_up = Arc::new(CatchUp { core: Arc::clone(&core), link: Arc::clone(&link) });
-        rest.spawn(catch_up.run(unanswered, stop_rest.clone()));
-        let dial_out = DialOut { core: Arc::clone(&core), link: Arc::clone(&link) };
-        rest.spawn(dial_out.run(stop_rest.clone()));
-        let (judged, told) = (Arc::clone(&link), shown);
-        let changed = move |conf: &GlobalConfiguration| {
-            tracing::info!(version = conf.version(), "a new global configuration is in force");
-            told.warn(conf);
-            judged.rejudge();
-        };
-        rest.spawn(refresher.run(core, Arc::clone(&link), every, changed, stop_rest.clone()));
+        let operator = Admin { core, store, link, reloader, refresher, shown };
+        let Rest { metrics, admin_socket, stop: stop_rest, tasks: rest } =
+            Rest::start(config, operator.clone(), unanswered, every).await?;
+        let Admin { store, link, reloader, .. } = operator;
         let Doors { tcp, stop: stop_doors, tasks: doors } = doors;
         let drain = config.node.drain();
         Ok(Running {
@@ -333,6 +305,50 @@ impl Opened {
             rest,
             reloader,
         })
+    }
+}
+
+/// What goes on beside the exchanges: metrics, operators, catching up, the global configuration.
+struct Rest {
+    metrics: Option<SocketAddr>,
+    admin_socket: PathBuf,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Rest {
+    async fn start(
+        config: &Config,
+        operator: Admin,
+        unanswered: Vec<Unanswered>,
+        refresh_every: watch::Receiver<Duration>,
+    ) -> Result<Self, NodeError> {
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let Admin { core, store, link, refresher, shown, .. } = operator.clone();
+        let page = Page { core: Arc::clone(&core), store };
+        let metrics = match config.metrics.listen {
+            Some(address) => {
+                let (bound, serving) = metrics::serve(address, page, stop.clone()).await?;
+                tasks.spawn(serving);
+                Some(bound)
+            }
+            None => None,
+        };
+        tasks.spawn(metrics::keep_up(stop.clone()));
+        let admin_socket = config.node.folder.join("admin.sock");
+        tasks.spawn(admin::serve(&admin_socket, operator, stop.clone())?);
+        let catch_up = Arc::new(CatchUp { core: Arc::clone(&core), link: Arc::clone(&link) });
+        tasks.spawn(catch_up.run(unanswered, stop.clone()));
+        let dial_out = DialOut { core: Arc::clone(&core), link: Arc::clone(&link) };
+        tasks.spawn(dial_out.run(stop.clone()));
+        let judged = Arc::clone(&link);
+        let changed = move |conf: &GlobalConfiguration| {
+            tracing::info!(version = conf.version(), "a new global configuration is in force");
+            shown.warn(conf);
+            judged.rejudge();
+        };
+        tasks.spawn(refresher.run(core, link, refresh_every, changed, stop.clone()));
+        Ok(Self { metrics, admin_socket, stop, tasks })
     }
 }
 

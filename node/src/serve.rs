@@ -31,7 +31,6 @@ pub fn run(
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
         let running = Running::start(&config, &passphrase, &Environment::default()).await?;
-        drop(passphrase);
         tracing::info!(node = %config.node.id, link = %running.link_address, "the node is ready");
         ready(&running);
         let reloader = running.reloader();

@@ -66,7 +66,7 @@ async fn a_wrong_clock_is_seen_against_the_registry_and_against_peers() {
     says(
         &ended,
         7,
-        &["authentication certificate: ended at ", "sealing certificate of PY/GOV/MITIC: ended at "],
+        &["certificate: authentication: ended at ", "certificate: sealing of PY/GOV/MITIC: ended at "],
     );
     says(&ended, 7, &["this node carries nothing"]);
 }

@@ -7,6 +7,8 @@ use std::fmt;
 
 use toml::de::{DeTable, DeValue};
 
+use Takes::{AtReload, AtStart};
+
 use super::{
     ClientSection, Config, ConfigError, Credential, DoorSection, GlobalconfSection, KeysSection,
     LedgerSection, LinkSection, LogSection, MetricsSection, NodeSection, RouteSection, ServiceSection,
@@ -86,7 +88,16 @@ impl Section {
 }
 
 /// Value of each key, by section and key; of tables of which there are many, by what they are about.
-type Settings = BTreeMap<(Section, String), (Takes, String)>;
+#[derive(Default)]
+struct Settings(BTreeMap<(Section, String), (Takes, String)>);
+
+impl Settings {
+    fn put(&mut self, section: Section, takes: Takes, values: &[(&str, &dyn fmt::Debug)]) {
+        for (key, value) in values {
+            self.0.insert((section, (*key).to_owned()), (takes, format!("{value:?}")));
+        }
+    }
+}
 
 impl Config {
     /// What `next` changes, if a running node takes all of it.
@@ -94,7 +105,7 @@ impl Config {
     /// # Errors
     /// `NeedsRestart` names the first key that it does not take.
     pub fn changes(&self, next: &Self) -> Result<Vec<Change>, ConfigError> {
-        let (before, mut after) = (settings(self), settings(next));
+        let (Settings(before), Settings(mut after)) = (settings(self), settings(next));
         let mut changes = Vec::new();
         for (name, (takes, old)) in before {
             match after.remove(&name) {
@@ -105,8 +116,7 @@ impl Config {
         changes.extend(after.into_iter().map(|(name, (takes, new))| (name, takes, None, Some(new))));
         changes.sort();
         let key = |section: Section, key: &str| format!("{} {key}", section.header());
-        if let Some(((section, name), _, before, _)) =
-            changes.iter().find(|(_, takes, ..)| *takes == Takes::AtStart)
+        if let Some(((section, name), _, before, _)) = changes.iter().find(|(_, takes, ..)| *takes == AtStart)
         {
             return Err(ConfigError::NeedsRestart {
                 path: next.path.clone(),
@@ -151,7 +161,6 @@ fn place(table: &DeTable<'_>, section: Section, key: &str) -> Option<usize> {
 }
 
 fn settings(config: &Config) -> Settings {
-    use Takes::{AtReload, AtStart};
     let Config {
         path: _,
         text: _,
@@ -168,14 +177,41 @@ fn settings(config: &Config) -> Settings {
         storage,
         log,
     } = config;
-    let mut all = Settings::new();
-    let mut put = |section: Section, takes: Takes, values: &[(&str, &dyn fmt::Debug)]| {
-        for (key, value) in values {
-            all.insert((section, (*key).to_owned()), (takes, format!("{value:?}")));
+    let mut all = Settings::default();
+    put_node(&mut all, node);
+    put_keys(&mut all, keys, ledgers);
+    let LinkSection { listen, carriers, memory_budget_mebibytes } = link;
+    all.put(Section::Link, AtStart, &[("listen", listen), ("carriers", carriers)]);
+    all.put(Section::Link, AtReload, &[("memory_budget_mebibytes", memory_budget_mebibytes)]);
+    put_door(&mut all, door);
+    for ClientSection { subsystem, credential } in clients {
+        all.put(Section::Clients, AtReload, &[(&format!("{subsystem} {}", shown(credential)), &"may call")]);
+    }
+    for ServiceSection { service, url, ca_file, max_staleness_seconds } in services {
+        let mut at = ca_file.as_ref().map_or_else(|| url.to_string(), |ca| format!("{url} {}", ca.display()));
+        if let Some(seconds) = max_staleness_seconds {
+            at.push_str(&format!(", news of the last {seconds} s"));
         }
-    };
+        all.put(Section::Services, AtReload, &[(service.get_ref().as_str(), &at)]);
+    }
+    for (authority, RouteSection { service, purpose }) in routes {
+        let purpose = purpose.as_ref().map_or_else(String::new, |purpose| format!(" for {purpose}"));
+        all.put(Section::Routes, AtReload, &[(authority, &format!("{}{purpose}", service.get_ref()))]);
+    }
+    let MetricsSection { listen } = metrics;
+    all.put(Section::Metrics, AtStart, &[("listen", listen)]);
+    let GlobalconfSection { refresh_seconds } = globalconf;
+    all.put(Section::Globalconf, AtReload, &[("refresh_seconds", refresh_seconds)]);
+    put_storage(&mut all, storage);
+    let LogSection { format, filter } = log;
+    all.put(Section::Log, AtStart, &[("format", format)]);
+    all.put(Section::Log, AtReload, &[("filter", filter)]);
+    all
+}
+
+fn put_node(all: &mut Settings, node: &NodeSection) {
     let NodeSection { id, folder, instance_anchor, worker_threads, drain_seconds } = node;
-    put(
+    all.put(
         Section::Node,
         AtStart,
         &[
@@ -186,9 +222,12 @@ fn settings(config: &Config) -> Settings {
             ("drain_seconds", drain_seconds),
         ],
     );
+}
+
+fn put_keys(all: &mut Settings, keys: &KeysSection, ledgers: &[LedgerSection]) {
     let KeysSection { authentication_key, authentication_certificate, storage_key } = keys;
-    put(Section::Keys, AtStart, &[("storage_key", storage_key)]);
-    put(
+    all.put(Section::Keys, AtStart, &[("storage_key", storage_key)]);
+    all.put(
         Section::Keys,
         AtReload,
         &[
@@ -198,11 +237,11 @@ fn settings(config: &Config) -> Settings {
     );
     for LedgerSection { member, epoch, sealing_key, sealing_certificate } in ledgers {
         let files = (epoch.get(), sealing_key, sealing_certificate);
-        put(Section::Ledgers, AtStart, &[(member.get_ref().as_str(), &files)]);
+        all.put(Section::Ledgers, AtStart, &[(member.get_ref().as_str(), &files)]);
     }
-    let LinkSection { listen, carriers, memory_budget_mebibytes } = link;
-    put(Section::Link, AtStart, &[("listen", listen), ("carriers", carriers)]);
-    put(Section::Link, AtReload, &[("memory_budget_mebibytes", memory_budget_mebibytes)]);
+}
+
+fn put_door(all: &mut Settings, door: &DoorSection) {
     let DoorSection {
         listen: _,
         unix_socket,
@@ -213,7 +252,7 @@ fn settings(config: &Config) -> Settings {
         max_calls,
         xroad_faults,
     } = door;
-    put(
+    all.put(
         Section::Door,
         AtStart,
         &[
@@ -222,7 +261,7 @@ fn settings(config: &Config) -> Settings {
             ("tls_key", &door.tls().map_or("no key", |_| "the path of a key")),
         ],
     );
-    put(
+    all.put(
         Section::Door,
         AtReload,
         &[
@@ -233,40 +272,21 @@ fn settings(config: &Config) -> Settings {
             ("tls_certificate", &door.tls().map(|tls| (tls.certificate, tls.key))),
         ],
     );
-    for ClientSection { subsystem, credential } in clients {
-        put(Section::Clients, AtReload, &[(&format!("{subsystem} {}", shown(credential)), &"may call")]);
-    }
-    for ServiceSection { service, url, ca_file, max_staleness_seconds } in services {
-        let mut at = ca_file.as_ref().map_or_else(|| url.to_string(), |ca| format!("{url} {}", ca.display()));
-        if let Some(seconds) = max_staleness_seconds {
-            at.push_str(&format!(", news of the last {seconds} s"));
-        }
-        put(Section::Services, AtReload, &[(service.get_ref().as_str(), &at)]);
-    }
-    for (authority, RouteSection { service, purpose }) in routes {
-        let purpose = purpose.as_ref().map_or_else(String::new, |purpose| format!(" for {purpose}"));
-        put(Section::Routes, AtReload, &[(authority, &format!("{}{purpose}", service.get_ref()))]);
-    }
-    let MetricsSection { listen } = metrics;
-    put(Section::Metrics, AtStart, &[("listen", listen)]);
-    let GlobalconfSection { refresh_seconds } = globalconf;
-    put(Section::Globalconf, AtReload, &[("refresh_seconds", refresh_seconds)]);
+}
+
+fn put_storage(all: &mut Settings, storage: &StorageSection) {
     let StorageSection { segment_mebibytes, min_free_mebibytes, max_body_mebibytes, spool_mebibytes } =
         storage;
-    put(
+    all.put(
         Section::Storage,
         AtStart,
         &[("segment_mebibytes", segment_mebibytes), ("min_free_mebibytes", min_free_mebibytes)],
     );
-    put(
+    all.put(
         Section::Storage,
         AtReload,
         &[("max_body_mebibytes", max_body_mebibytes), ("spool_mebibytes", spool_mebibytes)],
     );
-    let LogSection { format, filter } = log;
-    put(Section::Log, AtStart, &[("format", format)]);
-    put(Section::Log, AtReload, &[("filter", filter)]);
-    all
 }
 
 /// Which credential, without what it is: of a hash, its beginning.
