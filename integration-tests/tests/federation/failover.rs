@@ -4,12 +4,13 @@
 use std::path::Path;
 
 use peabiru_cli::client::NodeClient;
-use peabiru_integration_tests::echo::wire::{NoteRequest, SayRequest};
+use peabiru_integration_tests::echo::wire::{FollowRequest, NoteRequest, SayRequest};
 use peabiru_integration_tests::evidence::exchange_of;
 use peabiru_integration_tests::federation::{Federation, PASSPHRASE, grant_at, grant_of, service};
 use peabiru_integration_tests::process::{Spawned, run};
 use peabiru_proto::entry::{Body, Entry};
 use peabiru_proto::fault::{Fault, FaultCode};
+use peabiru_proto::id::NodeId;
 use peabiru_proto::wire::{
     GetStatusRequest, Grant, GrantState, ListEntriesRequest, ListGrantsRequest, PutGrantRequest,
     RevokeGrantRequest,
@@ -49,18 +50,8 @@ async fn calls_are_spread_over_a_members_nodes_and_reads_go_on_when_one_is_kille
     for _ in 0..12 {
         caller.say(SayRequest { body: "?".into(), ..SayRequest::default() }).await.expect("a read goes on");
     }
-    let request = ListEntriesRequest { limit: 1000, ..ListEntriesRequest::default() };
-    let listed = mitic.admin().await.list_entries(request).await.unwrap().into_inner().entries;
-    let entries: Vec<_> = listed.into_iter().map(|it| Entry::decode(it.entry).unwrap()).collect();
-    let retried = entries.iter().find_map(|entry| match entry.body() {
-        Body::Request(request) => request.retry_of.map(|of| (of, request.addressee.clone())),
-        _ => None,
-    });
-    let (first, addressee) = retried.expect("one request was a retry");
-    assert_eq!(addressee, nodes[1].agency.site.node);
-    let first =
-        entries.iter().find(|entry| entry.leaf_hash() == first).expect("it names an entry of this ledger");
-    assert!(matches!(first.body(), Body::Request(request) if request.addressee == nodes[0].agency.site.node));
+    let (first, then) = retried(&mut mitic.admin().await).await;
+    assert_eq!([first, then], nodes.each_ref().map(|node| node.agency.site.node.clone()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -162,6 +153,49 @@ async fn a_grant_is_shared_with_its_revision_and_an_older_one_changes_nothing() 
         assert!(fault.message.contains("revision 2"), "{fault}");
     }
     assert_eq!(grants(&mut there).await, [revoked]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_begins_at_another_node_if_the_first_cannot_be_reached() {
+    let mut federation = Federation::start().await;
+    let mec = federation.enrol("MEC").await;
+    let second = federation.second_node(&mec).await;
+    let mitic = federation.enrol("MITIC").await;
+    // The first node is never started.
+    let (second, mitic) = (second.start().await, mitic.start().await);
+    second.grant("MITIC").await;
+    let mut caller = mitic.caller("MEC").await;
+    // Who was never asked comes before who was: each is asked once.
+    for _ in 0..2 {
+        let request = FollowRequest { count: 3, bytes: 1, ..FollowRequest::default() };
+        let followed = caller.follow(request).await.expect("a stream begins");
+        let exchange = exchange_of(followed.metadata());
+        let mut answers = followed.into_inner();
+        let mut came = 0;
+        while answers.message().await.expect("it goes on").is_some() {
+            came += 1;
+        }
+        assert_eq!(came, 3);
+        assert_eq!(status(&mitic.node.admin_socket, &exchange).await, "answered");
+    }
+    let (first, then) = retried(&mut mitic.admin().await).await;
+    assert_eq!([first, then], [mec.site.node.clone(), second.agency.site.node.clone()]);
+}
+
+/// Whom a request was for that was asked again, and whom its retry was for.
+async fn retried(asking: &mut NodeClient) -> (NodeId, NodeId) {
+    let request = ListEntriesRequest { limit: 1000, ..ListEntriesRequest::default() };
+    let listed = asking.list_entries(request).await.unwrap().into_inner().entries;
+    let entries: Vec<_> = listed.into_iter().map(|it| Entry::decode(it.entry).unwrap()).collect();
+    let asked = |entry: &Entry| match entry.body() {
+        Body::Request(request) => Some((request.addressee.clone(), request.retry_of)),
+        _ => None,
+    };
+    let retry = entries.iter().filter_map(asked).find_map(|(to, retry_of)| Some((retry_of?, to)));
+    let (first, then) = retry.expect("one request was a retry");
+    let first = entries.iter().find(|entry| entry.leaf_hash() == first);
+    let (first, _) = first.and_then(asked).expect("it names a request of this ledger");
+    (first, then)
 }
 
 async fn grants(node: &mut NodeClient) -> Vec<Grant> {
