@@ -174,3 +174,38 @@ pub(crate) const UNRECEIVED_WAIT: Duration =
     CLOCK_SKEW.saturating_add(CLOCK_SKEW).saturating_add(RECEIPT_MARGIN);
 /// So long after a request's expiry an answer to it may come to its end.
 pub(crate) const RECEIVED_WAIT: Duration = UNRECEIVED_WAIT.saturating_add(LARGE_WAIT);
+
+#[cfg(test)]
+mod tests {
+    use peabiru_proto::entry::{Common, ExchangeId, Received, Verdict};
+    use peabiru_proto::hash::Digest;
+    use peabiru_proto::time::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn what_the_provider_has_received_may_be_answered_for_as_long_as_a_large_answer_takes() {
+        let leaf = LeafHash::from_bytes([1; 32]);
+        let received = |peer_leaf| {
+            let at = Timestamp::from_ms(1_800_000_000_000);
+            let exchange = ExchangeId::from_slice(&[1; 16]).unwrap();
+            let node = Some("PY/GOV/MEC/n1".parse().unwrap());
+            let common = Common { exchange, created_at: at, node, globalconf: None };
+            let body = Body::Received(Received {
+                peer_origin: "py.example/registry/1".parse().unwrap(),
+                peer_index: 0,
+                peer_leaf,
+                peer_checkpoint: Digest::of(b""),
+                expires_at: Some(at),
+                received_at: at,
+                verdict: Verdict::Accepted,
+                grant: None,
+            });
+            Entry::encode(&"py.example/registry/2".parse().unwrap(), &common, &body).unwrap()
+        };
+        assert_eq!(answer_wait([], &leaf), UNRECEIVED_WAIT);
+        assert_eq!(answer_wait([received(LeafHash::from_bytes([2; 32]))], &leaf), UNRECEIVED_WAIT);
+        assert_eq!(answer_wait([received(leaf)], &leaf), RECEIVED_WAIT);
+        assert!(RECEIVED_WAIT > LARGE_WAIT && UNRECEIVED_WAIT > 2 * CLOCK_SKEW);
+    }
+}

@@ -115,3 +115,25 @@ fn unread(error: &LedgerError) -> Fault {
 
 /// Entries that were read ahead.
 const FOUND_QUEUED: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use peabiru_proto::entry::ExchangeId;
+    use peabiru_proto::fault::FaultCode;
+    use peabiru_proto::hash::LeafHash;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_does_not_look_as_if_nothing_were_there() {
+        let wanted = Wanted {
+            exchange: ExchangeId::from_slice(&[1; 16]).unwrap(),
+            request_leaf: LeafHash::from_bytes([2; 32]),
+        };
+        let peer = "PY/GOV/MITIC/n1".parse().unwrap();
+        let read = |settled| read(&[], settled, &peer, wanted, &mut |_| true);
+        assert!(read(Ok(())).is_ok());
+        let unsettled = read(Err(LedgerError::DiskFull { min_free_bytes: 1 })).unwrap_err();
+        assert_eq!(unread(&unsettled).code, FaultCode::NodeDiskFull);
+    }
+}

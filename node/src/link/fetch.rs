@@ -263,3 +263,17 @@ fn check_length(held: &HeldEntry) -> Result<(), Fault> {
 const CIPHER_CHUNK_BYTES: u64 = (CHUNK_BYTES + TAG_BYTES) as u64;
 /// Entries and small payloads of one exchange, in bytes: more than evidence holds.
 const FETCHED_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_page_that_cannot_be_read_is_not_an_empty_one() {
+        let (sender, mut found) = tokio::sync::mpsc::channel(1);
+        sender.send(Err(super::super::internal("unreadable"))).await.unwrap();
+        drop(sender);
+        assert_eq!(page_of(&mut found).await.unwrap_err().code, FaultCode::Internal);
+        assert!(page_of(&mut found).await.unwrap().is_empty(), "nothing more");
+    }
+}
