@@ -136,23 +136,23 @@ fn answer_in(held: &[Entry], request: &Entry) -> Option<Told> {
 /// that the service could not be reached.
 fn proves_nothing_was_done(code: &str) -> bool {
     let Ok(code) = code.parse() else { return false };
-    match code {
+    matches!(
+        code,
         FaultCode::MessageMalformed
-        | FaultCode::MessageAddressee
-        | FaultCode::MessageExpired
-        | FaultCode::MessageFromFuture
-        | FaultCode::MessageAltered
-        | FaultCode::SealInvalid
-        | FaultCode::SealUnknownLedger
-        | FaultCode::ClientUnknown
-        | FaultCode::ContractMismatch
-        | FaultCode::MethodUnknown
-        | FaultCode::PurposeNotAllowed
-        | FaultCode::AccessNoGrant
-        | FaultCode::AccessGrantExpired
-        | FaultCode::ServiceUnreachable => true,
-        _ => false,
-    }
+            | FaultCode::MessageAddressee
+            | FaultCode::MessageExpired
+            | FaultCode::MessageFromFuture
+            | FaultCode::MessageAltered
+            | FaultCode::SealInvalid
+            | FaultCode::SealUnknownLedger
+            | FaultCode::ClientUnknown
+            | FaultCode::ContractMismatch
+            | FaultCode::MethodUnknown
+            | FaultCode::PurposeNotAllowed
+            | FaultCode::AccessNoGrant
+            | FaultCode::AccessGrantExpired
+            | FaultCode::ServiceUnreachable
+    )
 }
 
 #[cfg(test)]
