@@ -1,6 +1,6 @@
 //! `peabiru doctor`: what an administrator should mend, and how.
 //!
-//! The node gathers (`Examine`), [`judge`] finds, [`words`] says it in Spanish or English.
+//! The node gathers (`Examine`), `judge.rs` finds, `words.rs` says it in Spanish or English.
 
 mod judge;
 mod words;

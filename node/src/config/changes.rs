@@ -1,6 +1,6 @@
 //! What differs between the configuration in force and a new one, and whether a running node takes it.
 //!
-//! Every key stands in [`settings`]: a new one does not compile until it is said there when it takes effect.
+//! Every key stands in `settings`: a new one does not compile until it is said there when it takes effect.
 
 use std::collections::BTreeMap;
 use std::fmt;
