@@ -307,10 +307,11 @@ pub fn done_and_unsealed(fault: &Fault, place: Place) -> Fault {
 }
 
 /// The service was asked for something with side effects and gave no answer. Only a connection that was never made
-/// proves that it did nothing.
+/// proves that it did nothing; what a peer did wrong in the middle of a stream does not say that, and keeps its code.
 #[must_use]
 pub fn asked_and_unanswered(fault: Fault) -> Fault {
-    if fault.code == FaultCode::ServiceUnreachable {
+    if matches!(fault.code, FaultCode::ServiceUnreachable | FaultCode::StreamBroken | FaultCode::StreamFlood)
+    {
         return fault;
     }
     let message = format!("the service was asked, and what it did is not known: {}", fault.message);

@@ -103,7 +103,7 @@ impl Refresher {
             Ok(Some(conf)) => return Ok(Some(conf)),
             Ok(None) => {}
             Err(error) => {
-                tracing::debug!(%error, peer = %claim.peer, "the peer is asked instead of the registry")
+                tracing::debug!(%error, peer = %claim.peer, "the peer is asked instead of the registry");
             }
         }
         let asked = tokio::time::timeout(PEER_WAIT, from_peer(&core.globalconf, link, claim)).await;

@@ -143,7 +143,8 @@ async fn what_does_not_follow_is_delivered_to_nobody() {
             5 => (Draft { opening: of_elsewhere.opening, ..honest }.batch(&impostor).await, broken),
             6 => (impostor.reseal(&stray), broken),
             7 => (of_elsewhere.next(&stray, Vec::new()).close(&impostor).await, broken),
-            _ => (honest.batch(&impostor).await, FaultCode::MessageAltered),
+            // `message.altered` would say that the service was not asked, and it was.
+            _ => (honest.batch(&impostor).await, FaultCode::ExchangeOutcomeUnknown),
         };
         for sealed in [&opening, &first, &second] {
             visit.show(&impostor.ledger, sealed).await;
@@ -172,7 +173,8 @@ async fn frames_hold_what_they_say_and_batches_end_before_they_flood() {
         visit.show(&impostor.ledger, sealed).await;
     }
     let frames = vec![bytes(As::Message, &opening), bytes(As::Close, &batch)];
-    assert_eq!(fault_of(&mut visit, frames).await, FaultCode::MessageMalformed.as_str());
+    // `message.malformed` would say that the service was not asked, and it was.
+    assert_eq!(fault_of(&mut visit, frames).await, FaultCode::ExchangeOutcomeUnknown.as_str());
     // A message of a million bytes, one at a time.
     let opening = impostor.open_stream(&mec).await;
     let mut draft = Draft::after(&opening, vec![0, 0, 15, 66, 64]);
