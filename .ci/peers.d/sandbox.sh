@@ -32,3 +32,33 @@ propose() {
   number=$("$PEABIRU" "$@" | sed -n 's/^proposed, number \([0-9]*\):.*/\1/p')
   "$PEABIRU" approval approve "$number" --operator "$work/sandbox/PY/operators/security-officer" | sed -n 's/.*configuration \([0-9]*\)).*/\1/p'
 }
+
+# An address that is free for a node's link.
+free_address() {
+  echo "127.0.0.1:$(python3 -c 'import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
+}
+
+# `add_node PY/GOV/MSP/node1 FOLDER`: makes a node of a member and registers it. Prints the version of the global
+# configuration that has it.
+add_node() {
+  local id=$1 folder=$2 member=${1%/*} link
+  link=$(free_address)
+  {
+    "$PEABIRU" node init "$folder" --instance-folder "$work/sandbox/PY" --id "$id" --member "$member" --listen "$link"
+    propose node add "$id" --certificate "$folder/keys/authentication.crt" --address "$link"
+  } >/dev/null
+  propose ledger register --member "$member" --node "$id" --certificate "$folder/keys/sealing.crt" \
+    --origin "$("$PEABIRU" certificate show "$folder/keys/sealing.crt" | sed -n 's/^ledger *//p')"
+}
+
+# `await_version 12 --admin-socket FILE`: until that node, or MITIC's, has heard of this version.
+await_version() {
+  local version=$1
+  shift
+  for _ in {1..300}; do
+    [ "$("$PEABIRU" globalconf show "$@" | sed -n 's/^version *//p')" -lt "$version" ] || return 0
+    sleep 0.1
+  done
+  echo "a node did not hear of version $version" >&2
+  return 1
+}
