@@ -44,11 +44,7 @@ struct Success {
 async fn what_a_client_was_told_had_succeeded_outlasts_twenty_kills_of_either_node() {
     let mut federation = Federation::start().await;
     let anchor = federation.instance.anchor.clone();
-    let [mitic, mec] = federation.members(["MITIC", "MEC"]).await;
-    mec.grant("MITIC").await;
-    let program = Path::new(env!("CARGO_BIN_EXE_peabiru-spawned"));
-    let mut nodes =
-        [Spawned::start(mitic.stop().await, program).await, Spawned::start(mec.stop().await, program).await];
+    let mut nodes = spawned(&mut federation).await;
 
     let told = Arc::new(Told::default());
     let (stop, stopped) = watch::channel(false);
@@ -94,11 +90,7 @@ async fn what_a_client_was_told_had_succeeded_outlasts_twenty_kills_of_either_no
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_bodies_that_were_delivered_outlast_kills_of_either_node() {
     let mut federation = Federation::start().await;
-    let [mitic, mec] = federation.members(["MITIC", "MEC"]).await;
-    mec.grant("MITIC").await;
-    let program = Path::new(env!("CARGO_BIN_EXE_peabiru-spawned"));
-    let mut nodes =
-        [Spawned::start(mitic.stop().await, program).await, Spawned::start(mec.stop().await, program).await];
+    let mut nodes = spawned(&mut federation).await;
     let told = Arc::new(Told::default());
     let (stop, stopped) = watch::channel(false);
     let mut callers = JoinSet::new();
@@ -133,6 +125,14 @@ async fn large_bodies_that_were_delivered_outlast_kills_of_either_node() {
         // Every file that a record names is there, whole.
         verify_folder(&disk, &ledger_folder(&node.agency.site)).unwrap();
     }
+}
+
+/// MITIC's node, which may ask MEC's, and MEC's: each a process that can be killed.
+async fn spawned(federation: &mut Federation) -> [Spawned; 2] {
+    let [mitic, mec] = federation.members(["MITIC", "MEC"]).await;
+    mec.grant("MITIC").await;
+    let program = Path::new(env!("CARGO_BIN_EXE_peabiru-spawned"));
+    [Spawned::start(mitic.stop().await, program).await, Spawned::start(mec.stop().await, program).await]
 }
 
 /// How many entries a node has of an exchange.

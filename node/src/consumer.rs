@@ -176,6 +176,15 @@ impl Consumer {
         Ok((Planned { addressee, retry_of: None, purpose, facts, expires_in }, contract))
     }
 
+    /// The caller's own.
+    fn ledger_of(&self, call: &Call) -> Result<&Ledger, Fault> {
+        let member = call.caller.member();
+        self.core.ledger(&member).ok_or_else(|| {
+            let what = format!("this node keeps no ledger of {member}");
+            Fault::new(FaultCode::ClientUnknown, Place::ConsumerNode, what)
+        })
+    }
+
     async fn ask(
         &self,
         call: &mut Call,
@@ -184,14 +193,7 @@ impl Consumer {
         exchange: ExchangeId,
         conf: &GlobalConfiguration,
     ) -> Result<Answer, Failure> {
-        let member = call.caller.member();
-        let ledger = self.core.ledger(&member).ok_or_else(|| {
-            Fault::new(
-                FaultCode::ClientUnknown,
-                Place::ConsumerNode,
-                format!("this node keeps no ledger of {member}"),
-            )
-        })?;
+        let ledger = self.ledger_of(call)?;
         // A whole body can be sent again. A large one goes as it comes, once.
         let body = match &mut call.body {
             CallBody::Whole(body, messages) => CallBody::Whole(body.clone(), *messages),

@@ -8,7 +8,7 @@ use peabiru_ledger::payload::{Direction, Payload};
 use peabiru_ledger::seal::SealedEntry;
 use peabiru_proto::contract::Delivery;
 use peabiru_proto::entry::{Body, Content, ExchangeId, StreamDirection};
-use peabiru_proto::fault::{Fault, FaultCode, Place};
+use peabiru_proto::fault::{Fault, Place};
 use peabiru_proto::globalconf::{Contract, GlobalConfiguration};
 use peabiru_proto::hash::LeafHash;
 use peabiru_proto::id::MemberId;
@@ -106,11 +106,7 @@ impl Consumer {
         exchange: ExchangeId,
         conf: &GlobalConfiguration,
     ) -> Result<Opened, Failure> {
-        let member = call.caller.member();
-        let ledger = self.core.ledger(&member).ok_or_else(|| {
-            let what = format!("this node keeps no ledger of {member}");
-            Fault::new(FaultCode::ClientUnknown, Place::ConsumerNode, what)
-        })?;
+        let ledger = self.ledger_of(call)?;
         let life = [call.deadline, planned.facts.timeout].into_iter().flatten().min();
         let session = Arc::new(Session::of_caller(life, planned.facts.side_effects));
         let asking = Asking { call, planned, contract, exchange, ledger, conf, core: &self.core };
