@@ -126,6 +126,7 @@ impl CatchUp {
             request_leaf: missing.request_leaf,
             provider: missing.provider.clone(),
             own: self.core.own.clone(),
+            asked_at: missing.asked_at,
             delivery: missing.delivery,
         };
         let checked = self.core.check_answer(&mut arrived, &outstanding, &conf).await?;

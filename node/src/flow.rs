@@ -7,7 +7,7 @@ use peabiru_ledger::ledger::Appending;
 use peabiru_ledger::payload::Payload;
 use peabiru_ledger::seal::SealedEntry;
 use peabiru_proto::entry::{Entry, ExchangeId};
-use peabiru_proto::fault::{Fault, GrpcStatus, Place};
+use peabiru_proto::fault::{Fault, GRPC_DETAILS, GrpcStatus, Place};
 use peabiru_proto::wire::{Context, ContextField};
 use tokio::sync::{mpsc, oneshot};
 
@@ -96,7 +96,7 @@ impl AnswerEnd {
     #[must_use]
     pub fn of_fault(fault: &Fault) -> Self {
         let GrpcStatus { code, message, details } = fault.to_grpc();
-        let details = ContextField { name: "grpc-status-details-bin".to_owned(), value: details };
+        let details = ContextField { name: GRPC_DETAILS.to_owned(), value: details };
         let context = Context { trailers: vec![details], status_text: message, ..Context::default() };
         Self { outcome: code, context }
     }

@@ -52,9 +52,7 @@ impl Incoming {
             match self.next(reader.as_ref(), until).await {
                 Next::Came(Some(Ok(arrived))) => match self.take(&arrived, &mut pace) {
                     Ok(Link::Batch(body)) => self.deliver(&reader, Ok(Piece::Data(body))).await,
-                    Ok(Link::Close(end)) => {
-                        self.closed(&mut reader, end).await;
-                    }
+                    Ok(Link::Close(end, why)) => self.closed(&mut reader, end, why).await,
                     Err(fault) => return self.fail(reader, fault).await,
                 },
                 // The stream ends, and its last words are still heard.
@@ -113,7 +111,8 @@ impl Incoming {
     /// Judges an entry, and notes that it came.
     fn take(&mut self, arrived: &Arrived, pace: &mut Pace) -> Result<Link, Fault> {
         let (place, exchange) = (self.session.place(), arrived.entry.exchange());
-        let link = self.chain.take(arrived).map_err(|refusal| refusal.fault(place, exchange))?;
+        let judged = self.session.judge(&mut self.chain, arrived);
+        let link = judged.map_err(|refusal| refusal.fault(place, exchange))?;
         if let Link::Batch(body) = &link
             && body.len() < CHUNK_BYTES
             && !pace.allows(Instant::now())
@@ -124,6 +123,7 @@ impl Incoming {
         let body = Body::Received(received_head(arrived));
         let entry = self.core.entry(&self.ledger, exchange, conf.as_deref(), &body)?;
         self.ledger.queue(received_append(entry, arrived)).map_err(|error| ledger_fault(&error, place))?;
+        self.session.took(self.chain.reached(&arrived.entry));
         self.session.touch();
         Ok(link)
     }
@@ -138,10 +138,9 @@ impl Incoming {
         }
     }
 
-    async fn closed(&self, reader: &mut Option<Reader>, end: AnswerEnd) {
-        let broken_off = end.outcome != 0 && self.chain.is_of_request();
-        if broken_off {
-            let what = format!("the consumer's node broke the request off with gRPC status {}", end.outcome);
+    async fn closed(&self, reader: &mut Option<Reader>, end: AnswerEnd, why: Option<FaultCode>) {
+        if let Some(code) = why.filter(|_| self.chain.is_of_request()) {
+            let what = format!("the consumer's node broke the request off: {code}");
             return self.session.end(self.session.cancelled(&what));
         }
         self.deliver(reader, Ok(Piece::End(end))).await;

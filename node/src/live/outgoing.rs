@@ -11,8 +11,9 @@ use bytes::BytesMut;
 use peabiru_ledger::ledger::{Append, Ledger};
 use peabiru_ledger::payload::Direction;
 use peabiru_proto::content::chunk_count;
-use peabiru_proto::entry::{Batch, Body, Close, ExchangeId, StreamDirection};
-use peabiru_proto::fault::Fault;
+use peabiru_proto::entry::{Batch, Body, Close, Entry, ExchangeId, StreamDirection};
+use peabiru_proto::fault::{Fault, FaultCode};
+use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::limits::CHUNK_BYTES;
 use peabiru_proto::wire::Context;
 use tokio::sync::mpsc::{self, Permit};
@@ -37,17 +38,17 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     /// Seals everything up to the end, or up to the end of the session; then the CLOSE, if it can be made.
     pub(crate) async fn run(mut self, mut pieces: Pieces<AnswerEnd>) {
-        let end = match self.batches(&mut pieces).await {
-            Ok(end) => end,
+        let (end, why) = match self.batches(&mut pieces).await {
+            Ok(end) => (end, None),
             Err(fault) => {
-                let end = AnswerEnd::of_fault(&fault);
+                let (end, code) = (AnswerEnd::of_fault(&fault), fault.code);
                 self.session.end(fault);
-                end
+                (end, Some(code))
             }
         };
         // The application is told that nobody takes more.
         drop(pieces);
-        if let Err(fault) = self.close(end).await {
+        if let Err(fault) = self.close(end, why).await {
             tracing::debug!(exchange = %self.exchange, %fault, "a stream stays without CLOSE");
             self.session.end(fault);
         }
@@ -107,16 +108,18 @@ impl Outgoing {
         let body_bytes = body.len() as u64;
         let chunks =
             u32::try_from(chunk_count(body_bytes) - 1).map_err(|_| internal("a batch is too long"))?;
-        let Link { opening, direction, previous, chunks: first_chunk } = self.link.clone();
+        let Link { opening, direction, previous, chunks: first_chunk, .. } = self.link;
         let head = Batch { opening, direction, previous, first_chunk, chunks, content_root, body_bytes };
         let conf = self.core.conf(place)?;
-        let entry = self.core.entry(&self.ledger, self.exchange, Some(&conf), &Body::Batch(head))?;
-        self.link.advance(entry.leaf_hash(), chunks);
+        let entry = self.entry(Some(&conf), &Body::Batch(head))?;
+        self.link.advance(&entry, chunks);
+        self.session.sent(self.link.reached(&entry));
         let append = Append { entry, payload: Some(payload), foreign: None };
         self.hand_over(permit, append)
     }
 
-    async fn close(&mut self, end: AnswerEnd) -> Result<(), Fault> {
+    /// `why`: if a node broke off.
+    async fn close(&mut self, end: AnswerEnd, why: Option<FaultCode>) -> Result<(), Fault> {
         let out = self.out.clone();
         let gone = || self.session.cancelled("nobody takes the stream any more");
         // The entry is made all the same: it says how far this side came.
@@ -125,16 +128,24 @@ impl Outgoing {
         let AnswerEnd { outcome, context } = end;
         let (payload, content_root) =
             self.core.seal_payload(&self.exchange, self.direction(), &context, &[], place)?;
-        let Link { opening, direction, previous, chunks } = self.link.clone();
-        let head = Close { opening, direction, previous, chunks, outcome, content_root };
+        let Link { opening, direction, previous, chunks, .. } = self.link;
+        let (peer, fault) = (self.session.taken(), why);
+        let head = Close { opening, direction, previous, chunks, outcome, content_root, peer, fault };
         let conf = self.core.globalconf.newest();
-        let entry = self.core.entry(&self.ledger, self.exchange, conf.as_deref(), &Body::Close(head))?;
+        let entry = self.entry(conf.as_deref(), &Body::Close(head))?;
+        self.session.sent(self.link.reached(&entry));
         let append = Append { entry, payload: Some(payload), foreign: None };
         self.session.set_said_all();
         match permit {
             Ok(permit) => self.hand_over(permit, append),
             Err(_) => self.ledger.queue(append).map_err(|error| ledger_fault(&error, place)),
         }
+    }
+
+    /// Never made before the one before it, also if the machine's clock was set back.
+    fn entry(&self, conf: Option<&GlobalConfiguration>, body: &Body) -> Result<Entry, Fault> {
+        let created_at = self.core.clock.now().max(self.link.made_at);
+        self.core.entry_made_at(&self.ledger, self.exchange, conf, body, created_at)
     }
 
     fn hand_over(&self, permit: Permit<'_, Leaving>, append: Append) -> Result<(), Fault> {

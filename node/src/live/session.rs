@@ -2,13 +2,17 @@
 
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use peabiru_proto::entry::SideEffects;
+use peabiru_proto::entry::{Reached, SideEffects};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+
+use crate::exchange::Arrived;
+use crate::guard::refusal::Refusal;
+use crate::guard::stream::{Chain, Link, Sent};
 
 /// One stream on one node.
 pub(crate) struct Session {
@@ -24,6 +28,14 @@ pub(crate) struct Session {
     said_all: AtomicBool,
     /// It had when the session ended.
     had_said_all: AtomicBool,
+    ways: Mutex<Ways>,
+}
+
+/// How far both directions came, as far as a CLOSE tells.
+#[derive(Default)]
+struct Ways {
+    sent: Sent,
+    taken: Option<Reached>,
 }
 
 impl Session {
@@ -52,7 +64,33 @@ impl Session {
             deadline: life.and_then(|life| now.checked_add(life)),
             said_all: AtomicBool::new(false),
             had_said_all: AtomicBool::new(false),
+            ways: Mutex::default(),
         }
+    }
+
+    /// An entry of the direction that this node seals was made.
+    pub(crate) fn sent(&self, entry: Reached) {
+        self.ways().sent.note(entry);
+    }
+
+    /// An entry of the peer's direction holds, and its RECEIVED is on its way into our ledger.
+    pub(crate) fn took(&self, entry: Reached) {
+        self.ways().taken = Some(entry);
+    }
+
+    /// The newest entry of the peer's direction that was taken.
+    pub(crate) fn taken(&self) -> Option<Reached> {
+        self.ways().taken
+    }
+
+    /// Judges an entry of the peer's direction: its CLOSE may name what this node sent.
+    pub(crate) fn judge(&self, chain: &mut Chain, arrived: &Arrived) -> Result<Link, Refusal> {
+        chain.take(arrived, &self.ways().sent)
+    }
+
+    /// A panic elsewhere leaves both whole: each change is one step.
+    fn ways(&self) -> MutexGuard<'_, Ways> {
+        self.ways.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where this node stands in the exchange.

@@ -67,10 +67,12 @@ impl Provider {
         let (authorised, session) = (Arc::new(authorised), Arc::new(Session::of_service(life)));
         let (out, departures) = mpsc::channel(BATCHES_IN_FLIGHT);
         let (reader, messages) = mpsc::channel(ARRIVED_QUEUED);
+        let chain = Chain::of(authorised.verified().arrived(), StreamDirection::Request);
+        session.took(chain.reached(&authorised.verified().arrived().entry));
         let incoming = Incoming {
             core: Arc::clone(&self.core),
             ledger: ledger.clone(),
-            chain: Chain::of(authorised.verified().arrived(), StreamDirection::Request),
+            chain,
             session: Arc::clone(&session),
             line,
         };
@@ -175,13 +177,14 @@ impl Serving {
             content: Content::Stream { context_root },
         };
         let entry = core.entry(&self.ledger, exchange, Some(&conf), &Body::Response(response))?;
-        let opening = entry.leaf_hash();
+        let link = LinkPlace::after(&entry, StreamDirection::Answer);
+        self.session.sent(link.reached(&entry));
         self.depart(Append { entry, payload: Some(payload), foreign: None }).await?;
         Ok(Outgoing {
             core: Arc::clone(&self.provider.core),
             ledger: self.ledger.clone(),
             exchange,
-            link: LinkPlace::after(opening, StreamDirection::Answer),
+            link,
             session: Arc::clone(&self.session),
             out: self.out.clone(),
         })
@@ -206,6 +209,7 @@ impl Serving {
                 AnswerHead { outcome: Err(fault.clone()), content_root, body_bytes: body.len() as u64 };
             let received = self.receipt.as_ref().map(Receipt::leaf).ok_or_else(no_receipt)?;
             let entry: Entry = self.provider.answer_entry(&self.ledger, verified, received, head, &conf)?;
+            self.session.sent(LinkPlace::after(&entry, StreamDirection::Answer).reached(&entry));
             Append { entry, payload: Some(payload), foreign: None }
         };
         self.depart(entry).await
