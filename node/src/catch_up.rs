@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::{Core, internal, ledger_fault, received_append};
-use crate::exchange::Wanted;
+use crate::exchange::{FromChunks, Wanted};
 use crate::guard::answer::Outstanding;
 use crate::link::{Fetched, LARGE_WAIT, Link};
 use crate::memory::Unanswered;
@@ -144,7 +144,8 @@ impl CatchUp {
 }
 
 fn wanted(missing: &Unanswered) -> Wanted {
-    Wanted { exchange: missing.exchange, request_leaf: missing.request_leaf }
+    let (exchange, request_leaf) = (missing.exchange, missing.request_leaf);
+    Wanted { exchange, request_leaf, from: FromChunks::default() }
 }
 
 /// Whether an entry is the answer to this request.

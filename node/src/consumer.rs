@@ -333,6 +333,7 @@ impl Consumer {
         Ok(Arrived {
             peer: self.core.own.clone(),
             opened: None,
+            memory: None,
             entry: sealed.entry,
             position: sealed.seal.position,
             proof: sealed.seal.proof,

@@ -23,7 +23,7 @@ use crate::exchange::{
 use crate::flow::{ARRIVED_QUEUED, BATCHES_IN_FLIGHT};
 use crate::guard::answer::{self, Outstanding};
 use crate::guard::stream::{Chain, Place as LinkPlace};
-use crate::live::incoming::{Incoming, Reader};
+use crate::live::incoming::{Incoming, Noted, Reader};
 use crate::live::local;
 use crate::live::outgoing::Outgoing;
 use crate::live::session::Session;
@@ -229,7 +229,8 @@ impl Answering {
                 let chain = Chain::of(&arrived, StreamDirection::Answer);
                 // An error means that the caller has gone, which the reader's end tells too.
                 let _ = begun.send(Ok(context));
-                Incoming { core, ledger, chain, session, line }.run(reader).await;
+                let noted = Noted::Queued;
+                Incoming { core, ledger, chain, session, line, noted }.run(reader).await;
             }
             Err(fault) => {
                 session.end(fault.clone());

@@ -253,10 +253,24 @@ impl Authorised {
         [asked, self.allowed.facts.timeout].into_iter().flatten().min()
     }
 
-    /// Whether it still allows what it allowed when the stream was opened.
-    #[must_use]
-    pub fn holds(&self, grants: &Grants, now: Timestamp) -> bool {
-        self.grant.is_none() || grants.allow(asked(&self.verified.request, None), now).is_ok()
+    /// Whether a stream that was let in would be let in now: parties, contract and grant.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub fn check_again(
+        &self,
+        guard: &Guard,
+        conf: &GlobalConfiguration,
+        grants: &Grants,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let Verified { arrived, request, .. } = &self.verified;
+        check_parties(&arrived.peer, &arrived.entry, request, guard, conf)?;
+        check_method(request, conf)?;
+        match self.grant {
+            Some(_) => grants.allow(asked(request, None), now).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// What the dispatcher gets: the context and body leave the message, which is kept as it came.
