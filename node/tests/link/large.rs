@@ -459,6 +459,7 @@ async fn a_counterparty_names_the_body_and_the_chunk_that_it_wants() {
             exchange_id: Bytes::copy_from_slice(wanted.exchange.as_bytes()),
             body_leaf_hash: Bytes::copy_from_slice(body),
             first_chunk,
+            ..FetchRequest::default()
         }))
     };
     let leaf = *large.sealed.entry.leaf_hash().as_bytes();
