@@ -19,7 +19,8 @@ use crate::output::{self, Format};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Writes the evidence file of an exchange; what the counterparty holds is asked for.
+    /// Writes the evidence file of an exchange; what the counterparty holds is asked for. A stream that is longer than one file
+    /// holds goes into several, each of which is checked by itself: EXCHANGE-2.tar and so on.
     #[command(
         after_help = "Example:\n  peabiru evidence export\n  peabiru evidence export 00112233445566778899aabbccddeeff --out evidence.tar"
     )]
@@ -51,10 +52,16 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
                 None => newest(&mut node).await?,
             };
             let out = out.unwrap_or_else(|| format!("{exchange}.tar").into());
-            let tar = export(&mut node, &exchange).await?;
-            // It holds the payloads in clear.
-            output::write_private(&out, &tar)?;
-            output::done(connect.output, &format!("{} ({} bytes)", out.display(), tar.len()));
+            let mut from = Some((0, 0));
+            let mut number = 1;
+            while let Some(chunks) = from {
+                let part = export(&mut node, &exchange, chunks).await?;
+                let file = if number == 1 { out.clone() } else { numbered(&out, number) };
+                // It holds the payloads in clear.
+                output::write_private(&file, &part.tar)?;
+                output::done(connect.output, &format!("{} ({} bytes)", file.display(), part.tar.len()));
+                (from, number) = (part.next, number + 1);
+            }
             Ok(())
         }
         Verb::Verify { files, trust } => {
@@ -76,18 +83,38 @@ async fn newest(node: &mut NodeClient) -> Result<String, CliError> {
     requests.next().map(|entry| entry.exchange().to_string()).ok_or_else(none)
 }
 
-/// The evidence file of an exchange.
+/// An evidence file, and from which chunk of request and answer on there is more.
+pub(crate) struct Part {
+    pub(crate) tar: Vec<u8>,
+    pub(crate) next: Option<(u64, u64)>,
+}
+
+/// The evidence file of an exchange, from these chunks of request and answer on.
 ///
 /// # Errors
 /// What the node says.
-pub(crate) async fn export(node: &mut NodeClient, exchange: &str) -> Result<Vec<u8>, CliError> {
-    let request = ExportEvidenceRequest { exchange_id: exchange.to_owned(), member: String::new() };
+pub(crate) async fn export(
+    node: &mut NodeClient,
+    exchange: &str,
+    (first_request_chunk, first_answer_chunk): (u64, u64),
+) -> Result<Part, CliError> {
+    let (exchange_id, member) = (exchange.to_owned(), String::new());
+    let request = ExportEvidenceRequest { exchange_id, member, first_request_chunk, first_answer_chunk };
     let mut pieces = node.export_evidence(request).await?.into_inner();
-    let mut tar = Vec::new();
+    let (mut tar, mut next) = (Vec::new(), (0, 0));
     while let Some(piece) = pieces.message().await? {
         tar.extend_from_slice(&piece.content);
+        next = (piece.next_request_chunk, piece.next_answer_chunk);
     }
-    Ok(tar)
+    Ok(Part { tar, next: Some(next).filter(|next| *next != (0, 0)) })
+}
+
+/// `NAME-NUMBER.tar` beside `NAME.tar`.
+fn numbered(file: &Path, number: u32) -> PathBuf {
+    let mut name = file.file_stem().unwrap_or_default().to_owned();
+    name.push(format!("-{number}."));
+    name.push(file.extension().unwrap_or("tar".as_ref()));
+    file.with_file_name(name)
 }
 
 fn verify(files: &[PathBuf], anchor: Option<&ConfigurationAnchor>, format: Format) -> Result<(), CliError> {

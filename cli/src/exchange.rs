@@ -42,7 +42,9 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
 fn describe(status: &GetExchangeStatusResponse) -> (&'static str, String) {
     match status.state() {
         ExchangeState::Answered => {
-            ("answered", format!("gRPC {}; see `peabiru evidence export`", status.outcome))
+            // Of a stream that a node broke off.
+            let why = if status.reason.is_empty() { String::new() } else { format!(" ({})", status.reason) };
+            ("answered", format!("gRPC {}{why}; see `peabiru evidence export`", status.outcome))
         }
         ExchangeState::Refused => ("refused", status.reason.clone()),
         ExchangeState::Received => {

@@ -269,6 +269,7 @@ impl Seeds {
             exchange_id: vec![6; 16].into(),
             body_leaf_hash: vec![7; 32].into(),
             first_chunk: 3,
+            ..wire::FetchRequest::default()
         };
         let head = wire::LargeHead { entry: message.entry.clone() };
         let fault = Fault::new(FaultCode::NodeDraining, Place::ProviderNode, "this node is stopping");

@@ -15,7 +15,20 @@ use tonic::metadata::MetadataMap;
 /// # Errors
 /// What the node says.
 pub async fn export(node: &mut NodeClient, exchange: &str) -> Result<Vec<u8>, Status> {
-    let request = ExportEvidenceRequest { exchange_id: exchange.to_owned(), member: String::new() };
+    export_from(node, exchange, (0, 0)).await
+}
+
+/// As `export`, of a stream from these chunks of request and answer on.
+///
+/// # Errors
+/// What the node says.
+pub async fn export_from(
+    node: &mut NodeClient,
+    exchange: &str,
+    (first_request_chunk, first_answer_chunk): (u64, u64),
+) -> Result<Vec<u8>, Status> {
+    let (exchange_id, member) = (exchange.to_owned(), String::new());
+    let request = ExportEvidenceRequest { exchange_id, member, first_request_chunk, first_answer_chunk };
     let mut stream = node.export_evidence(request).await?.into_inner();
     let mut tar = Vec::new();
     while let Some(piece) = stream.message().await? {

@@ -11,19 +11,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use peabiru_integration_tests::echo::wire::{NoteRequest, SayRequest};
+use peabiru_integration_tests::echo::wire::{
+    FollowRequest, FollowResponse, GatherRequest, NoteRequest, SayRequest,
+};
 use peabiru_integration_tests::evidence::{exchange_of, export};
 use peabiru_integration_tests::federation::{Caller, Federation, ledger_folder};
 use peabiru_integration_tests::process::Spawned;
 use peabiru_ledger::disk::{Disk, RealDisk};
 use peabiru_ledger::evidence::{Outcome, verify};
 use peabiru_ledger::verify::verify_folder;
+use peabiru_proto::entry::Entry;
+use peabiru_proto::fault::{Fault, FaultCode};
 use peabiru_proto::globalconf::ConfigurationAnchor;
 use peabiru_proto::random::{Random as _, SystemRandom};
 use peabiru_proto::wire::ListEntriesRequest;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
+use tokio_stream::wrappers::ReceiverStream;
 
 /// Exchanges that a client was told had succeeded, and whom to wake when there is one more.
 #[derive(Default)]
@@ -127,6 +132,69 @@ async fn large_bodies_that_were_delivered_outlast_kills_of_either_node() {
     }
 }
 
+/// The service's node dies in the middle of an answer, then the caller's in the middle of a request: who is left is told, and
+/// what both hold says exactly how far the stream came.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_which_a_node_dies_ends_at_the_other_and_evidence_says_how_far_it_came() {
+    let mut federation = Federation::start().await;
+    let anchor = federation.instance.anchor.clone();
+    let [mut mitic, mut mec] = spawned(&mut federation).await;
+    let feed = mec.agency.echo.feed();
+    feed.send(Ok(FollowResponse { body: "1".into() })).await.unwrap();
+    let followed = mitic.caller("MEC").follow(FollowRequest::default()).await.unwrap();
+    let exchange = exchange_of(followed.metadata());
+    let mut answers = followed.into_inner();
+    assert_eq!(answers.message().await.unwrap().unwrap().body, "1");
+    mec.kill().await;
+    let told = timeout(SILENCE_WAIT, answers.message()).await.expect("the caller is told").unwrap_err();
+    let fault = Fault::from_grpc_details(told.details()).unwrap();
+    assert_eq!(fault.code, FaultCode::NodeUnreachable, "{fault}");
+    timeout(SILENCE_WAIT, feed.closed()).await.expect("the service is told");
+    mec.relaunch().await;
+    let lost = ["stream/answer/: incomplete: no CLOSE after 1 chunks", "stream/request/close.received.entry"];
+    for node in [&mitic, &mec] {
+        stays_incomplete(node, &exchange, &anchor, &lost).await;
+    }
+
+    let (requests, stream) = mpsc::channel(1);
+    let (mut heard, mut broken_off) = (mec.agency.echo.gathered(), mec.agency.echo.broken_off());
+    let mut caller = mitic.caller("MEC");
+    let call = tokio::spawn(async move { caller.gather(ReceiverStream::new(stream)).await });
+    requests.send(GatherRequest { body: "a".into() }).await.unwrap();
+    timeout(ROAD_WAIT, heard.wait_for(|heard| heard.len() == 1)).await.expect("a request").unwrap();
+    let gathers = ListEntriesRequest::default();
+    let listed = mec.admin().await.list_entries(gathers).await.unwrap().into_inner().entries;
+    let newest = Entry::decode(listed.last().unwrap().entry.clone()).unwrap();
+    let exchange = newest.exchange().to_string();
+    mitic.kill().await;
+    call.await.unwrap().expect_err("nobody answers");
+    let heard = timeout(SILENCE_WAIT, broken_off.wait_for(|times| *times > 0)).await;
+    heard.expect("the service is told").unwrap();
+    mitic.relaunch().await;
+    let lost = ["stream/request/: incomplete: no CLOSE after 1 chunks"];
+    for node in [&mitic, &mec] {
+        stays_incomplete(node, &exchange, &anchor, &lost).await;
+    }
+}
+
+/// What a node exports holds, and lacks this.
+async fn stays_incomplete(node: &Spawned, exchange: &str, anchor: &ConfigurationAnchor, lost: &[&str]) {
+    let until = Instant::now() + ROAD_WAIT;
+    loop {
+        let tar = export(&mut node.admin().await, exchange).await;
+        let report = tar.as_ref().map(|tar| verify(tar, Some(anchor)));
+        let lacks =
+            |what: &&str| report.as_ref().is_ok_and(|report| report.missing.iter().any(|it| it == what));
+        match &report {
+            Ok(report) if report.outcome == Outcome::Verified && lost.iter().all(lacks) => return,
+            Ok(report) => assert_eq!(report.failures, [], "{exchange}: {report:?}"),
+            Err(_) => {}
+        }
+        assert!(Instant::now() < until, "{exchange}: {report:?}");
+        tokio::task::yield_now().await;
+    }
+}
+
 /// MITIC's node, which may ask MEC's, and MEC's: each a process that can be killed.
 async fn spawned(federation: &mut Federation) -> [Spawned; 2] {
     let [mitic, mec] = federation.members(["MITIC", "MEC"]).await;
@@ -224,6 +292,8 @@ impl Told {
     }
 }
 
+/// Until a node takes a peer from which nothing comes for gone.
+const SILENCE_WAIT: Duration = Duration::from_secs(90);
 const KILLS: usize = 20;
 const LARGE_KILLS: usize = 8;
 const CALLERS: usize = 8;

@@ -113,6 +113,14 @@ impl LargeFiles {
         })))
     }
 
+    /// Whether the disk has room for so many bytes beside what stays free. Blocks on the disk.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Disk`.
+    pub fn check_space(&self, bytes: u64) -> Result<(), LedgerError> {
+        self.0.check_space(bytes)
+    }
+
     /// What files on their way may take together, from now on. Those that are there stay.
     pub fn set_spool_bytes_max(&self, spool_bytes_max: u64) {
         self.0.spool_bytes_max.store(spool_bytes_max, Ordering::Relaxed);

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::{Core, internal, ledger_fault, received_append};
-use crate::exchange::Wanted;
+use crate::exchange::{FromChunks, Wanted};
 use crate::guard::answer::Outstanding;
 use crate::link::{Fetched, LARGE_WAIT, Link};
 use crate::memory::Unanswered;
@@ -126,6 +126,7 @@ impl CatchUp {
             request_leaf: missing.request_leaf,
             provider: missing.provider.clone(),
             own: self.core.own.clone(),
+            asked_at: missing.asked_at,
             delivery: missing.delivery,
         };
         let checked = self.core.check_answer(&mut arrived, &outstanding, &conf).await?;
@@ -143,7 +144,8 @@ impl CatchUp {
 }
 
 fn wanted(missing: &Unanswered) -> Wanted {
-    Wanted { exchange: missing.exchange, request_leaf: missing.request_leaf }
+    let (exchange, request_leaf) = (missing.exchange, missing.request_leaf);
+    Wanted { exchange, request_leaf, from: FromChunks::default() }
 }
 
 /// Whether an entry is the answer to this request.

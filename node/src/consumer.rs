@@ -16,6 +16,7 @@ use peabiru_proto::globalconf::{Contract, GlobalConfiguration};
 use peabiru_proto::hash::{ContentRoot, LeafHash};
 use peabiru_proto::id::NodeId;
 use peabiru_proto::limits::{ANSWER_GRACE, DEFAULT_EXPIRY};
+use peabiru_proto::time::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::asking::{Asking, Planned, choose_purpose};
@@ -200,15 +201,16 @@ impl Consumer {
             large @ CallBody::Large(_) => std::mem::replace(large, CallBody::Whole(Bytes::new(), 0)),
         };
         let asking = Asking { call, planned, contract, exchange, ledger, conf, core: &self.core };
-        let (answer, request_leaf) = match body {
+        let (answer, (request_leaf, asked_at)) = match body {
             CallBody::Whole(body, messages) => {
                 asking.check_count(messages)?;
                 let (sealed, payload) = asking.seal(&body).await?;
-                let leaf = sealed.entry.leaf_hash();
+                let asked = named(&sealed);
+                let (leaf, _) = asked;
                 let unanswered = |fault| Failure { fault, unanswered: Some(leaf) };
                 match self.carry_over(planned, sealed, payload).await.map_err(unanswered)? {
                     LinkAnswer::Refused(fault) => return Err(unanswered(fault)),
-                    answer @ LinkAnswer::Arrived(_) => (answer, leaf),
+                    answer @ LinkAnswer::Arrived(_) => (answer, asked),
                 }
             }
             CallBody::Large(pieces) => self.ask_large(&asking, pieces).await?,
@@ -219,7 +221,8 @@ impl Consumer {
         };
         let provider = call.service.member();
         let own = self.core.own.clone();
-        let outstanding = Outstanding { exchange, request_leaf, provider, own, delivery: Delivery::Whole };
+        let delivery = Delivery::Whole;
+        let outstanding = Outstanding { exchange, request_leaf, provider, own, asked_at, delivery };
         Ok(self.deliver(arrived, &outstanding, planned, ledger, conf).await?)
     }
 
@@ -228,7 +231,7 @@ impl Consumer {
         &self,
         asking: &Asking<'_>,
         pieces: Pieces<u64>,
-    ) -> Result<(LinkAnswer, LeafHash), Fault> {
+    ) -> Result<(LinkAnswer, Named), Fault> {
         let preview =
             asking.entry(Content::Whole { root: ContentRoot::from_bytes([0; 32]), body_bytes: 0 })?;
         let (chunks, outgoing) = mpsc::channel(PIECES_QUEUED);
@@ -236,20 +239,20 @@ impl Consumer {
         let outflow = Outflow { preview, chunks: outgoing, sealed };
         let sealing = async {
             let sealed = asking.seal_large(pieces, chunks).await;
-            let leaf = sealed.as_ref().map(|(sealed, _)| sealed.entry.leaf_hash()).map_err(Fault::clone);
+            let asked = sealed.as_ref().map(|(sealed, _)| named(sealed)).map_err(Fault::clone);
             // An error means that the link has failed already.
             let _ = done.send(sealed);
-            leaf
+            asked
         };
         let carrying = self.carry_over_large(asking.planned, outflow);
         tokio::pin!(sealing, carrying);
-        let mut leaf = None;
+        let mut asked = None;
         loop {
             tokio::select! {
-                sealed = &mut sealing, if leaf.is_none() => leaf = Some(sealed?),
+                sealed = &mut sealing, if asked.is_none() => asked = Some(sealed?),
                 answer = &mut carrying => {
-                    return match (answer?, leaf) {
-                        (answer, Some(leaf)) => Ok((answer, leaf)),
+                    return match (answer?, asked) {
+                        (answer, Some(asked)) => Ok((answer, asked)),
                         (LinkAnswer::Refused(fault), None) => Err(fault),
                         (LinkAnswer::Arrived(_), None) => Err(internal("an answer before its request")),
                     };
@@ -330,6 +333,7 @@ impl Consumer {
         Ok(Arrived {
             peer: self.core.own.clone(),
             opened: None,
+            memory: None,
             entry: sealed.entry,
             position: sealed.seal.position,
             proof: sealed.seal.proof,
@@ -397,6 +401,13 @@ impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.consumer.router().ended(self.node);
     }
+}
+
+/// A REQUEST as its answer is checked against it: leaf hash, and when it was made.
+type Named = (LeafHash, Timestamp);
+
+fn named(request: &SealedEntry) -> Named {
+    (request.entry.leaf_hash(), request.entry.common().created_at)
 }
 
 /// On one node nobody takes the chunks.

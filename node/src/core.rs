@@ -20,9 +20,11 @@ use peabiru_proto::random::Random;
 use peabiru_proto::time::{Clock, Timestamp};
 use peabiru_proto::wire;
 use prost::Message as _;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::exchange::Arrived;
+use crate::flow::BATCHES_AHEAD_MAX;
 use crate::globalconf::Globalconf;
 use crate::guard::Guard;
 use crate::guard::answer::{self, CheckedAnswer, Outstanding};
@@ -54,6 +56,8 @@ pub struct Core {
     pub grants: ArcSwap<Grants>,
     /// What peers showed of newer global configurations.
     pub news: News,
+    /// Turns of batches that are ahead of others of their stream.
+    pub(crate) batches_ahead: Arc<Semaphore>,
     /// One revision at a time.
     grant_turn: tokio::sync::Mutex<()>,
 }
@@ -80,6 +84,7 @@ impl Core {
             guard,
             grants: ArcSwap::from_pointee(grants),
             news: News::default(),
+            batches_ahead: Arc::new(Semaphore::new(BATCHES_AHEAD_MAX)),
             grant_turn: tokio::sync::Mutex::new(()),
         }
     }

@@ -16,7 +16,7 @@ use peabiru_ledger::position::LogPosition;
 use peabiru_ledger::proof::InclusionProof;
 use peabiru_ledger::seal::SealedEntry;
 use peabiru_proto::contract::Streaming;
-use peabiru_proto::entry::{Entry, ExchangeId};
+use peabiru_proto::entry::{Batch, Body, Close, Entry, ExchangeId, StreamDirection};
 use peabiru_proto::fault::Fault;
 use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::hash::{Digest, LeafHash};
@@ -25,7 +25,9 @@ use peabiru_proto::policy::Purpose;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{self, Context, HeldEntry};
 
-pub use crate::flow::{Departures, Found, Leaving, Line, LiveServed, Outflow, Piece, Pieces, Streamed};
+pub use crate::flow::{
+    Departures, Found, Leaving, Line, LiveServed, Memory, Outflow, Piece, Pieces, Streamed,
+};
 use crate::rest::target::Target;
 
 /// A future that a part of the node hands out behind a trait.
@@ -157,6 +159,8 @@ pub struct Arrived {
     pub opened: Option<Result<OpenPayload, PayloadError>>,
     /// When its last byte came.
     pub received_at: Timestamp,
+    /// What it takes of the node's memory, if nobody else holds that.
+    pub memory: Option<Memory>,
 }
 
 /// What goes back to a peer.
@@ -267,4 +271,100 @@ pub struct Wanted {
     pub exchange: ExchangeId,
     /// Leaf hash of its REQUEST: only a party to the exchange knows it.
     pub request_leaf: LeafHash,
+    /// Which part of a stream.
+    pub from: FromChunks,
+}
+
+/// From which chunk of each direction on the entries of a stream are wanted. Those that are of no direction always are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FromChunks {
+    /// Of the request.
+    pub request: u64,
+    /// Of the answer.
+    pub answer: u64,
+}
+
+impl FromChunks {
+    /// From a piece of a stream on, and nothing of the other direction.
+    #[must_use]
+    pub fn only(entry: &Entry) -> Self {
+        match entry.body() {
+            Body::Batch(Batch { direction: StreamDirection::Request, first_chunk: request, .. })
+            | Body::Close(Close { direction: StreamDirection::Request, chunks: request, .. }) => {
+                Self { request: *request, answer: u64::MAX }
+            }
+            Body::Batch(Batch { first_chunk: answer, .. }) | Body::Close(Close { chunks: answer, .. }) => {
+                Self { request: u64::MAX, answer: *answer }
+            }
+            _ => Self::default(),
+        }
+    }
+
+    /// Whether an entry is wanted.
+    #[must_use]
+    pub fn includes(&self, entry: &Entry) -> bool {
+        match entry.body() {
+            Body::Batch(head) => head.first_chunk >= self.of(head.direction),
+            Body::Close(head) => head.chunks >= self.of(head.direction),
+            _ => true,
+        }
+    }
+
+    /// Goes on after an entry. Gives whether it is a piece of a stream.
+    pub(crate) fn pass(&mut self, entry: &Entry) -> bool {
+        let (direction, next) = match entry.body() {
+            Body::Batch(head) => (head.direction, head.first_chunk.saturating_add(head.chunks.into())),
+            Body::Close(head) => (head.direction, head.chunks.saturating_add(1)),
+            _ => return false,
+        };
+        match direction {
+            StreamDirection::Request => self.request = self.request.max(next),
+            StreamDirection::Answer => self.answer = self.answer.max(next),
+        }
+        true
+    }
+
+    fn of(&self, direction: StreamDirection) -> u64 {
+        match direction {
+            StreamDirection::Request => self.request,
+            StreamDirection::Answer => self.answer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use peabiru_proto::entry::{Common, Reached};
+    use peabiru_proto::hash::ContentRoot;
+
+    use super::*;
+
+    fn entry(body: &Body) -> Entry {
+        let (exchange, created_at) = (ExchangeId::from_slice(&[1; 16]).unwrap(), Timestamp::from_ms(1));
+        let node = Some("PY/GOV/MEC/n1".parse().unwrap());
+        let common = Common { exchange, created_at, node, globalconf: None };
+        Entry::encode(&"py.example/registry/1".parse().unwrap(), &common, body).unwrap()
+    }
+
+    #[test]
+    fn what_was_passed_is_not_wanted_again_and_what_follows_is() {
+        let (opening, content_root) = (LeafHash::from_bytes([1; 32]), ContentRoot::from_bytes([2; 32]));
+        let (direction, previous) = (StreamDirection::Answer, None);
+        let batch =
+            Batch { opening, direction, previous, first_chunk: 0, chunks: 1, content_root, body_bytes: 9 };
+        let first = entry(&Body::Batch(batch.clone()));
+        let previous = Some(first.leaf_hash());
+        let second = entry(&Body::Batch(Batch { previous, first_chunk: 1, ..batch }));
+        let (peer, fault) = (Some(Reached { leaf: opening, chunks: 0 }), None);
+        let previous = Some(second.leaf_hash());
+        let close = Close { opening, direction, previous, chunks: 2, outcome: 0, content_root, peer, fault };
+        let close = entry(&Body::Close(close));
+        let chain = [first, second, close];
+        let mut from = FromChunks::default();
+        for (number, passed) in chain.iter().enumerate() {
+            assert!(chain[number..].iter().all(|entry| from.includes(entry)));
+            assert!(from.pass(passed));
+            assert!(!chain[..=number].iter().any(|entry| from.includes(entry)));
+        }
+    }
 }

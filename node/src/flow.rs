@@ -7,9 +7,9 @@ use peabiru_ledger::ledger::Appending;
 use peabiru_ledger::payload::Payload;
 use peabiru_ledger::seal::SealedEntry;
 use peabiru_proto::entry::{Entry, ExchangeId};
-use peabiru_proto::fault::{Fault, GrpcStatus, Place};
+use peabiru_proto::fault::{Fault, GRPC_DETAILS, GrpcStatus, Place};
 use peabiru_proto::wire::{Context, ContextField};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::core::{internal, ledger_fault};
 use crate::exchange::{AnswerEnd, Arrived, Held};
@@ -48,6 +48,26 @@ pub struct Leaving {
     pub appending: Appending,
     /// Of the entry.
     pub payload: Arc<Payload>,
+    /// If it is ahead of another of its stream: its part of [`BATCHES_AHEAD_MAX`].
+    pub ahead: Option<OwnedSemaphorePermit>,
+}
+
+/// Memory that a message takes of the node's budget; given back when dropped.
+pub struct Memory {
+    _reserved: Box<dyn Send + Sync>,
+}
+
+impl Memory {
+    /// What gives it back.
+    pub fn new(reserved: impl Send + Sync + 'static) -> Self {
+        Self { _reserved: Box::new(reserved) }
+    }
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Memory")
+    }
 }
 
 /// The entries of one direction of a stream as they are made, in order. It ends after the CLOSE; before, the stream is given
@@ -96,7 +116,7 @@ impl AnswerEnd {
     #[must_use]
     pub fn of_fault(fault: &Fault) -> Self {
         let GrpcStatus { code, message, details } = fault.to_grpc();
-        let details = ContextField { name: "grpc-status-details-bin".to_owned(), value: details };
+        let details = ContextField { name: GRPC_DETAILS.to_owned(), value: details };
         let context = Context { trailers: vec![details], status_text: message, ..Context::default() };
         Self { outcome: code, context }
     }
@@ -108,6 +128,8 @@ impl AnswerEnd {
     }
 }
 
+/// Batches of all streams that may be on their way together beside one of each: 16 MiB.
+pub(crate) const BATCHES_AHEAD_MAX: usize = 256;
 /// Batches of one direction that are on their way into the ledger and to the peer.
 pub(crate) const BATCHES_IN_FLIGHT: usize = 4;
 /// Entries, or opened batches, that wait for the next stage.

@@ -9,19 +9,21 @@ use peabiru_proto::entry::{Body, Entry, ExchangeId};
 use peabiru_proto::hash::LeafHash;
 use peabiru_proto::id::NodeId;
 
-use crate::exchange::{Held, Wanted};
+use crate::exchange::{FromChunks, Held, Wanted};
 
-/// Everything that a ledger holds of an exchange, oldest first, until `give` says no. Blocks on the disk.
+/// What a ledger holds of an exchange, oldest first, until `give` says no; of a stream from these chunks on. Blocks on the disk.
 ///
 /// # Errors
 /// As `Ledger::read`.
 pub fn of_exchange(
     ledger: &Ledger,
     exchange: &ExchangeId,
+    from: FromChunks,
     give: &mut dyn FnMut(Held) -> bool,
 ) -> Result<(), LedgerError> {
     for position in ledger.positions_of(exchange)? {
-        if !at(ledger, position)?.into_iter().all(&mut *give) {
+        let held = at(ledger, position)?;
+        if held.iter().all(|held| from.includes(&held.sealed.entry)) && !held.into_iter().all(&mut *give) {
             break;
         }
     }
@@ -62,7 +64,8 @@ pub fn for_counterparty(
     let mut shared = Shared { peer, request: wanted.request_leaf, answer: None, is_party: false };
     for position in ledger.positions_of(&wanted.exchange)? {
         let held = at(ledger, position)?;
-        if !held.iter().any(|held| shared.includes(&held.sealed.entry)) {
+        let is_shared = held.iter().any(|held| shared.includes(&held.sealed.entry));
+        if !is_shared || !held.iter().all(|held| wanted.from.includes(&held.sealed.entry)) {
             continue;
         }
         for mut held in held {

@@ -123,12 +123,14 @@ mod tests {
     use peabiru_proto::hash::LeafHash;
 
     use super::*;
+    use crate::exchange::FromChunks;
 
     #[test]
     fn what_cannot_be_read_does_not_look_as_if_nothing_were_there() {
         let wanted = Wanted {
             exchange: ExchangeId::from_slice(&[1; 16]).unwrap(),
             request_leaf: LeafHash::from_bytes([2; 32]),
+            from: FromChunks::default(),
         };
         let peer = "PY/GOV/MITIC/n1".parse().unwrap();
         let read = |settled| read(&[], settled, &peer, wanted, &mut |_| true);

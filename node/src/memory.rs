@@ -47,6 +47,7 @@ pub(crate) struct Unanswered {
     pub(crate) origin: Origin,
     pub(crate) addressee: NodeId,
     pub(crate) provider: MemberId,
+    pub(crate) asked_at: Timestamp,
     pub(crate) expires_at: Timestamp,
     pub(crate) delivery: Delivery,
 }
@@ -60,6 +61,7 @@ impl Unanswered {
             origin: entry.origin().clone(),
             addressee: request.addressee.clone(),
             provider: request.service.member(),
+            asked_at: entry.common().created_at,
             expires_at: request.expires_at,
             delivery: if request.content.is_stream() { Delivery::Live } else { Delivery::Whole },
         }

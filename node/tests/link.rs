@@ -27,7 +27,7 @@ use std::time::Duration;
 use peabiru_ledger::payload::Direction;
 use peabiru_ledger::position::TreeSize;
 use peabiru_ledger::proof::ConsistencyProof;
-use peabiru_node::exchange::{LinkAnswer, Wanted};
+use peabiru_node::exchange::{FromChunks, LinkAnswer, Wanted};
 use peabiru_node::link::heads::Heads;
 use peabiru_node::link::hello::Hello;
 use peabiru_proto::fault::{Fault, FaultCode};
@@ -98,7 +98,8 @@ async fn a_counterparty_fetches_an_answer_that_it_missed() {
         panic!("refused")
     };
     mec.say(&mitic.site.id, "something else").await.unwrap();
-    let wanted = Wanted { exchange: first.entry.exchange(), request_leaf: LeafHash::from_bytes([1; 32]) };
+    let (exchange, request_leaf) = (first.entry.exchange(), LeafHash::from_bytes([1; 32]));
+    let wanted = Wanted { exchange, request_leaf, from: FromChunks::default() };
     let held = mec.link.fetch(&mitic.site.id, wanted, LONG).await.unwrap();
     let again = mec.link.arrived(&mitic.site.id, held.entries[0].clone(), None).await.unwrap();
     assert_eq!(again.entry, first.entry);

@@ -24,7 +24,7 @@ use crate::random::Random;
 use crate::time::Timestamp;
 pub use crate::wire::EntryKind;
 use fields::{Fields, Writer};
-pub use stream::{Batch, Close, StreamDirection};
+pub use stream::{Batch, Close, Reached, StreamDirection};
 
 /// One leaf, with what it says.
 #[derive(Clone, PartialEq, Eq)]

@@ -63,7 +63,7 @@ pub struct GrpcStatus {
     pub code: u32,
     /// For people.
     pub message: String,
-    /// Bytes of a `google.rpc.Status` whose details hold the `peabiru.v1.Fault`: for `grpc-status-details-bin`.
+    /// Bytes of a `google.rpc.Status` whose details hold the `peabiru.v1.Fault`: for the trailer [`GRPC_DETAILS`].
     pub details: Bytes,
 }
 
@@ -338,6 +338,8 @@ struct RpcStatus {
     details: Vec<prost_types::Any>,
 }
 
+/// Name of the trailer that holds [`GrpcStatus::details`].
+pub const GRPC_DETAILS: &str = "grpc-status-details-bin";
 const TYPE_URL: &str = "type.googleapis.com/peabiru.v1.Fault";
 /// Longest text that is taken over from a peer, in characters.
 const MESSAGE_CHARS_MAX: usize = 500;

@@ -110,7 +110,7 @@ async fn export_evidence(folder: &Path, country: &Country, findings: &Findings) 
     let mut node = client::node(&country.mitic.site.admin_socket()).await?;
     let mut verified = 0;
     for source in &findings.exchanges {
-        let tar = evidence::export(&mut node, &source.exchange).await?;
+        let tar = evidence::export(&mut node, &source.exchange, (0, 0)).await?.tar;
         let path = files.join(format!("{}.tar", source.exchange));
         fs::write(&path, &tar).map_err(CliError::file(&path))?;
         let report = proof::verify(&tar, Some(&country.instance.anchor));

@@ -24,6 +24,7 @@ mod rest;
 mod rest_attacks;
 mod routes;
 mod stream_ends;
+mod stream_evidence;
 mod streams;
 mod switch;
 mod turned_away;

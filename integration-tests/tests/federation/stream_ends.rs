@@ -3,13 +3,12 @@
 use std::future::Future;
 use std::time::Duration;
 
-use peabiru_integration_tests::echo::wire::{
-    FollowRequest, FollowResponse, GatherRequest, SayRequest, TalkRequest,
-};
-use peabiru_integration_tests::evidence::{exchange_of, export, without};
+use peabiru_integration_tests::echo::wire::{FollowRequest, FollowResponse, GatherRequest, SayRequest};
+use peabiru_integration_tests::evidence::{exchange_of, export};
 use peabiru_integration_tests::federation::{Caller, Federation, Member};
-use peabiru_ledger::evidence::{Evidence, Outcome, verify};
+use peabiru_ledger::evidence::{Outcome, verify};
 use peabiru_proto::fault::{Fault, FaultCode};
+use peabiru_proto::wire::WithdrawLedgerRequest;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status, Streaming};
@@ -141,12 +140,38 @@ async fn a_grant_that_is_taken_back_ends_its_streams() {
     let [mitic, mec] = federation.members(["MITIC", "MEC"]).await;
     mec.grant("MITIC").await;
     let mut caller = mitic.caller("MEC").await;
-    let (feed, mut answers) = followed(&mec, &mut caller).await;
+    let feed = mec.agency.echo.feed();
+    feed.send(Ok(FollowResponse { body: "1".into() })).await.unwrap();
+    let followed = soon("the beginning", caller.follow(FollowRequest::default())).await.unwrap();
+    let exchange = exchange_of(followed.metadata());
+    let mut answers = followed.into_inner();
+    assert!(soon("an answer", answers.message()).await.unwrap().is_some());
     let (id, member) = ("MITIC-testing".to_owned(), "PY/GOV/MEC".to_owned());
     let revoke = peabiru_proto::wire::RevokeGrantRequest { id, member };
     mec.admin().await.revoke_grant(revoke).await.unwrap();
     let status = soon("the end", answers.message()).await.unwrap_err();
     assert_eq!((status.code(), fault_of(&status)), (Code::PermissionDenied, FaultCode::AccessNoGrant));
+    soon("that the service hears of it", feed.closed()).await;
+    // An auditor sees that it was the node, and why.
+    let tar = export(&mut mitic.admin().await, &exchange).await.unwrap();
+    let report = verify(&tar, Some(&federation.instance.anchor));
+    assert_eq!(report.outcome, Outcome::Verified, "{report:?}");
+    assert_eq!(report.facts.unwrap().outcome.as_deref(), Some("access.no_grant"));
+    mitic.stop().await;
+    mec.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lets_no_new_call_in_ends_a_stream_that_is_silent() {
+    let mut federation = Federation::start().await;
+    let [mitic, mec] = federation.members(["MITIC", "MEC"]).await;
+    mec.grant("MITIC").await;
+    let (feed, mut answers) = followed(&mec, &mut mitic.caller("MEC").await).await;
+    let request = WithdrawLedgerRequest { origin: mitic.agency.site.origin.to_string() };
+    let proposed = federation.officers.registration.withdraw_ledger(request).await.unwrap().into_inner();
+    federation.officers.approve(proposed.proposal).await.unwrap();
+    let status = soon("the end", answers.message()).await.unwrap_err();
+    assert_eq!(fault_of(&status), FaultCode::SealUnknownLedger);
     soon("that the service hears of it", feed.closed()).await;
     mitic.stop().await;
     mec.stop().await;
@@ -177,56 +202,51 @@ async fn a_slow_reader_slows_the_service_and_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn evidence_holds_every_batch_of_both_ways_and_what_is_missing_is_named() {
+async fn a_slow_reader_gets_the_end_of_a_stream_however_long_it_takes() {
     let mut federation = Federation::start().await;
-    let anchor = federation.instance.anchor.clone();
     let [mitic, mec] = federation.members(["MITIC", "MEC"]).await;
     mec.grant("MITIC").await;
-    let (requests, stream) = mpsc::channel(1);
-    let talk = mitic.caller("MEC").await.talk(ReceiverStream::new(stream)).await.unwrap();
-    let exchange = exchange_of(talk.metadata());
-    let mut answers = talk.into_inner();
-    for word in ["petei", "mokoi", "mbohapy"] {
-        requests.send(TalkRequest { body: word.into() }).await.unwrap();
-        assert_eq!(soon("an answer", answers.message()).await.unwrap().unwrap().body, word);
-    }
-    drop(requests);
-    assert_eq!(soon("the end", answers.message()).await.unwrap(), None);
-    for member in [&mitic, &mec] {
-        let tar = export(&mut member.admin().await, &exchange).await.unwrap();
-        let report = verify(&tar, Some(&anchor));
-        assert_eq!((report.outcome, &report.failures[..]), (Outcome::Verified, &[][..]), "{report:?}");
-        assert_eq!(report.missing, Vec::<String>::new());
-        let facts = report.facts.unwrap();
-        assert_eq!((facts.method.as_str(), facts.outcome.as_deref()), ("Talk", Some("gRPC 0")));
-        assert_eq!((facts.request_bytes, facts.answer_bytes), (Some(38), Some(38)));
-    }
-    let tar = export(&mut mitic.admin().await, &exchange).await.unwrap();
-    let names: Vec<String> = Evidence::from_tar(&tar).unwrap().names().map(str::to_owned).collect();
-    let of_stream: Vec<_> = names.iter().filter(|name| name.starts_with("stream/")).collect();
-    assert_eq!(of_stream.len(), 1 + 2 * (3 * 7 + 6), "{of_stream:?}");
-    let mut changed = tar.clone();
-    for name in of_stream {
-        let content = Evidence::from_tar(&tar).unwrap().file(name).unwrap().clone();
-        if content.len() < 16 {
-            continue;
+    // More than the windows of the application hold, and less than all on the way.
+    let request = FollowRequest { count: 60, bytes: 60_000, fail_with: 10 };
+    let mut answers = mitic.caller("MEC").await.follow(request).await.unwrap().into_inner();
+    let all_made = async {
+        while mec.agency.echo.made() < 60 {
+            tokio::task::yield_now().await;
         }
-        let at =
-            tar.windows(content.len()).position(|window| window == &content[..]).unwrap() + content.len() / 2;
-        changed[at] ^= 1;
-        assert_eq!(verify(&changed, Some(&anchor)).outcome, Outcome::Failed, "{name}");
-        changed[at] ^= 1;
+    };
+    soon("that the service has said all", all_made).await;
+    // Nothing happens for longer than a node waits for the last word of a stream that was broken off.
+    let _ = tokio::time::timeout(BEYOND_CLOSE_WAIT, std::future::pending::<()>()).await;
+    for _ in 0..60 {
+        assert!(soon("an answer", answers.message()).await.unwrap().is_some());
     }
-    // Gathered anew without one entry: what is there holds, and what is not is named.
-    let report = verify(&without(&tar, "stream/answer/1.entry"), Some(&anchor));
-    let gap = "stream/answer/: chunks 1 to 1, before stream/answer/2.entry".to_owned();
-    assert!(report.outcome == Outcome::Verified && report.missing.contains(&gap), "{report:?}");
-    let report = verify(&without(&tar, "stream/request/close.entry"), Some(&anchor));
-    let open = "stream/request/: incomplete: no CLOSE after 3 chunks".to_owned();
-    assert!(report.outcome == Outcome::Verified && report.missing.contains(&open), "{report:?}");
+    assert_eq!(soon("the end", answers.message()).await.unwrap_err().code(), Code::Aborted);
     mitic.stop().await;
     mec.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_lets_more_commits_pass_than_heads_are_kept_gets_all_the_same() {
+    let mut federation = Federation::start().await;
+    let [mitic, mec] = federation.members(["MITIC", "MEC"]).await;
+    mec.grant("MITIC").await;
+    let request = FollowRequest { count: 200, bytes: 60_000, fail_with: 0 };
+    let mut answers = mitic.caller("MEC").await.follow(request).await.unwrap().into_inner();
+    let mut caller = mitic.caller("MEC").await;
+    // One after the other: each answer is sealed by a head of its own.
+    for _ in 0..HEADS_KEPT + 100 {
+        caller.say(SayRequest::default()).await.unwrap();
+    }
+    for _ in 0..200 {
+        assert!(soon("an answer", answers.message()).await.unwrap().is_some());
+    }
+    assert_eq!(soon("the end", answers.message()).await.unwrap(), None);
+    mitic.stop().await;
+    mec.stop().await;
+}
+
+/// By a node, of one ledger of others.
+const HEADS_KEPT: u32 = 1024;
+const BEYOND_CLOSE_WAIT: Duration = Duration::from_secs(7);
 /// Of everything that happens at once unless it does not happen.
 const LONG: Duration = Duration::from_secs(30);

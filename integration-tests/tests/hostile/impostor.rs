@@ -164,8 +164,19 @@ impl Impostor {
 
     /// Seals any entry with its payload.
     pub(crate) async fn put(&self, exchange: ExchangeId, body: &Body, payload: SealedPayload) -> Sealed {
+        self.put_at(SystemClock.now(), exchange, body, payload).await
+    }
+
+    /// Seals any entry that says to have been made then.
+    pub(crate) async fn put_at(
+        &self,
+        created_at: Timestamp,
+        exchange: ExchangeId,
+        body: &Body,
+        payload: SealedPayload,
+    ) -> Sealed {
         let node = Some(self.agency.site.node.clone());
-        let common = Common { exchange, created_at: SystemClock.now(), node, globalconf: None };
+        let common = Common { exchange, created_at, node, globalconf: None };
         let entry = Entry::encode(self.ledger.origin(), &common, body).unwrap();
         let payload = Arc::new(Payload::Sealed(payload));
         let append = Append { entry, payload: Some(Arc::clone(&payload)), foreign: None };

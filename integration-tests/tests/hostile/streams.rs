@@ -7,10 +7,12 @@ use peabiru_integration_tests::federation::{Federation, Member};
 use peabiru_ledger::payload::{Direction, Payload};
 use peabiru_node::link::frame::{self, Outgoing, Sealed as As};
 use peabiru_proto::content::chunk_count;
-use peabiru_proto::entry::{Batch, Body, Close, ExchangeId, StreamDirection};
+use peabiru_proto::entry::{Batch, Body, Close, ExchangeId, Reached, StreamDirection};
 use peabiru_proto::fault::FaultCode;
 use peabiru_proto::hash::LeafHash;
+use peabiru_proto::limits::CLOCK_SKEW;
 use peabiru_proto::random::SystemRandom;
+use peabiru_proto::time::{Clock as _, SystemClock, Timestamp};
 use prost::Message as _;
 
 use super::impostor::{Impostor, Sealed, Visit, sealed_payload};
@@ -25,13 +27,30 @@ struct Draft {
     previous: Option<LeafHash>,
     first_chunk: u64,
     body: Vec<u8>,
+    context: Vec<u8>,
+    /// When it says to have been made, if not now.
+    made_at: Option<Timestamp>,
+    /// What its CLOSE says of the other direction, and why it came.
+    taken: Option<Reached>,
+    why: Option<FaultCode>,
 }
 
 impl Draft {
     fn after(opening: &Sealed, body: Vec<u8>) -> Self {
         let entry = &opening.entry.entry;
         let (exchange, opening) = (entry.exchange(), entry.leaf_hash());
-        Self { exchange, opening, direction: StreamDirection::Request, previous: None, first_chunk: 0, body }
+        Self {
+            exchange,
+            opening,
+            direction: StreamDirection::Request,
+            previous: None,
+            first_chunk: 0,
+            body,
+            context: Vec::new(),
+            made_at: None,
+            taken: None,
+            why: None,
+        }
     }
 
     fn next(&self, sealed: &Sealed, body: Vec<u8>) -> Self {
@@ -41,7 +60,7 @@ impl Draft {
     }
 
     async fn batch(&self, impostor: &Impostor) -> Sealed {
-        let (payload, content_root) = sealed_payload(&self.exchange, self.way(), &[], &self.body);
+        let (payload, content_root) = sealed_payload(&self.exchange, self.way(), &self.context, &self.body);
         let body_bytes = self.body.len() as u64;
         let batch = Batch {
             opening: self.opening,
@@ -52,7 +71,8 @@ impl Draft {
             content_root,
             body_bytes,
         };
-        impostor.put(self.exchange, &Body::Batch(batch), payload).await
+        let made_at = self.made_at.unwrap_or_else(|| SystemClock.now());
+        impostor.put_at(made_at, self.exchange, &Body::Batch(batch), payload).await
     }
 
     async fn close(&self, impostor: &Impostor) -> Sealed {
@@ -62,8 +82,10 @@ impl Draft {
             direction: self.direction,
             previous: self.previous,
             chunks: self.first_chunk,
-            outcome: 0,
+            outcome: self.why.map_or(0, FaultCode::grpc_code),
             content_root,
+            peer: self.taken,
+            fault: self.why,
         };
         impostor.put(self.exchange, &Body::Close(close), payload).await
     }
@@ -122,7 +144,7 @@ async fn what_does_not_follow_is_delivered_to_nobody() {
     let elsewhere = impostor.open_stream(&mec).await;
     let of_elsewhere = Draft::after(&elsewhere, message("bad"));
     let stray = of_elsewhere.batch(&impostor).await;
-    for case in 0..9 {
+    for case in 0..14 {
         let opening = impostor.open_stream(&mec).await;
         let draft = Draft::after(&opening, message("good"));
         let first = draft.batch(&impostor).await;
@@ -143,13 +165,34 @@ async fn what_does_not_follow_is_delivered_to_nobody() {
             5 => (Draft { opening: of_elsewhere.opening, ..honest }.batch(&impostor).await, broken),
             6 => (impostor.reseal(&stray), broken),
             7 => (of_elsewhere.next(&stray, Vec::new()).close(&impostor).await, broken),
+            // A field at its default: bytes that say nothing, and are there.
+            9 => (Draft { context: vec![0x48, 0], ..honest }.batch(&impostor).await, broken),
+            10 => {
+                let made_at = opening.entry.entry.common().created_at;
+                let made_at = Some(Timestamp::from_ms(made_at.as_ms() - 1));
+                (Draft { made_at, ..honest }.batch(&impostor).await, broken)
+            }
+            11 => {
+                let made_at = Some(SystemClock.now().plus(CLOCK_SKEW + LONG));
+                // `message.from_future` would say that the service was not asked, and it was.
+                let batch = Draft { made_at, ..honest }.batch(&impostor).await;
+                (batch, FaultCode::ExchangeOutcomeUnknown)
+            }
+            12 => {
+                let taken = Some(Reached { leaf: first.entry.entry.leaf_hash(), chunks: 0 });
+                (Draft { taken, ..honest }.close(&impostor).await, broken)
+            }
+            13 => {
+                let why = Some(FaultCode::StreamIdle);
+                (Draft { why, ..honest }.close(&impostor).await, broken)
+            }
             // `message.altered` would say that the service was not asked, and it was.
             _ => (honest.batch(&impostor).await, FaultCode::ExchangeOutcomeUnknown),
         };
         for sealed in [&opening, &first, &second] {
             visit.show(&impostor.ledger, sealed).await;
         }
-        let mut last = bytes(if case == 7 { As::Close } else { As::Batch }, &second);
+        let mut last = bytes(if [7, 12, 13].contains(&case) { As::Close } else { As::Batch }, &second);
         if case == 8 {
             *last.last_mut().unwrap() ^= 1;
         }

@@ -71,7 +71,8 @@ impl Facts {
                 *bytes = Some(bytes.unwrap_or(0).saturating_add(head.body_bytes));
             }
             Body::Close(head) if head.direction == StreamDirection::Answer => {
-                self.outcome = Some(format!("gRPC {}", head.outcome));
+                let code = head.fault.map(|code| code.to_string());
+                self.outcome = Some(code.unwrap_or_else(|| format!("gRPC {}", head.outcome)));
             }
             Body::Fault(head) => {
                 self.answered_at = at;

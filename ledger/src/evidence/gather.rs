@@ -125,7 +125,7 @@ impl Paths {
     }
 }
 
-/// What followed an opening. Of two that claim one place, the one that was found first: `verify` sees what does not follow.
+/// What followed an opening. Of two that claim one place, the one that was received: `verify` sees what does not follow.
 fn put_stream(files: &mut BTreeMap<String, Bytes>, held: &Held<'_>, side: Side, opening: LeafHash) {
     let mut links = BTreeMap::new();
     for (leaf, copies) in &held.by_leaf {
@@ -134,12 +134,17 @@ fn put_stream(files: &mut BTreeMap<String, Bytes>, held: &Held<'_>, side: Side, 
             Some(Body::Close(head)) if head.opening == opening => StreamLink::Close,
             _ => continue,
         };
-        links.entry(link).and_modify(|first: &mut LeafHash| *first = (*first).min(*leaf)).or_insert(*leaf);
+        // A sender may have sealed two, and sent one.
+        let claim = (!held.received.contains_key(leaf), *leaf);
+        links
+            .entry(link)
+            .and_modify(|first: &mut (bool, LeafHash)| *first = (*first).min(claim))
+            .or_insert(claim);
     }
     if !links.is_empty() {
         files.insert(STREAM_README.to_owned(), Bytes::from_static(STREAM_README_TEXT.as_bytes()));
     }
-    for (link, leaf) in links {
+    for (link, (_, leaf)) in links {
         put_message(files, held, &Paths::of_link(side, link), leaf);
     }
 }

@@ -2,7 +2,8 @@
 
 mod followed;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use peabiru_proto::entry::{Body, Entry, GlobalconfRef, Received, Request};
 use peabiru_proto::globalconf::{ConfigurationAnchor, GlobalConfiguration};
 use peabiru_proto::hash::{ContentRoot, ContractDigest, Digest, LeafHash, SnapshotDigest};
 use peabiru_proto::id::{MemberId, NodeId};
+use peabiru_proto::limits::CLOCK_SKEW;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{self, KeyPurpose};
 use prost::Message as _;
@@ -36,9 +38,10 @@ pub fn verify(tar: &[u8], trust: Option<&ConfigurationAnchor>) -> Report {
             for (file, what) in evidence.misfits(tar) {
                 findings.fail(&file, &what);
             }
-            let mut judge = Judge { evidence: &evidence, findings: &mut findings };
+            let mut judge = Judge { evidence: &evidence, findings: &mut findings, read: BTreeSet::new() };
             judge.names();
             judge.judge(trust);
+            judge.leftovers();
         }
         Err(super::EvidenceError::Archive { file, what }) => findings.fail(&file, &what),
         Err(error) => findings.fail("the file", &error),
@@ -69,6 +72,22 @@ impl Findings {
 struct Judge<'a> {
     evidence: &'a Evidence,
     findings: &'a mut Findings,
+    /// Names of the files that a check has read.
+    read: BTreeSet<String>,
+}
+
+/// Whose ledger an entry must be of.
+#[derive(Clone, Copy)]
+struct Party<'a> {
+    member: &'a MemberId,
+    node: Option<&'a NodeId>,
+}
+
+/// The two of an exchange.
+#[derive(Clone, Copy)]
+struct Parties<'a> {
+    consumer: Party<'a>,
+    provider: Party<'a>,
 }
 
 /// An entry whose seal leads to its checkpoint.
@@ -77,7 +96,27 @@ struct Sealed {
     seal: Seal,
 }
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
+    /// A file that a check reads.
+    fn file(&mut self, name: &str) -> Option<&'a Bytes> {
+        let content = self.evidence.file(name)?;
+        self.read.insert(name.to_owned());
+        Some(content)
+    }
+
+    /// A file that stands there and proves nothing may not look as if it did.
+    fn leftovers(&mut self) {
+        if !self.findings.failures.is_empty() {
+            return;
+        }
+        // These two are judged with the container.
+        let judged = |name: &&str| self.read.contains(*name) || [README, MANIFEST].contains(name);
+        let left: Vec<_> = self.evidence.names().filter(|name| !judged(name)).collect();
+        for name in left {
+            self.findings.fail(name, &"it belongs to nothing that is in the file");
+        }
+    }
+
     fn judge(&mut self, trust: Option<&ConfigurationAnchor>) {
         let confs = self.snapshots(trust);
         let mut entries = BTreeMap::new();
@@ -99,7 +138,18 @@ impl Judge<'_> {
             return self.findings.fail(&Role::Request.entry_file(), &"it is no REQUEST");
         };
         self.exchange(&entries, request, head);
-        self.parties(&entries, head, &confs);
+        let (consumer, provider) = (head.consumer.member(), head.service.member());
+        let parties = Parties {
+            consumer: Party { member: &consumer, node: request.entry.common().node.as_ref() },
+            provider: Party { member: &provider, node: Some(&head.addressee) },
+        };
+        for (role, sealed) in &entries {
+            let party = match role {
+                Role::Request | Role::ReceivedByConsumer => parties.consumer,
+                Role::ReceivedByProvider | Role::Answer => parties.provider,
+            };
+            self.party(role.path(), sealed, party, &confs);
+        }
         self.contract(head);
         self.payload(Side::Request.path(), Some(head.content.committed()));
         self.payload(
@@ -107,9 +157,7 @@ impl Judge<'_> {
             entries.get(&Role::Answer).and_then(|sealed| sealed.entry.body().content()),
         );
         self.stream_note();
-        let provider = entries.get(&Role::ReceivedByProvider).or(entries.get(&Role::Answer));
-        self.stream(Side::Request, Some(request), provider, &confs);
-        self.stream(Side::Answer, entries.get(&Role::Answer), Some(request), &confs);
+        self.streams(request, entries.get(&Role::Answer), parties, &confs);
     }
 
     /// No file may stand there that nothing else judges.
@@ -165,7 +213,7 @@ impl Judge<'_> {
 
     fn snapshot(&mut self, version: u64, trust: Option<&ConfigurationAnchor>) -> Option<GlobalConfiguration> {
         let file = snapshot_file(version, SNAPSHOT);
-        let bytes = self.evidence.file(&file)?.clone();
+        let bytes = self.file(&file)?.clone();
         let signed = wire::SignedSnapshot::decode(bytes).ok();
         let Some(signed) = signed else {
             self.findings.fail(&file, &"it is no signed snapshot");
@@ -188,8 +236,16 @@ impl Judge<'_> {
                 .push(format!("snapshot {version} is signed by the registry that the roots delegated"));
         }
         self.notice(version, &signed);
-        let part = |digest: &Digest| self.evidence.file(&part_file(digest)).cloned();
-        match GlobalConfiguration::assemble(&snapshot, SnapshotDigest::of(&signed.snapshot), &part) {
+        let (evidence, read) = (self.evidence, RefCell::new(Vec::new()));
+        let part = |digest: &Digest| {
+            let name = part_file(digest);
+            let part = evidence.file(&name).cloned();
+            read.borrow_mut().push(name);
+            part
+        };
+        let assembled = GlobalConfiguration::assemble(&snapshot, SnapshotDigest::of(&signed.snapshot), &part);
+        self.read.extend(read.take());
+        match assembled {
             Ok(conf) => Some(conf),
             Err(error) => {
                 self.findings.fail(&file, &error);
@@ -235,7 +291,7 @@ impl Judge<'_> {
 
     /// An entry that its proof leads to its checkpoint, which is of the entry's own ledger.
     fn sealed(&mut self, entry_file: &str, proof_file: &str) -> Option<Sealed> {
-        let (bytes, proof) = (self.evidence.file(entry_file), self.evidence.file(proof_file));
+        let (bytes, proof) = (self.file(entry_file), self.file(proof_file));
         let (bytes, proof) = match (bytes, proof) {
             (Some(bytes), Some(proof)) => (bytes.clone(), proof.clone()),
             (None, None) => {
@@ -328,6 +384,10 @@ impl Judge<'_> {
         if request_leaf != request.entry.leaf_hash() || !received_leaf_is(received_leaf) {
             self.findings.fail(&Role::Answer.entry_file(), &"it answers another request");
         }
+        // The clocks of two nodes.
+        if answer.entry.common().created_at.plus(CLOCK_SKEW) < request.entry.common().created_at {
+            self.findings.fail(&Role::Answer.entry_file(), &"it was made before the request");
+        }
         if Some(addressee) != request.entry.common().node.as_ref() {
             self.findings.fail(&Role::Answer.entry_file(), &"it is not addressed to the node that asked");
         }
@@ -349,6 +409,9 @@ impl Judge<'_> {
         if !names_it {
             return self.findings.fail(&file, &"it names another message than the one sent");
         }
+        if head.received_at.plus(CLOCK_SKEW) < sent.entry.common().created_at {
+            return self.findings.fail(&file, &"what it names came before it was made");
+        }
         if head.peer_checkpoint == sent.seal.checkpoint.note_hash() {
             self.findings.holds.push(format!("{file} commits to the checkpoint that sealed what arrived"));
         } else {
@@ -357,34 +420,24 @@ impl Judge<'_> {
     }
 
     /// Who sealed is who should have.
-    fn parties(&mut self, entries: &BTreeMap<Role, Sealed>, head: &Request, confs: &[GlobalConfiguration]) {
-        let (consumer, provider) = (head.consumer.member(), head.service.member());
-        let asked_by = entries.get(&Role::Request).and_then(|sealed| sealed.entry.common().node.clone());
-        for (role, sealed) in entries {
-            let (member, node): (&MemberId, Option<&NodeId>) = match role {
-                Role::Request | Role::ReceivedByConsumer => (&consumer, asked_by.as_ref()),
-                Role::ReceivedByProvider | Role::Answer => (&provider, Some(&head.addressee)),
-            };
-            let origin = sealed.entry.origin();
-            let ledger = confs.iter().find_map(|conf| conf.ledger(origin));
-            let Some(ledger) = ledger else { continue };
-            let fits = ledger.member == *member
-                && Some(&ledger.node) == node
-                && sealed.entry.common().node.as_ref() == node;
-            if fits {
-                self.findings.holds.push(format!("{} binds {member}", role.entry_file()));
-            } else {
-                self.findings.fail(
-                    &role.entry_file(),
-                    &format_args!("it is sealed by {}, not by {member}", ledger.member),
-                );
-            }
+    fn party(&mut self, path: &str, sealed: &Sealed, party: Party<'_>, confs: &[GlobalConfiguration]) {
+        let file = format!("{path}.entry");
+        let Some(ledger) = confs.iter().find_map(|conf| conf.ledger(sealed.entry.origin())) else { return };
+        let Party { member, node } = party;
+        let fits = ledger.member == *member
+            && Some(&ledger.node) == node
+            && sealed.entry.common().node.as_ref() == node;
+        if fits {
+            self.findings.holds.push(format!("{file} binds {member}"));
+        } else {
+            let by = &ledger.member;
+            self.findings.fail(&file, &format_args!("it is sealed by {by}, not by this exchange's {member}"));
         }
     }
 
     fn contract(&mut self, head: &Request) {
         let digest = Digest::from_bytes(*ContractDigest::as_bytes(&head.contract_digest));
-        if self.evidence.file(&part_file(&digest)).is_some() {
+        if self.file(&part_file(&digest)).is_some() {
             self.findings.holds.push(format!(
                 "the contract of {}, version {}, is here",
                 head.service, head.contract_version
@@ -396,9 +449,8 @@ impl Judge<'_> {
 
     fn payload(&mut self, path: &str, content: Option<(ContentRoot, u64)>) {
         let salt_name = salt_file(path);
-        let chunks: Vec<&Bytes> =
-            (0..).map_while(|index| self.evidence.file(&chunk_file(path, index))).collect();
-        let Some(salt) = self.evidence.file(&salt_name) else {
+        let chunks: Vec<&Bytes> = (0..).map_while(|index| self.file(&chunk_file(path, index))).collect();
+        let Some(salt) = self.file(&salt_name) else {
             match chunks.is_empty() {
                 true => self.findings.missing.push(format!("{path}: withheld or erased")),
                 false => self.findings.fail(&salt_name, &"its chunks are there, and it is not"),

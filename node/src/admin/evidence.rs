@@ -1,6 +1,6 @@
 //! Exports for others: tiles for any tlog client, the evidence file of an exchange.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,7 +24,7 @@ use tonic::Status;
 use super::entries::read_fault;
 use super::{Admin, blocking, invalid, status};
 use crate::core::{Core, internal};
-use crate::exchange::{Held, Wanted};
+use crate::exchange::{FromChunks, Held, Wanted};
 use crate::globalconf::RefreshError;
 use crate::holdings;
 
@@ -63,11 +63,12 @@ impl Admin {
             // The RECEIVED of an answer that was just delivered may still be on its way to the disk.
             ledger.settle().await.map_err(read_fault)?;
         }
-        let held = blocking(move || read(&ledgers, &exchange)).await?;
+        let from = FromChunks { request: request.first_request_chunk, answer: request.first_answer_chunk };
+        let Page { held, next } = blocking(move || read(&ledgers, &exchange, from)).await?;
         let mut theirs = Vec::new();
-        if let Some((peer, wanted)) = counterparty(&held, &self.core.own) {
+        if let Some((peer, wanted)) = counterparty(&held, &self.core.own, from) {
             match self.link.fetch(&peer, wanted, FETCH_WAIT).await {
-                Ok(fetched) => theirs = fetched.entries,
+                Ok(fetched) => theirs = up_to(next, fetched.entries),
                 Err(fault) => {
                     tracing::warn!(%exchange, %peer, %fault, "what the counterparty holds is missing in the evidence");
                 }
@@ -85,8 +86,11 @@ impl Admin {
             let mut rest = tar;
             while !rest.is_empty() {
                 let content = rest.split_to(rest.len().min(PIECE_BYTES));
+                let next = next.filter(|_| rest.is_empty()).unwrap_or_default();
+                let (next_request_chunk, next_answer_chunk) = (next.request, next.answer);
+                let piece = ExportEvidenceResponse { content, next_request_chunk, next_answer_chunk };
                 // An error means that the operator has gone.
-                if sender.send(Ok(ExportEvidenceResponse { content })).await.is_err() {
+                if sender.send(Ok(piece)).await.is_err() {
                     return;
                 }
             }
@@ -129,32 +133,66 @@ fn gather(
     Ok(file(&gathered)?.0)
 }
 
-fn read(ledgers: &[Ledger], exchange: &ExchangeId) -> Result<Vec<HeldEntry>, Fault> {
+/// What goes into one file.
+struct Page {
+    held: Vec<HeldEntry>,
+    /// Where the next one begins, if one does.
+    next: Option<FromChunks>,
+}
+
+/// What opens a stream goes into each of its files, and then as much as one file holds.
+fn read(ledgers: &[Ledger], exchange: &ExchangeId, from: FromChunks) -> Result<Page, Fault> {
     let (mut held, mut bytes) = (Vec::new(), 0);
+    let (mut next, mut is_whole) = (from, true);
     for ledger in ledgers {
         let mut give = |found: Held| {
+            let entry = &found.sealed.entry;
             let payload = found.payload.iter().flat_map(SealedPayload::chunks);
-            bytes += found.sealed.entry.bytes().len() + payload.map(Bytes::len).sum::<usize>();
+            let payload_bytes = payload.map(Bytes::len).sum::<usize>();
+            let mut after = next;
+            if after.pass(entry) {
+                bytes += LINK_BYTES + payload_bytes;
+                if bytes > PAGE_BYTES_MAX {
+                    is_whole = false;
+                    return false;
+                }
+                next = after;
+            }
             held.push(found.to_proto());
-            bytes <= HELD_BYTES_MAX
+            true
         };
-        holdings::of_exchange(ledger, exchange, &mut give).map_err(read_fault)?;
+        holdings::of_exchange(ledger, exchange, from, &mut give).map_err(read_fault)?;
     }
-    if bytes > HELD_BYTES_MAX {
-        let what = "the stream is longer than an evidence file holds";
-        return Err(Fault::new(FaultCode::PayloadTooLarge, Place::ProviderNode, what));
-    }
-    Ok(held)
+    Ok(Page { held, next: (!is_whole).then_some(next) })
+}
+
+/// What the counterparty holds of the same part of a stream.
+fn up_to(next: Option<FromChunks>, mut theirs: Vec<HeldEntry>) -> Vec<HeldEntry> {
+    let Some(next) = next else { return theirs };
+    let mut beyond = HashSet::new();
+    theirs.retain(|held| {
+        let Ok(entry) = Entry::decode(held.entry.clone()) else { return false };
+        match entry.body() {
+            Body::Batch(_) | Body::Close(_) if next.includes(&entry) => {
+                beyond.insert(entry.leaf_hash());
+                false
+            }
+            // It comes after what it answers for.
+            Body::Received(received) => !beyond.contains(&received.peer_leaf),
+            _ => true,
+        }
+    });
+    theirs
 }
 
 /// Who was at the other end, and how to name the exchange to it.
-fn counterparty(held: &[HeldEntry], own: &NodeId) -> Option<(NodeId, Wanted)> {
+fn counterparty(held: &[HeldEntry], own: &NodeId, from: FromChunks) -> Option<(NodeId, Wanted)> {
     held.iter().find_map(|held| {
         let entry = Entry::decode(held.entry.clone()).ok()?;
         let Body::Request(request) = entry.body() else { return None };
         let asked_by = entry.common().node.clone()?;
         let peer = if asked_by == *own { request.addressee.clone() } else { asked_by };
-        let wanted = Wanted { exchange: entry.exchange(), request_leaf: entry.leaf_hash() };
+        let wanted = Wanted { exchange: entry.exchange(), request_leaf: entry.leaf_hash(), from };
         (peer != *own).then_some((peer, wanted))
     })
 }
@@ -182,8 +220,10 @@ fn trust(core: &Core, held: &[HeldEntry]) -> Result<Trust, RefreshError> {
     Ok((snapshots, parts))
 }
 
-/// Entries and small payloads of one exchange, in bytes.
-const HELD_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Of one file, in bytes: less than a reader of evidence takes.
+const PAGE_BYTES_MAX: usize = 160 * 1024 * 1024;
+/// What the entry of a stream takes of that beside its payload: seven files, each in blocks of a tar.
+const LINK_BYTES: usize = 10 * 1024;
 /// Pieces of an export that wait for the operator.
 const QUEUE: usize = 8;
 /// Length of a piece.

@@ -8,7 +8,7 @@ use peabiru_proto::wire::{ExchangeState, GetExchangeStatusRequest, GetExchangeSt
 use super::entries::read_fault;
 use super::{Admin, blocking, invalid};
 use crate::catch_up::{CatchUp, RECEIVED_WAIT, UNRECEIVED_WAIT, answers};
-use crate::exchange::Held;
+use crate::exchange::{FromChunks, Held};
 use crate::holdings;
 use crate::memory::Unanswered;
 
@@ -102,7 +102,8 @@ impl Admin {
                     entries.push(held.sealed.entry);
                     true
                 };
-                holdings::of_exchange(ledger, &exchange, &mut give).map_err(read_fault)?;
+                holdings::of_exchange(ledger, &exchange, FromChunks::default(), &mut give)
+                    .map_err(read_fault)?;
             }
             Ok(entries)
         })
@@ -115,11 +116,14 @@ fn answer_in(held: &[Entry], request: &Entry) -> Option<Told> {
     match answer.body() {
         Body::Response(head) if head.content.is_stream() => {
             let closed = held.iter().find_map(|entry| match entry.body() {
-                Body::Close(close) if close.opening == answer.leaf_hash() => Some(close.outcome),
+                Body::Close(close) if close.opening == answer.leaf_hash() => Some(close),
                 _ => None,
             });
             Some(match closed {
-                Some(outcome) => (ExchangeState::Answered, outcome, String::new()),
+                Some(close) => {
+                    let code = close.fault.map_or("", FaultCode::as_str);
+                    (ExchangeState::Answered, close.outcome, code.to_owned())
+                }
                 None => (ExchangeState::Unclosed, 0, String::new()),
             })
         }

@@ -7,10 +7,9 @@ use peabiru_ledger::ledger::Ledger;
 use peabiru_ledger::payload::{Direction, Payload};
 use peabiru_ledger::seal::SealedEntry;
 use peabiru_proto::contract::Delivery;
-use peabiru_proto::entry::{Body, Content, ExchangeId, StreamDirection};
+use peabiru_proto::entry::{Body, Content, Entry, ExchangeId, StreamDirection};
 use peabiru_proto::fault::{Fault, Place};
 use peabiru_proto::globalconf::{Contract, GlobalConfiguration};
-use peabiru_proto::hash::LeafHash;
 use peabiru_proto::id::MemberId;
 use peabiru_proto::wire::Context;
 use tokio::sync::{mpsc, oneshot};
@@ -24,7 +23,7 @@ use crate::exchange::{
 use crate::flow::{ARRIVED_QUEUED, BATCHES_IN_FLIGHT};
 use crate::guard::answer::{self, Outstanding};
 use crate::guard::stream::{Chain, Place as LinkPlace};
-use crate::live::incoming::{Incoming, Reader};
+use crate::live::incoming::{Incoming, Noted, Reader};
 use crate::live::local;
 use crate::live::outgoing::Outgoing;
 use crate::live::session::Session;
@@ -46,7 +45,7 @@ struct Answering {
 struct Opened {
     ledger: Ledger,
     session: Arc<Session>,
-    request_leaf: LeafHash,
+    request: Entry,
     out: mpsc::Sender<Leaving>,
     line: Line,
 }
@@ -111,13 +110,15 @@ impl Consumer {
         let session = Arc::new(Session::of_caller(life, planned.facts.side_effects));
         let asking = Asking { call, planned, contract, exchange, ledger, conf, core: &self.core };
         let (opening, payload) = asking.open_stream().await?;
-        let request_leaf = opening.entry.leaf_hash();
+        let request = opening.entry.clone();
+        let way = LinkPlace::after(&request, StreamDirection::Request);
+        session.sent(way.reached(&request));
         let (out, departures) = mpsc::channel(BATCHES_IN_FLIGHT);
         let line = self
             .line(planned, opening, payload, departures)
             .await
-            .map_err(|fault| Failure { fault, unanswered: Some(request_leaf) })?;
-        Ok(Opened { ledger: ledger.clone(), session, request_leaf, out, line })
+            .map_err(|fault| Failure { fault, unanswered: Some(request.leaf_hash()) })?;
+        Ok(Opened { ledger: ledger.clone(), session, request, out, line })
     }
 
     /// Carries both ways, and waits for the beginning of the answer.
@@ -128,12 +129,12 @@ impl Consumer {
         exchange: ExchangeId,
         messages: Pieces<AnswerEnd>,
     ) -> Result<LiveServed, Fault> {
-        let Opened { ledger, session, request_leaf, out, line } = opened;
+        let Opened { ledger, session, request, out, line } = opened;
         let outgoing = Outgoing {
             core: Arc::clone(&self.core),
             ledger: ledger.clone(),
             exchange,
-            link: LinkPlace::after(request_leaf, StreamDirection::Request),
+            link: LinkPlace::after(&request, StreamDirection::Request),
             session: Arc::clone(&session),
             out,
         };
@@ -142,7 +143,14 @@ impl Consumer {
         let answering = Answering {
             core: Arc::clone(&self.core),
             ledger,
-            outstanding: Outstanding { exchange, request_leaf, provider, own, delivery: Delivery::Live },
+            outstanding: Outstanding {
+                exchange,
+                request_leaf: request.leaf_hash(),
+                provider,
+                own,
+                asked_at: request.common().created_at,
+                delivery: Delivery::Live,
+            },
             session: Arc::clone(&session),
             line,
             begun,
@@ -221,7 +229,8 @@ impl Answering {
                 let chain = Chain::of(&arrived, StreamDirection::Answer);
                 // An error means that the caller has gone, which the reader's end tells too.
                 let _ = begun.send(Ok(context));
-                Incoming { core, ledger, chain, session, line }.run(reader).await;
+                let noted = Noted::Queued;
+                Incoming { core, ledger, chain, session, line, noted }.run(reader).await;
             }
             Err(fault) => {
                 session.end(fault.clone());
@@ -250,6 +259,9 @@ impl Answering {
         let entry =
             self.core.entry(&self.ledger, exchange, Some(&conf), &Body::Received(checked.received))?;
         self.ledger.queue(received_append(entry, &arrived)).map_err(|error| ledger_fault(&error, place))?;
+        // A FAULT stands in the place of the opening.
+        let way = LinkPlace::after(&arrived.entry, StreamDirection::Answer);
+        self.session.took(way.reached(&arrived.entry));
         self.session.touch();
         let answer = checked.result?;
         Ok((arrived, answer.context))

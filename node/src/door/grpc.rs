@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Body;
 use peabiru_proto::context;
-use peabiru_proto::fault::{Fault, FaultCode, Place};
+use peabiru_proto::fault::{Fault, FaultCode, GRPC_DETAILS, Place};
 use peabiru_proto::globalconf::NameError;
 use peabiru_proto::id::ServiceId;
 use peabiru_proto::limits::MAX_BODY_BYTES;
@@ -244,7 +244,7 @@ pub(super) fn put_fault(fault: &Fault, headers: &mut HeaderMap) {
     headers.insert("grpc-status", HeaderValue::from(status.code));
     insert(headers, "grpc-message", &encode_status_text(&status.message));
     let details = data_encoding::BASE64_NOPAD.encode(&status.details);
-    insert(headers, "grpc-status-details-bin", &details);
+    insert(headers, GRPC_DETAILS, &details);
     insert(headers, context::FAULT, fault.code.as_str());
     if fault.code == FaultCode::PayloadCompressed {
         headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity"));

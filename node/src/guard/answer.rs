@@ -7,11 +7,13 @@ use peabiru_proto::fault::Fault;
 use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::hash::{ContentRoot, LeafHash};
 use peabiru_proto::id::{MemberId, NodeId};
+use peabiru_proto::limits::CLOCK_SKEW;
+use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire;
 use prost::Message as _;
 
 use super::refusal::Refusal;
-use super::request::{check_seal, open_payload};
+use super::request::{check_not_future, check_seal, open_payload};
 use crate::exchange::{Answer, Arrived};
 
 /// What this node waits for.
@@ -25,6 +27,8 @@ pub struct Outstanding {
     pub provider: MemberId,
     /// Who we are.
     pub own: NodeId,
+    /// When our REQUEST was made.
+    pub asked_at: Timestamp,
     /// Whether a whole answer is due, or one that opens a stream.
     pub delivery: Delivery,
 }
@@ -56,7 +60,7 @@ pub fn check(
     Ok(CheckedAnswer { result, received: received_head(arrived) })
 }
 
-/// Shape → peer hosts origin → exchange, addressee, outstanding request → seal: all but the payload.
+/// Shape → peer hosts origin → exchange, addressee, outstanding request, time → seal: all but the payload.
 ///
 /// # Errors
 /// The first check that fails.
@@ -92,6 +96,11 @@ fn checked_head<'a>(
     {
         return Err(Refusal::AnswerMismatch("not sealed as the contract says"));
     }
+    let created_at = arrived.entry.common().created_at;
+    if created_at.plus(CLOCK_SKEW) < outstanding.asked_at {
+        return Err(Refusal::AnswerMismatch("it was made before the request"));
+    }
+    check_not_future(created_at, arrived.received_at)?;
     check_seal(arrived)?;
     Ok(head)
 }

@@ -253,10 +253,24 @@ impl Authorised {
         [asked, self.allowed.facts.timeout].into_iter().flatten().min()
     }
 
-    /// Whether it still allows what it allowed when the stream was opened.
-    #[must_use]
-    pub fn holds(&self, grants: &Grants, now: Timestamp) -> bool {
-        self.grant.is_none() || grants.allow(asked(&self.verified.request, None), now).is_ok()
+    /// Whether a stream that was let in would be let in now: parties, contract and grant.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub fn check_again(
+        &self,
+        guard: &Guard,
+        conf: &GlobalConfiguration,
+        grants: &Grants,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let Verified { arrived, request, .. } = &self.verified;
+        check_parties(&arrived.peer, &arrived.entry, request, guard, conf)?;
+        check_method(request, conf)?;
+        match self.grant {
+            Some(_) => grants.allow(asked(request, None), now).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// What the dispatcher gets: the context and body leave the message, which is kept as it came.
@@ -361,10 +375,16 @@ fn check_parties(
     Ok(())
 }
 
-fn check_freshness(created_at: Timestamp, expires_at: Timestamp, now: Timestamp) -> Result<(), Refusal> {
+/// The clocks of two nodes may differ by `CLOCK_SKEW`.
+pub(super) fn check_not_future(created_at: Timestamp, now: Timestamp) -> Result<(), Refusal> {
     if now.plus(CLOCK_SKEW) < created_at {
         return Err(Refusal::FromFuture { created_at, now });
     }
+    Ok(())
+}
+
+fn check_freshness(created_at: Timestamp, expires_at: Timestamp, now: Timestamp) -> Result<(), Refusal> {
+    check_not_future(created_at, now)?;
     if now > expires_at.plus(CLOCK_SKEW) {
         return Err(Refusal::Expired { expires_at, now });
     }
@@ -445,17 +465,30 @@ pub(super) fn open_payload(
     root: &ContentRoot,
     body_bytes: u64,
 ) -> Result<(Context, OpenBody), Refusal> {
+    let OpenPayload { context, body } = opened(arrived, direction, root, body_bytes)?;
+    Ok((read_context(context)?, body))
+}
+
+/// The payload in clear, checked against the head.
+pub(super) fn opened(
+    arrived: &Arrived,
+    direction: Direction,
+    root: &ContentRoot,
+    body_bytes: u64,
+) -> Result<OpenPayload, Refusal> {
     let opened = match &arrived.opened {
         Some(opened) => opened.clone(),
         None => arrived.payload.open(&arrived.entry.exchange(), direction, root, body_bytes),
     };
-    let opened = opened.map_err(|_| Refusal::Altered("content root, size or encryption"))?;
-    if fields_of(&opened.context) > MAX_CONTEXT_FIELDS {
+    opened.map_err(|_| Refusal::Altered("content root, size or encryption"))
+}
+
+/// Chunk 0 of a payload.
+pub(super) fn read_context(chunk: Bytes) -> Result<Context, Refusal> {
+    if fields_of(&chunk) > MAX_CONTEXT_FIELDS {
         return Err(Refusal::Shape("its context has too many fields"));
     }
-    let context = Context::decode(opened.context)
-        .map_err(|_| Refusal::Shape("its context is not a Context message"))?;
-    Ok((context, opened.body))
+    Context::decode(chunk).map_err(|_| Refusal::Shape("its context is not a Context message"))
 }
 
 /// How many fields a message has, counted before they cost memory. What does not parse ends the count.

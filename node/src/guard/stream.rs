@@ -1,15 +1,19 @@
 //! One direction of a stream as it comes from a peer: each entry follows the one before, or the stream is broken.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
-use peabiru_ledger::payload::{Direction, OpenBody};
-use peabiru_proto::entry::{Batch, Body, Close, ExchangeId, StreamDirection};
+use peabiru_ledger::payload::{Direction, OpenBody, OpenPayload};
+use peabiru_proto::entry::{Batch, Body, Close, Entry, ExchangeId, Reached, StreamDirection};
+use peabiru_proto::fault::{Fault, FaultCode, GRPC_DETAILS};
 use peabiru_proto::hash::LeafHash;
 use peabiru_proto::id::NodeId;
 use peabiru_proto::origin::Origin;
+use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::Context;
 
 use super::refusal::Refusal;
-use super::request::{check_seal, open_payload};
+use super::request::{check_not_future, check_seal, opened, read_context};
 use crate::exchange::{AnswerEnd, Arrived};
 
 /// The chain of a direction, up to its newest link.
@@ -23,7 +27,7 @@ pub struct Chain {
 }
 
 /// Where the next link of a direction belongs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// The REQUEST or RESPONSE.
     pub opening: LeafHash,
@@ -33,28 +37,57 @@ pub struct Place {
     pub previous: Option<LeafHash>,
     /// Chunks up to here.
     pub chunks: u64,
+    /// When what stands before it was made: a direction never goes back in time.
+    pub made_at: Timestamp,
 }
+
+/// What this node has sent of its own direction: what a CLOSE of the other may say to have taken.
+#[derive(Debug, Default)]
+pub struct Sent(VecDeque<Reached>);
 
 /// What a link brought.
 #[derive(Debug)]
 pub enum Link {
     /// The next bytes.
     Batch(Bytes),
-    /// Nothing more comes.
-    Close(AnswerEnd),
+    /// Nothing more comes; why, if a node broke off.
+    Close(AnswerEnd, Option<FaultCode>),
+}
+
+impl Sent {
+    /// One more. A peer is never further behind than the windows between two nodes hold.
+    pub fn note(&mut self, entry: Reached) {
+        if self.0.len() >= SENT_REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back(entry);
+    }
+
+    fn has(&self, named: &Reached) -> bool {
+        // What a peer names is most often the newest.
+        self.0.iter().rev().any(|sent| sent == named)
+    }
 }
 
 impl Place {
     /// Right after the opening.
     #[must_use]
-    pub fn after(opening: LeafHash, direction: StreamDirection) -> Self {
-        Self { opening, direction, previous: None, chunks: 0 }
+    pub fn after(opening: &Entry, direction: StreamDirection) -> Self {
+        let made_at = opening.common().created_at;
+        Self { opening: opening.leaf_hash(), direction, previous: None, chunks: 0, made_at }
     }
 
     /// A BATCH was put here.
-    pub fn advance(&mut self, batch: LeafHash, chunks: u32) {
-        self.previous = Some(batch);
+    pub fn advance(&mut self, batch: &Entry, chunks: u32) {
+        self.previous = Some(batch.leaf_hash());
         self.chunks = self.chunks.saturating_add(chunks.into());
+        self.made_at = batch.common().created_at;
+    }
+
+    /// How far the direction came, if its newest entry is this one.
+    #[must_use]
+    pub fn reached(&self, newest: &Entry) -> Reached {
+        Reached { leaf: newest.leaf_hash(), chunks: self.chunks }
     }
 
     fn is_of(
@@ -87,7 +120,7 @@ impl Chain {
             peer: opening.peer.clone(),
             origin: opening.entry.origin().clone(),
             exchange: opening.entry.exchange(),
-            place: Place::after(opening.entry.leaf_hash(), direction),
+            place: Place::after(&opening.entry, direction),
             closed: false,
         }
     }
@@ -110,11 +143,18 @@ impl Chain {
         self.place.direction == StreamDirection::Request
     }
 
-    /// Judges the next link: same peer and ledger → same exchange → its place → seal → payload.
+    /// How far it came, if its newest entry is this one.
+    #[must_use]
+    pub fn reached(&self, newest: &Entry) -> Reached {
+        self.place.reached(newest)
+    }
+
+    /// Judges the next link: same peer and ledger → same exchange → time → its place → seal → payload. `sent` is what a CLOSE
+    /// may name of the other direction.
     ///
     /// # Errors
     /// The first check that fails: nothing of it is delivered, and the chain is of no use any more.
-    pub fn take(&mut self, arrived: &Arrived) -> Result<Link, Refusal> {
+    pub fn take(&mut self, arrived: &Arrived, sent: &Sent) -> Result<Link, Refusal> {
         let entry = &arrived.entry;
         if self.closed {
             return Err(Refusal::Stream("it comes after the end"));
@@ -128,38 +168,58 @@ impl Chain {
         if entry.exchange() != self.exchange {
             return Err(Refusal::Stream("it is of another exchange"));
         }
+        let created_at = entry.common().created_at;
+        if created_at < self.place.made_at {
+            return Err(Refusal::Stream("it was made before the one before it"));
+        }
+        check_not_future(created_at, arrived.received_at)?;
         match entry.body() {
             Body::Batch(batch) => {
                 let Batch { opening, direction, previous, first_chunk, chunks, .. } = *batch;
                 self.place.is_of(opening, direction, previous, first_chunk)?;
-                let (context, body) = self.open(arrived)?;
-                if context != Context::default() {
+                let OpenPayload { context, body } = self.open(arrived)?;
+                if !context.is_empty() {
                     return Err(Refusal::Stream("the context of a batch is empty"));
                 }
-                self.place.advance(entry.leaf_hash(), chunks);
+                let OpenBody::Whole(body) = body else { return Err(Refusal::Altered("a batch has no file")) };
+                self.place.advance(entry, chunks);
                 Ok(Link::Batch(body))
             }
             Body::Close(close) => {
-                let Close { opening, direction, previous, chunks, outcome, .. } = *close;
+                let Close { opening, direction, previous, chunks, outcome, peer, fault, .. } = *close;
                 self.place.is_of(opening, direction, previous, chunks)?;
-                let (context, _) = self.open(arrived)?;
+                if peer.is_some_and(|named| !sent.has(&named)) {
+                    return Err(Refusal::Stream("it says to have taken what was not sent"));
+                }
+                let context = read_context(self.open(arrived)?.context)?;
+                if fault.is_some_and(|code| !says(&context, code)) {
+                    return Err(Refusal::Stream("its status tells another fault than its head"));
+                }
                 self.closed = true;
-                Ok(Link::Close(AnswerEnd { outcome, context }))
+                Ok(Link::Close(AnswerEnd { outcome, context }, fault))
             }
             _ => Err(Refusal::Stream("it is neither BATCH nor CLOSE")),
         }
     }
 
-    fn open(&self, arrived: &Arrived) -> Result<(Context, Bytes), Refusal> {
+    fn open(&self, arrived: &Arrived) -> Result<OpenPayload, Refusal> {
         check_seal(arrived)?;
         let (root, body_bytes) = arrived.entry.body().content().ok_or(Refusal::Altered("no payload"))?;
         let direction = match self.place.direction {
             StreamDirection::Request => Direction::Request,
             StreamDirection::Answer => Direction::Answer,
         };
-        match open_payload(arrived, direction, &root, body_bytes)? {
-            (context, OpenBody::Whole(body)) => Ok((context, body)),
-            (_, OpenBody::Large(_)) => Err(Refusal::Altered("a batch has no file")),
-        }
+        opened(arrived, direction, &root, body_bytes)
     }
 }
+
+/// What the receiver's application is told is what the head says.
+fn says(context: &Context, code: FaultCode) -> bool {
+    let details = context.trailers.iter().find(|field| field.name == GRPC_DETAILS);
+    let fault = details.and_then(|details| Fault::from_grpc_details(&details.value));
+    fault.is_some_and(|fault| fault.code == code)
+}
+
+/// Entries of a direction that are remembered: more than the windows of a link's stream hold, for which a batch has some
+/// hundred bytes at least.
+const SENT_REMEMBERED: usize = 2048;

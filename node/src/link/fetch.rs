@@ -19,12 +19,14 @@ use super::ask::Opened;
 use super::budget::{RESERVE_WAIT, Reserved};
 use super::carrier::Sender;
 use super::frame::{self, MAX_FETCH_FRAME_BYTES};
+use super::heads::Known;
 use super::large::ChunkFile;
+use super::message::Incoming;
 use super::patience::Patience;
 use super::peer::Peer;
 use super::terms::{Code, StreamError};
 use super::{Inner, unreachable};
-use crate::exchange::{Found, Held, Wanted};
+use crate::exchange::{Found, FromChunks, Held, Wanted};
 
 /// What a counterparty gave.
 #[derive(Debug)]
@@ -113,11 +115,38 @@ impl Inner {
             exchange_id: Bytes::copy_from_slice(wanted.exchange.as_bytes()),
             body_leaf_hash: body.map(|body| Bytes::copy_from_slice(body.leaf.as_bytes())).unwrap_or_default(),
             first_chunk: body.map_or(0, |body| body.skipped_chunks + 1),
+            first_request_chunk: wanted.from.request,
+            first_answer_chunk: wanted.from.answer,
         };
         self.put(&mut opened.sender, vec![frame::encode(Frame::Fetch(request))], until).await?;
         let (entries, reserved) =
             self.page(&mut opened, until).await?.ok_or_else(|| unreachable("nothing came"))?;
         Ok((opened, Fetched { entries, _reserved: reserved }))
+    }
+
+    /// A piece of a stream that waited for a slow reader in the link's windows may name a head that was forgotten meanwhile. Its
+    /// seal is asked for again: a proof to a head of now.
+    pub(super) async fn renewed(
+        self: &Arc<Self>,
+        peer: &Peer,
+        message: Incoming,
+        opening: Wanted,
+        until: Instant,
+    ) -> Result<Incoming, Fault> {
+        let origin = message.entry().origin();
+        let key =
+            (self.conf)().and_then(|conf| self.keys.key(&conf, origin, &peer.id, self.clock.now()).ok());
+        let known = key.map(|key| self.heads.verified(origin, message.tree_size(), &key));
+        if known != Some(Known::Forgotten) {
+            return Ok(message);
+        }
+        let wanted = Wanted { from: FromChunks::only(message.entry()), ..opening };
+        let (mut opened, fetched) = self.ask_fetch(&peer.id, wanted, None, until).await?;
+        opened.receiver.stop(Code::Abandoned);
+        let bytes = message.entry().bytes();
+        let found = fetched.entries.iter().find(|held| held.entry == *bytes);
+        let resealed = found.and_then(|held| message.resealed(held));
+        resealed.ok_or_else(|| unreachable(format!("{} does not give a seal again", peer.id)))
     }
 
     /// The next page; none at the end of the link's stream.
@@ -223,9 +252,10 @@ async fn page_of(found: &mut Found) -> Result<Vec<Held>, Fault> {
 
 fn read_request(request: &FetchRequest) -> Result<(Wanted, Option<WantedBody>), &'static str> {
     let leaf = |bytes: &[u8]| LeafHash::from_slice(bytes).ok();
+    let from = FromChunks { request: request.first_request_chunk, answer: request.first_answer_chunk };
     let wanted = ExchangeId::from_slice(&request.exchange_id)
         .zip(leaf(&request.request_leaf_hash))
-        .map(|(exchange, request_leaf)| Wanted { exchange, request_leaf })
+        .map(|(exchange, request_leaf)| Wanted { exchange, request_leaf, from })
         .ok_or("a fetch names an exchange id of 16 bytes and a leaf hash of 32")?;
     let body = match (request.body_leaf_hash.is_empty(), request.first_chunk) {
         (true, 0) => None,

@@ -505,6 +505,19 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_is_frame_19_and_a_close_frame_20() {
+        let [entry, inclusion, key, salt, chunk] = [b"e", b"\x03", b"\x01", b"\x02", b"\x07"];
+        let [entry, inclusion, payload_key, payload_salt, chunk] =
+            [entry, inclusion, key, salt, chunk].map(|bytes| Bytes::from_static(bytes));
+        let (index, tree_size, chunks) = (1, 2, vec![chunk]);
+        let message = SealedMessage { entry, index, tree_size, inclusion, payload_key, payload_salt, chunks };
+        let sealed = [10, 1, b'e', 16, 1, 24, 2, 34, 1, 3, 42, 1, 1, 50, 1, 2, 58, 1, 7];
+        for (frame, key) in [(Frame::Batch(message.clone()), 0x9a), (Frame::Close(message), 0xa2)] {
+            assert_eq!(encode(frame), [&[22, key, 1, 19], &sealed[..]].concat(), "frozen");
+        }
+    }
+
+    #[test]
     fn empty_double_and_unknown_frames_are_refused() {
         let double = [encode(hello(1)).slice(1..), encode(hello(2)).slice(1..)].concat();
         let length = u8::try_from(double.len()).unwrap();

@@ -42,6 +42,8 @@ pub enum Known {
     Verified(SignedCheckpoint),
     /// It may be on its way.
     NotYet,
+    /// It does not come any more: newer ones came, and it is not among those that are kept.
+    Forgotten,
     /// The ledger contradicted itself.
     Refused,
 }
@@ -159,8 +161,12 @@ impl Heads {
         if inner.refused.contains(origin) {
             return Known::Refused;
         }
-        let chain = inner.ledgers.get_mut(origin);
-        chain.and_then(|chain| chain.verified(size, key)).map_or(Known::NotYet, Known::Verified)
+        let Some(chain) = inner.ledgers.get_mut(origin) else { return Known::NotYet };
+        match chain.verified(size, key) {
+            Some(head) => Known::Verified(head),
+            None if size < chain.newest.size() && chain.key == Some(*key) => Known::Forgotten,
+            None => Known::NotYet,
+        }
     }
 
     /// Ledgers that contradicted themselves.
@@ -386,7 +392,8 @@ mod tests {
             let head = ledger.checkpoint(TreeSize::new(size));
             assert_eq!(seen.known(&ledger, size), Known::Verified(head));
         }
-        assert_eq!(seen.known(&ledger, 7), Known::NotYet);
+        assert_eq!(seen.known(&ledger, 7), Known::Forgotten, "heads come in order");
+        assert_eq!(seen.known(&ledger, 21), Known::NotYet);
         assert_eq!(seen.begin(2), [TreeSize::new(20)]);
     }
 

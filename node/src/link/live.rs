@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use peabiru_ledger::payload::Payload;
 use peabiru_ledger::seal::SealedEntry;
-use peabiru_proto::entry::{Body, EntryKind};
+use peabiru_proto::entry::{Body, Entry, EntryKind};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::id::NodeId;
 use peabiru_proto::limits::MAX_FRAME_BYTES;
@@ -22,7 +22,7 @@ use super::patience::Patience;
 use super::peer::Peer;
 use super::terms::{Code, StreamError};
 use super::{Inner, unreachable};
-use crate::exchange::{Arrived, Departures, Line, Reply};
+use crate::exchange::{Arrived, Departures, FromChunks, Line, Memory, Reply, Wanted};
 use crate::flow::ARRIVED_QUEUED;
 use crate::live::session::CLOSE_WAIT;
 
@@ -39,6 +39,7 @@ impl Inner {
         departures: Departures,
     ) -> Result<Line, Fault> {
         let exchange = opening.entry.exchange();
+        let wanted = wanted(&opening.entry);
         let not_accepted = |fault: Fault| fault.with_exchange(exchange);
         let until = Instant::now() + self.waits.connect;
         let mut opened = self.open(to, MAX_FRAME_BYTES, until).await.map_err(not_accepted)?;
@@ -53,7 +54,7 @@ impl Inner {
         self.exchanges.spawn(async move {
             let peer = Arc::clone(&opened.peer);
             let ends = (&mut opened.sender, &mut opened.receiver);
-            inner.carry(&peer, ends, departures, arrivals, Place::ConsumerNode).await;
+            inner.carry(&peer, wanted, ends, departures, arrivals, Place::ConsumerNode).await;
         });
         Ok(line)
     }
@@ -68,6 +69,7 @@ impl Inner {
     ) {
         let until = Instant::now() + self.waits.checkpoint;
         let (arrivals, line) = mpsc::channel(ARRIVED_QUEUED);
+        let wanted = wanted(opening.entry());
         let reply = match self.arrive(peer, opening, until, Place::ProviderNode).await {
             Ok(arrived) => self.inbound.stream(arrived, line).await,
             Err(fault) => Reply::Refusal(fault),
@@ -75,7 +77,7 @@ impl Inner {
         match reply {
             Reply::Live(departures) => {
                 let ends = (&mut sender, &mut receiver);
-                self.carry(peer, ends, departures, arrivals, Place::ProviderNode).await;
+                self.carry(peer, wanted, ends, departures, arrivals, Place::ProviderNode).await;
             }
             reply => {
                 self.send_reply(peer, reply, &mut sender).await;
@@ -86,8 +88,9 @@ impl Inner {
 
     /// Both ways at once. If one is given up, the other has a moment to say its last word.
     async fn carry(
-        &self,
+        self: &Arc<Self>,
         peer: &Peer,
+        opening: Wanted,
         (sender, receiver): (&mut Sender, &mut Receiver),
         departures: Departures,
         arrivals: Arrivals,
@@ -95,7 +98,7 @@ impl Inner {
     ) {
         let (closed, theirs) = watch::channel(false);
         let mut outward = Box::pin(self.put_out(peer, sender, departures, theirs, place));
-        let mut inward = Box::pin(self.take_in(peer, receiver, arrivals, closed, place));
+        let mut inward = Box::pin(self.take_in(peer, opening, receiver, arrivals, closed, place));
         tokio::select! {
             () = &mut outward => inward.await,
             () = &mut inward => {
@@ -171,8 +174,9 @@ impl Inner {
     }
 
     async fn take_in(
-        &self,
+        self: &Arc<Self>,
         peer: &Peer,
+        opening: Wanted,
         receiver: &mut Receiver,
         arrivals: Arrivals,
         closed: watch::Sender<bool>,
@@ -204,10 +208,14 @@ impl Inner {
             let arrived = match self.read_piece(frame, place) {
                 Ok(incoming) => {
                     let until = Instant::now() + self.waits.checkpoint;
-                    self.arrive(peer, incoming, until, place).await
+                    match self.renewed(peer, incoming, opening, until).await {
+                        Ok(incoming) => self.arrive(peer, incoming, until, place).await,
+                        Err(fault) => Err(fault),
+                    }
                 }
                 Err(fault) => Err(fault),
             };
+            let arrived = arrived.map(|arrived| Arrived { memory: Some(Memory::new(reserved)), ..arrived });
             let last = match &arrived {
                 Ok(arrived) => matches!(arrived.entry.kind(), EntryKind::Close | EntryKind::Fault),
                 Err(_) => false,
@@ -252,6 +260,12 @@ impl Inner {
         };
         let _ = arrivals.send(Err(fault)).await;
     }
+}
+
+/// How either side names a stream to the other.
+fn wanted(opening: &Entry) -> Wanted {
+    let (exchange, request_leaf) = (opening.exchange(), opening.leaf_hash());
+    Wanted { exchange, request_leaf, from: FromChunks::default() }
 }
 
 /// What the reader of a stream knows of the node's stop.

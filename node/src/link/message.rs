@@ -135,10 +135,24 @@ impl Incoming {
         matches!(self.entry.body(), Body::Request(request) if request.content.is_stream())
     }
 
+    /// The same message with the seal that was fetched for its entry; none if that is of another one.
+    pub(super) fn resealed(self, held: &HeldEntry) -> Option<Self> {
+        let checkpoint = SignedCheckpoint::parse(&held.checkpoint).ok()?;
+        let proof = InclusionProof::from_bytes(&held.inclusion).ok()?;
+        let (position, tree_size) = (LogPosition::new(held.index), checkpoint.size());
+        (held.entry == *self.entry.bytes()).then_some(Self { position, tree_size, proof, ..self })
+    }
+
+    /// Of the checkpoint that it names.
+    pub(super) fn tree_size(&self) -> TreeSize {
+        self.tree_size
+    }
+
     fn sealed_by(self, checkpoint: SignedCheckpoint, peer: &Peer) -> Arrived {
         Arrived {
             peer: peer.id.clone(),
             opened: None,
+            memory: None,
             entry: self.entry,
             position: self.position,
             proof: self.proof,
@@ -175,6 +189,12 @@ impl Inner {
                 Known::Verified(checkpoint) => return Ok(message.sealed_by(checkpoint, peer)),
                 Known::Refused => {
                     return Err(refuse(FaultCode::LedgerForked, format!("{origin} contradicted itself")));
+                }
+                Known::Forgotten => {
+                    let size = message.tree_size;
+                    let what =
+                        format!("the checkpoint of {origin} at {size} was followed by too many newer ones");
+                    return Err(refuse(FaultCode::SealCheckpointMissing, what));
                 }
                 Known::NotYet => {}
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use peabiru_ledger::ledger::Ledger;
 use peabiru_proto::entry::Body;
 use peabiru_proto::fault::{Fault, FaultCode};
@@ -12,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::pace::Pace;
 use super::session::{CLOSE_WAIT, Session};
 use crate::core::{Core, ledger_fault, received_append};
-use crate::exchange::{AnswerEnd, Arrived, Line, Piece};
+use crate::exchange::{AnswerEnd, Arrived, Line, Memory, Piece};
 use crate::guard::answer::received_head;
 use crate::guard::stream::{Chain, Link};
 
@@ -26,6 +27,16 @@ pub(crate) struct Incoming {
     pub(crate) chain: Chain,
     pub(crate) session: Arc<Session>,
     pub(crate) line: Line,
+    pub(crate) noted: Noted,
+}
+
+/// When what came is delivered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Noted {
+    /// Once its RECEIVED is queued: nothing is done that could not be done again.
+    Queued,
+    /// Once its RECEIVED is durable: whoever acts on it cannot have forgotten that it came.
+    Durable,
 }
 
 /// What comes next for a direction.
@@ -48,13 +59,17 @@ impl Incoming {
         let mut reader = Some(reader);
         let mut until = None;
         let mut pace = Pace::new();
+        // Of what waits for the reader.
+        let mut delivered: Option<Memory> = None;
         loop {
             match self.next(reader.as_ref(), until).await {
-                Next::Came(Some(Ok(arrived))) => match self.take(&arrived, &mut pace) {
-                    Ok(Link::Batch(body)) => self.deliver(&reader, Ok(Piece::Data(body))).await,
-                    Ok(Link::Close(end)) => {
-                        self.closed(&mut reader, end).await;
+                Next::Came(Some(Ok(mut arrived))) => match self.take(&arrived, &mut pace).await {
+                    Ok(Link::Batch(body)) => {
+                        self.deliver(&reader, Ok(Piece::Data(body))).await;
+                        // The reader has taken the one before by now.
+                        drop(std::mem::replace(&mut delivered, arrived.memory.take()));
                     }
+                    Ok(Link::Close(end, why)) => self.closed(&mut reader, end, why).await,
                     Err(fault) => return self.fail(reader, fault).await,
                 },
                 // The stream ends, and its last words are still heard.
@@ -95,6 +110,8 @@ impl Incoming {
                 None => std::future::pending().await,
             }
         };
+        let session = Arc::clone(&self.session);
+        let hears = reader.is_some() && self.chain.is_of_request();
         let enough = async {
             match until {
                 Some(until) => sleep_until(until).await,
@@ -103,27 +120,36 @@ impl Incoming {
         };
         tokio::select! {
             biased;
-            fault = self.session.ended(), if until.is_none() => Next::Over(fault),
+            fault = session.ended(), if until.is_none() => Next::Over(fault),
             () = unread => Next::Unread,
+            () = session.answered(), if hears => Next::Unread,
             came = self.line.recv() => Next::Came(came),
             () = enough => Next::Enough,
         }
     }
 
     /// Judges an entry, and notes that it came.
-    fn take(&mut self, arrived: &Arrived, pace: &mut Pace) -> Result<Link, Fault> {
+    async fn take(&mut self, arrived: &Arrived, pace: &mut Pace) -> Result<Link, Fault> {
         let (place, exchange) = (self.session.place(), arrived.entry.exchange());
-        let link = self.chain.take(arrived).map_err(|refusal| refusal.fault(place, exchange))?;
+        let judged = self.session.judge(&mut self.chain, arrived);
+        let link = judged.map_err(|refusal| refusal.fault(place, exchange))?;
         if let Link::Batch(body) = &link
             && body.len() < CHUNK_BYTES
             && !pace.allows(Instant::now())
         {
             return Err(Fault::new(FaultCode::StreamFlood, place, "too many small batches came"));
         }
+        self.session.keep(&self.core, arrived.payload.chunks().iter().map(Bytes::len).sum()).await?;
         let conf = self.core.globalconf.newest();
         let body = Body::Received(received_head(arrived));
         let entry = self.core.entry(&self.ledger, exchange, conf.as_deref(), &body)?;
-        self.ledger.queue(received_append(entry, arrived)).map_err(|error| ledger_fault(&error, place))?;
+        let append = received_append(entry, arrived);
+        let kept = match self.noted {
+            Noted::Queued => self.ledger.queue(append),
+            Noted::Durable => self.ledger.append(vec![append]).await.map(drop),
+        };
+        kept.map_err(|error| ledger_fault(&error, place))?;
+        self.session.took(self.chain.reached(&arrived.entry));
         self.session.touch();
         Ok(link)
     }
@@ -135,13 +161,13 @@ impl Incoming {
             // An error means that the reader has gone, which `next` sees.
             _ = reader.send(piece) => self.session.touch(),
             _ = self.session.ended() => {}
+            () = self.session.answered(), if self.chain.is_of_request() => {}
         }
     }
 
-    async fn closed(&self, reader: &mut Option<Reader>, end: AnswerEnd) {
-        let broken_off = end.outcome != 0 && self.chain.is_of_request();
-        if broken_off {
-            let what = format!("the consumer's node broke the request off with gRPC status {}", end.outcome);
+    async fn closed(&self, reader: &mut Option<Reader>, end: AnswerEnd, why: Option<FaultCode>) {
+        if let Some(code) = why.filter(|_| self.chain.is_of_request()) {
+            let what = format!("the consumer's node broke the request off: {code}");
             return self.session.end(self.session.cancelled(&what));
         }
         self.deliver(reader, Ok(Piece::End(end))).await;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use peabiru_ledger::payload::Payload;
 use peabiru_ledger::seal::SealedEntry;
+use peabiru_proto::entry::EntryKind;
 use peabiru_proto::fault::{Fault, Place};
 use tokio::sync::mpsc;
 
@@ -21,8 +22,17 @@ pub(crate) fn connect(core: Arc<Core>, mut departures: Departures, place: Place)
                 () = arrivals.closed() => return,
             };
             let Some(leaving) = leaving else { return };
-            if arrivals.send(arrive(&core, leaving, place).await).await.is_err() {
+            let arrived = arrive(&core, leaving, place).await;
+            let is_last = match &arrived {
+                Ok(arrived) => matches!(arrived.entry.kind(), EntryKind::Close | EntryKind::Fault),
+                Err(_) => true,
+            };
+            if arrivals.send(arrived).await.is_err() {
                 return;
+            }
+            if is_last {
+                // Whoever made it hears that it went; the line stays until both ways are over.
+                departures.close();
             }
         }
     });
@@ -42,6 +52,7 @@ pub(crate) fn arrived(core: &Core, sealed: SealedEntry, payload: &Payload) -> Re
     Ok(Arrived {
         peer: core.own.clone(),
         opened: None,
+        memory: None,
         entry: sealed.entry,
         position: sealed.seal.position,
         proof: sealed.seal.proof,

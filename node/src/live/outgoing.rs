@@ -4,6 +4,7 @@
 //! at once. So a stream makes few entries, whatever its messages, and none waits long. The next batch is made while
 //! those before are on their way to the disk: each names the leaf hash of the one before, which is known at once.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +12,12 @@ use bytes::BytesMut;
 use peabiru_ledger::ledger::{Append, Ledger};
 use peabiru_ledger::payload::Direction;
 use peabiru_proto::content::chunk_count;
-use peabiru_proto::entry::{Batch, Body, Close, ExchangeId, StreamDirection};
-use peabiru_proto::fault::Fault;
+use peabiru_proto::entry::{Batch, Body, Close, Entry, ExchangeId, StreamDirection};
+use peabiru_proto::fault::{Fault, FaultCode};
+use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::limits::CHUNK_BYTES;
 use peabiru_proto::wire::Context;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{self, Permit};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -37,19 +40,45 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     /// Seals everything up to the end, or up to the end of the session; then the CLOSE, if it can be made.
     pub(crate) async fn run(mut self, mut pieces: Pieces<AnswerEnd>) {
-        let end = match self.batches(&mut pieces).await {
-            Ok(end) => end,
+        let (end, why) = match self.batches(&mut pieces).await {
+            Ok(end) => (end, None),
             Err(fault) => {
-                let end = AnswerEnd::of_fault(&fault);
+                let (end, code) = (AnswerEnd::of_fault(&fault), fault.code);
                 self.session.end(fault);
-                end
+                (end, Some(code))
             }
         };
         // The application is told that nobody takes more.
         drop(pieces);
-        if let Err(fault) = self.close(end).await {
+        if self.link.direction == StreamDirection::Answer {
+            self.session.set_answered();
+        }
+        let is_broken_off = why.is_some();
+        if let Err(fault) = self.close(end, why).await {
             tracing::debug!(exchange = %self.exchange, %fault, "a stream stays without CLOSE");
             self.session.end(fault);
+        } else if !is_broken_off {
+            self.drained().await;
+        }
+    }
+
+    /// Until the link has written all of it. A slow reader has as long for the last entries as for those before: each that
+    /// goes counts as something that passed.
+    async fn drained(&self) {
+        let drained = async {
+            for gone in 1..=self.out.max_capacity() {
+                // An error means that all went, or that nobody takes it any more.
+                if self.out.reserve_many(gone).await.is_err() {
+                    break;
+                }
+                self.session.touch();
+            }
+            self.out.closed().await;
+            self.session.touch();
+        };
+        tokio::select! {
+            () = drained => {}
+            _ = self.session.ended() => {}
         }
     }
 
@@ -101,48 +130,91 @@ impl Outgoing {
             fault = self.session.ended() => return Err(fault),
             permit = out.reserve() => permit.map_err(|_| self.session.cancelled("nobody takes the stream any more"))?,
         };
+        let ahead = self.ahead(&out).await?;
+        self.session.keep(&self.core, body.len()).await?;
         let place = self.session.place();
         let (payload, content_root) =
             self.core.seal_payload(&self.exchange, self.direction(), &Context::default(), &body, place)?;
         let body_bytes = body.len() as u64;
         let chunks =
             u32::try_from(chunk_count(body_bytes) - 1).map_err(|_| internal("a batch is too long"))?;
-        let Link { opening, direction, previous, chunks: first_chunk } = self.link.clone();
+        let Link { opening, direction, previous, chunks: first_chunk, .. } = self.link;
         let head = Batch { opening, direction, previous, first_chunk, chunks, content_root, body_bytes };
         let conf = self.core.conf(place)?;
-        let entry = self.core.entry(&self.ledger, self.exchange, Some(&conf), &Body::Batch(head))?;
-        self.link.advance(entry.leaf_hash(), chunks);
+        let entry = self.entry(Some(&conf), &Body::Batch(head))?;
+        self.link.advance(&entry, chunks);
+        self.session.sent(self.link.reached(&entry));
         let append = Append { entry, payload: Some(payload), foreign: None };
-        self.hand_over(permit, append)
+        self.hand_over(permit, append, ahead)
     }
 
-    async fn close(&mut self, end: AnswerEnd) -> Result<(), Fault> {
+    /// One batch of a stream is always on its way; those ahead of it share what the node sets aside for all. A stream whose
+    /// peer does not read cannot keep the others from going on, one batch after another.
+    async fn ahead(&self, out: &mpsc::Sender<Leaving>) -> Result<Option<OwnedSemaphorePermit>, Fault> {
+        // Room for one more is taken already.
+        let others = out.max_capacity() - 1;
+        if out.capacity() == others {
+            return Ok(None);
+        }
+        tokio::select! {
+            fault = self.session.ended() => Err(fault),
+            // An error of either: nobody takes it, as the next step says.
+            ahead = Arc::clone(&self.core.batches_ahead).acquire_owned() => Ok(ahead.ok()),
+            _ = out.reserve_many(others) => Ok(None),
+        }
+    }
+
+    /// `why`: if a node broke off.
+    async fn close(&mut self, end: AnswerEnd, why: Option<FaultCode>) -> Result<(), Fault> {
         let out = self.out.clone();
-        let gone = || self.session.cancelled("nobody takes the stream any more");
-        // The entry is made all the same: it says how far this side came.
-        let permit = timeout(CLOSE_WAIT, out.reserve()).await.map_err(|_| gone())?;
+        let permit = self.room_for_close(&out).await;
         let place = self.session.place();
         let AnswerEnd { outcome, context } = end;
         let (payload, content_root) =
             self.core.seal_payload(&self.exchange, self.direction(), &context, &[], place)?;
-        let Link { opening, direction, previous, chunks } = self.link.clone();
-        let head = Close { opening, direction, previous, chunks, outcome, content_root };
+        let Link { opening, direction, previous, chunks, .. } = self.link;
+        let (peer, fault) = (self.session.taken(), why);
+        let head = Close { opening, direction, previous, chunks, outcome, content_root, peer, fault };
         let conf = self.core.globalconf.newest();
-        let entry = self.core.entry(&self.ledger, self.exchange, conf.as_deref(), &Body::Close(head))?;
+        let entry = self.entry(conf.as_deref(), &Body::Close(head))?;
+        self.session.sent(self.link.reached(&entry));
         let append = Append { entry, payload: Some(payload), foreign: None };
         self.session.set_said_all();
         match permit {
-            Ok(permit) => self.hand_over(permit, append),
-            Err(_) => self.ledger.queue(append).map_err(|error| ledger_fault(&error, place)),
+            Some(permit) => self.hand_over(permit, append, None),
+            None => self.ledger.queue(append).map_err(|error| ledger_fault(&error, place)),
         }
     }
 
-    fn hand_over(&self, permit: Permit<'_, Leaving>, append: Append) -> Result<(), Fault> {
+    /// Room on the way to the peer, for as long as the session goes on and a moment more. None if nobody takes the CLOSE: the
+    /// entry is made all the same, and says how far this side came.
+    async fn room_for_close<'a>(&self, out: &'a mpsc::Sender<Leaving>) -> Option<Permit<'a, Leaving>> {
+        let mut permit = pin!(out.reserve());
+        tokio::select! {
+            biased;
+            permit = &mut permit => return permit.ok(),
+            _ = self.session.ended() => {}
+        }
+        timeout(CLOSE_WAIT, permit).await.ok()?.ok()
+    }
+
+    /// Never made before the one before it, also if the machine's clock was set back.
+    fn entry(&self, conf: Option<&GlobalConfiguration>, body: &Body) -> Result<Entry, Fault> {
+        let created_at = self.core.clock.now().max(self.link.made_at);
+        self.core.entry_made_at(&self.ledger, self.exchange, conf, body, created_at)
+    }
+
+    fn hand_over(
+        &self,
+        permit: Permit<'_, Leaving>,
+        append: Append,
+        ahead: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Fault> {
         let payload =
             append.payload.clone().ok_or_else(|| internal("an entry of a stream without a payload"))?;
         let appending = self.ledger.begin(vec![append]);
         let appending = appending.map_err(|error| ledger_fault(&error, self.session.place()))?;
-        permit.send(Leaving { appending, payload });
+        permit.send(Leaving { appending, payload, ahead });
         self.session.touch();
         Ok(())
     }

@@ -1,14 +1,19 @@
 //! What ends a stream: its halves end together, for the first reason that comes.
 
 use std::future::pending;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use peabiru_proto::entry::SideEffects;
+use peabiru_proto::entry::{Reached, SideEffects};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+
+use crate::core::{Core, internal, ledger_fault};
+use crate::exchange::Arrived;
+use crate::guard::refusal::Refusal;
+use crate::guard::stream::{Chain, Link, Sent};
 
 /// One stream on one node.
 pub(crate) struct Session {
@@ -17,6 +22,8 @@ pub(crate) struct Session {
     lost: FaultCode,
     over: CancellationToken,
     why: OnceLock<Fault>,
+    /// The service has ended its answer, and hears no more of the request.
+    answered: CancellationToken,
     /// When something passed last.
     passed_at: Mutex<Instant>,
     deadline: Option<Instant>,
@@ -24,6 +31,16 @@ pub(crate) struct Session {
     said_all: AtomicBool,
     /// It had when the session ended.
     had_said_all: AtomicBool,
+    ways: Mutex<Ways>,
+    /// What both directions put into our ledger.
+    kept_bytes: AtomicU64,
+}
+
+/// How far both directions came, as far as a CLOSE tells.
+#[derive(Default)]
+struct Ways {
+    sent: Sent,
+    taken: Option<Reached>,
 }
 
 impl Session {
@@ -48,11 +65,56 @@ impl Session {
             lost,
             over: CancellationToken::new(),
             why: OnceLock::new(),
+            answered: CancellationToken::new(),
             passed_at: Mutex::new(now),
             deadline: life.and_then(|life| now.checked_add(life)),
             said_all: AtomicBool::new(false),
             had_said_all: AtomicBool::new(false),
+            ways: Mutex::default(),
+            kept_bytes: AtomicU64::new(0),
         }
+    }
+
+    /// So many bytes are about to go into our ledger. Streams leave the last of the disk to messages that are whole: they
+    /// alone could fill it without an end.
+    ///
+    /// # Errors
+    /// `node.disk_full`.
+    pub(crate) async fn keep(&self, core: &Core, bytes: usize) -> Result<(), Fault> {
+        let bytes = bytes as u64;
+        let before = self.kept_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before > 0 && before / DISK_LOOK_BYTES == before.saturating_add(bytes) / DISK_LOOK_BYTES {
+            return Ok(());
+        }
+        let files = core.spool.files.clone();
+        let looked = tokio::task::spawn_blocking(move || files.check_space(STREAM_FREE_BYTES_MIN)).await;
+        let looked = looked.map_err(|_| internal("a look at the disk came to no end"))?;
+        looked.map_err(|error| ledger_fault(&error, self.place))
+    }
+
+    /// An entry of the direction that this node seals was made.
+    pub(crate) fn sent(&self, entry: Reached) {
+        self.ways().sent.note(entry);
+    }
+
+    /// An entry of the peer's direction holds, and its RECEIVED is on its way into our ledger.
+    pub(crate) fn took(&self, entry: Reached) {
+        self.ways().taken = Some(entry);
+    }
+
+    /// The newest entry of the peer's direction that was taken.
+    pub(crate) fn taken(&self) -> Option<Reached> {
+        self.ways().taken
+    }
+
+    /// Judges an entry of the peer's direction: its CLOSE may name what this node sent.
+    pub(crate) fn judge(&self, chain: &mut Chain, arrived: &Arrived) -> Result<Link, Refusal> {
+        chain.take(arrived, &self.ways().sent)
+    }
+
+    /// A panic elsewhere leaves both whole: each change is one step.
+    fn ways(&self) -> MutexGuard<'_, Ways> {
+        self.ways.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where this node stands in the exchange.
@@ -72,6 +134,16 @@ impl Session {
     pub(crate) async fn ended(&self) -> Fault {
         self.over.cancelled().await;
         self.why.get().cloned().unwrap_or_else(|| self.cancelled("the stream ended"))
+    }
+
+    /// The service has ended its answer. The stream goes on until the consumer has all of it.
+    pub(crate) fn set_answered(&self) {
+        self.answered.cancel();
+    }
+
+    /// Waits until the service has ended its answer.
+    pub(crate) async fn answered(&self) {
+        self.answered.cancelled().await;
     }
 
     /// Something passed.
@@ -102,27 +174,68 @@ impl Session {
     /// Ends the stream when its time is over, or if nothing passes either way. Never returns.
     pub(crate) async fn watch(&self) {
         loop {
-            let passed_at = *self.passed_at.lock().unwrap_or_else(PoisonError::into_inner);
-            let idle_at = passed_at + STREAM_IDLE_MAX;
-            let next = self.deadline.map_or(idle_at, |deadline| deadline.min(idle_at));
-            sleep_until(next).await;
-            let passed_at = *self.passed_at.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = Instant::now();
-            if self.deadline.is_some_and(|deadline| now >= deadline) {
-                let what = "the time of the stream is over";
-                self.end(Fault::new(FaultCode::ExchangeDeadline, self.place, what));
-                return pending().await;
-            }
-            if now >= passed_at + STREAM_IDLE_MAX {
-                let what = format!("nothing passed for {} s", STREAM_IDLE_MAX.as_secs());
-                self.end(Fault::new(FaultCode::StreamIdle, self.place, what));
-                return pending().await;
+            match self.look(Instant::now()) {
+                Ok(next) => sleep_until(next).await,
+                Err(fault) => {
+                    self.end(fault);
+                    return pending().await;
+                }
             }
         }
+    }
+
+    /// When to look again, or why the stream ends.
+    fn look(&self, now: Instant) -> Result<Instant, Fault> {
+        let passed_at = *self.passed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle_at = passed_at + STREAM_IDLE_MAX;
+        if self.deadline.is_some_and(|deadline| now >= deadline) {
+            let what = "the time of the stream is over";
+            return Err(Fault::new(FaultCode::ExchangeDeadline, self.place, what));
+        }
+        if now >= idle_at {
+            let what = format!("nothing passed for {} s", STREAM_IDLE_MAX.as_secs());
+            return Err(Fault::new(FaultCode::StreamIdle, self.place, what));
+        }
+        Ok(self.deadline.map_or(idle_at, |deadline| deadline.min(idle_at)))
     }
 }
 
 /// Longest time in which no batch passes either way.
 const STREAM_IDLE_MAX: Duration = Duration::from_secs(5 * 60);
+/// What must stay free of the disk for others, beyond what the ledger itself keeps free.
+const STREAM_FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
+/// A stream looks at the disk whenever it has put so much on it.
+const DISK_LOOK_BYTES: u64 = 4 * 1024 * 1024;
 /// For the CLOSE of either side once a stream is over.
 pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(looked: Result<Instant, Fault>) -> Option<FaultCode> {
+        looked.err().map(|fault| fault.code)
+    }
+
+    #[test]
+    fn silence_ends_a_stream_and_whatever_passes_begins_the_wait_anew() {
+        let session = Session::of_caller(None, SideEffects::None);
+        let begun = *session.passed_at.lock().unwrap();
+        let moment = Duration::from_millis(1);
+        assert_eq!(session.look(begun + STREAM_IDLE_MAX - moment), Ok(begun + STREAM_IDLE_MAX));
+        assert_eq!(code(session.look(begun + STREAM_IDLE_MAX)), Some(FaultCode::StreamIdle));
+        let passed = begun + STREAM_IDLE_MAX - moment;
+        *session.passed_at.lock().unwrap() = passed;
+        assert_eq!(session.look(begun + STREAM_IDLE_MAX), Ok(passed + STREAM_IDLE_MAX));
+    }
+
+    #[test]
+    fn a_deadline_ends_a_stream_in_which_something_passes() {
+        let life = STREAM_IDLE_MAX * 2;
+        let session = Session::of_service(Some(life));
+        let deadline = session.deadline.unwrap();
+        *session.passed_at.lock().unwrap() = deadline;
+        assert_eq!(session.look(deadline - Duration::from_millis(1)), Ok(deadline));
+        assert_eq!(code(session.look(deadline)), Some(FaultCode::ExchangeDeadline));
+    }
+}

@@ -1,29 +1,28 @@
 //! The provider's half of a stream: guard → RECEIVED → service, then RESPONSE and both ways at once.
 
 use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use peabiru_ledger::ledger::{Append, Ledger};
 use peabiru_ledger::payload::Direction;
-use peabiru_proto::entry::{Body, Content, Entry, Response, SideEffects, StreamDirection};
-use peabiru_proto::fault::{Fault, FaultCode, Place};
+use peabiru_proto::entry::{Body, Content, Response, SideEffects, StreamDirection};
+use peabiru_proto::fault::{Fault, Place};
 use peabiru_proto::globalconf::GlobalConfiguration;
-use peabiru_proto::limits::HELD_RECEIPT_WAIT;
+use peabiru_proto::hash::LeafHash;
 use peabiru_proto::wire::Context;
 use prost::Message as _;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::{AnswerHead, Provider, Receipt, commit, refuse, unanswered};
-use crate::core::ledger_fault;
+use crate::core::{internal, ledger_fault};
 use crate::exchange::{Arrived, Leaving, Line, LiveServed, Reply};
 use crate::flow::{ARRIVED_QUEUED, BATCHES_IN_FLIGHT};
 use crate::guard::request::Authorised;
 use crate::guard::stream::{Chain, Place as LinkPlace};
-use crate::live::incoming::Incoming;
+use crate::live::incoming::{Incoming, Noted};
 use crate::live::outgoing::Outgoing;
 use crate::live::session::Session;
 use crate::stage::count_answered;
@@ -33,7 +32,8 @@ struct Serving {
     provider: Arc<Provider>,
     ledger: Ledger,
     authorised: Arc<Authorised>,
-    receipt: Option<Receipt>,
+    /// Of our RECEIVED.
+    received: LeafHash,
     session: Arc<Session>,
     out: mpsc::Sender<Leaving>,
 }
@@ -58,28 +58,39 @@ impl Provider {
     ) -> Result<Reply, Fault> {
         let ledger = self.ledger(authorised.verified())?.clone();
         let receipt = self.receipt(&ledger, &authorised, conf)?;
-        let receipt = match authorised.side_effects() {
-            SideEffects::Present => commit(&ledger, receipt).await?,
-            SideEffects::None => receipt,
+        let received = receipt.leaf();
+        // Before all that follows it: the order of a ledger tells the story.
+        let noted = match authorised.side_effects() {
+            SideEffects::Present => {
+                commit(&ledger, receipt).await?;
+                Noted::Durable
+            }
+            SideEffects::None => {
+                queue(&ledger, receipt)?;
+                Noted::Queued
+            }
         };
         let life = authorised.life();
         let invocation = authorised.invocation(self.core.clock.now(), self.service_timeout);
         let (authorised, session) = (Arc::new(authorised), Arc::new(Session::of_service(life)));
         let (out, departures) = mpsc::channel(BATCHES_IN_FLIGHT);
         let (reader, messages) = mpsc::channel(ARRIVED_QUEUED);
+        let chain = Chain::of(authorised.verified().arrived(), StreamDirection::Request);
+        session.took(chain.reached(&authorised.verified().arrived().entry));
         let incoming = Incoming {
             core: Arc::clone(&self.core),
             ledger: ledger.clone(),
-            chain: Chain::of(authorised.verified().arrived(), StreamDirection::Request),
+            chain,
             session: Arc::clone(&session),
             line,
+            noted,
         };
         let answer = self.services.stream(invocation, messages, life);
         let serving = Serving {
             provider: Arc::clone(self),
             ledger,
             authorised: Arc::clone(&authorised),
-            receipt: Some(receipt),
+            received,
             session: Arc::clone(&session),
             out,
         };
@@ -89,26 +100,39 @@ impl Provider {
             tokio::select! {
                 _ = both => {}
                 () = session.watch() => {}
-                () = provider.watch_grant(&authorised, &session) => {}
+                () = provider.watch_rights(&authorised, &session) => {}
             }
         });
         Ok(Reply::Live(departures))
     }
 
-    /// A grant that ends, or is taken back, ends the streams that it allowed. Never returns.
-    async fn watch_grant(&self, authorised: &Authorised, session: &Session) {
-        while authorised.holds(&self.core.grants.load(), self.core.clock.now()) {
-            sleep(GRANT_CHECKED_EVERY).await;
-        }
-        let what = "the grant that allowed the stream has ended";
-        session.end(Fault::new(FaultCode::AccessNoGrant, Place::ProviderNode, what));
+    /// Ends a stream that would not be let in any more: parties, contract, grant, and how far the global configuration
+    /// holds. The certificate of the peer's node is judged with its connection. Never returns.
+    async fn watch_rights(&self, authorised: &Authorised, session: &Session) {
+        let place = Place::ProviderNode;
+        let verified = authorised.verified();
+        let (exchange, service) = (verified.arrived().entry.exchange(), &verified.request().service);
+        let check = || {
+            let conf = self.core.conf(place)?;
+            let (guard, grants) = (&self.core.guard, self.core.grants.load());
+            let held = authorised.check_again(guard, &conf, &grants, self.core.clock.now());
+            held.and_then(|()| self.check_fresh(service)).map_err(|refusal| refusal.fault(place, exchange))
+        };
+        let fault = loop {
+            match check() {
+                Ok(()) => sleep(RIGHTS_CHECKED_EVERY).await,
+                Err(fault) => break fault,
+            }
+        };
+        tracing::info!(%exchange, code = %fault.code, "a stream is not allowed any more");
+        session.end(fault);
         std::future::pending::<()>().await;
     }
 }
 
 impl Serving {
     /// Waits for the answer to begin, opens the way back, and seals what comes; or seals why there is none.
-    async fn run(mut self, answer: impl Future<Output = Result<LiveServed, Fault>> + Send) {
+    async fn run(self, answer: impl Future<Output = Result<LiveServed, Fault>> + Send) {
         let session = Arc::clone(&self.session);
         let opened = match self.begun(answer).await {
             Ok(served) => Ok((self.open(&served.context).await, served.pieces)),
@@ -120,7 +144,6 @@ impl Serving {
                 outgoing.run(pieces).await;
                 count_answered();
                 tracing::debug!(%exchange, "a stream was answered");
-                session.end(session.cancelled("the service has answered"));
             }
             // The ledger takes nothing: the peer learns it by the end of the link's stream.
             Ok((Err(fault), _)) => session.end(fault),
@@ -135,32 +158,20 @@ impl Serving {
         }
     }
 
-    /// The beginning of the service's answer. A slow service must not keep the fact that it was asked out of the ledger.
+    /// The beginning of the service's answer.
     async fn begun(
-        &mut self,
+        &self,
         answer: impl Future<Output = Result<LiveServed, Fault>> + Send,
     ) -> Result<LiveServed, Fault> {
-        let mut answer = pin!(answer);
-        let session = Arc::clone(&self.session);
         tokio::select! {
             biased;
-            fault = session.ended() => return Err(fault),
-            begun = timeout(HELD_RECEIPT_WAIT, &mut answer) => if let Ok(begun) = begun {
-                return begun;
-            },
-        }
-        if let Some(receipt) = self.receipt.take() {
-            self.receipt = Some(commit(&self.ledger, receipt).await?);
-        }
-        tokio::select! {
-            biased;
-            fault = session.ended() => Err(fault),
+            fault = self.session.ended() => Err(fault),
             begun = answer => begun,
         }
     }
 
     /// The RESPONSE that opens the way back: its payload is the context alone.
-    async fn open(&mut self, context: &Context) -> Result<Outgoing, Fault> {
+    async fn open(&self, context: &Context) -> Result<Outgoing, Fault> {
         let core = &self.provider.core;
         let arrived = self.authorised.verified().arrived();
         let exchange = arrived.entry.exchange();
@@ -169,26 +180,27 @@ impl Serving {
             core.seal_payload(&exchange, Direction::Answer, context, &[], Place::ProviderNode)?;
         let response = Response {
             request_leaf: arrived.entry.leaf_hash(),
-            received_leaf: self.receipt.as_ref().map(Receipt::leaf).ok_or_else(no_receipt)?,
+            received_leaf: self.received,
             addressee: arrived.peer.clone(),
             outcome: 0,
             content: Content::Stream { context_root },
         };
         let entry = core.entry(&self.ledger, exchange, Some(&conf), &Body::Response(response))?;
-        let opening = entry.leaf_hash();
+        let link = LinkPlace::after(&entry, StreamDirection::Answer);
+        self.session.sent(link.reached(&entry));
         self.depart(Append { entry, payload: Some(payload), foreign: None }).await?;
         Ok(Outgoing {
             core: Arc::clone(&self.provider.core),
             ledger: self.ledger.clone(),
             exchange,
-            link: LinkPlace::after(opening, StreamDirection::Answer),
+            link,
             session: Arc::clone(&self.session),
             out: self.out.clone(),
         })
     }
 
     /// The FAULT that stands in the answer's place.
-    async fn refuse(&mut self, fault: &Fault) -> Result<(), Fault> {
+    async fn refuse(&self, fault: &Fault) -> Result<(), Fault> {
         let entry = {
             let core = &self.provider.core;
             let verified = self.authorised.verified();
@@ -204,31 +216,33 @@ impl Serving {
             )?;
             let head =
                 AnswerHead { outcome: Err(fault.clone()), content_root, body_bytes: body.len() as u64 };
-            let received = self.receipt.as_ref().map(Receipt::leaf).ok_or_else(no_receipt)?;
-            let entry: Entry = self.provider.answer_entry(&self.ledger, verified, received, head, &conf)?;
+            let entry = self.provider.answer_entry(&self.ledger, verified, self.received, head, &conf)?;
+            self.session.sent(LinkPlace::after(&entry, StreamDirection::Answer).reached(&entry));
             Append { entry, payload: Some(payload), foreign: None }
         };
         self.depart(entry).await
     }
 
-    /// Appends an entry, after the RECEIVED that it names, and sends it on its way.
-    async fn depart(&mut self, append: Append) -> Result<(), Fault> {
-        let payload = append.payload.clone().ok_or_else(no_receipt)?;
-        let appends = match self.receipt.take() {
-            Some(Receipt::Held(received, _)) => vec![received, append],
-            Some(Receipt::Durable(_)) | None => vec![append],
-        };
+    /// Appends an entry and sends it on its way.
+    async fn depart(&self, append: Append) -> Result<(), Fault> {
+        let payload = append.payload.clone().ok_or_else(|| internal("an answer without a payload"))?;
         let appending =
-            self.ledger.begin(appends).map_err(|error| ledger_fault(&error, Place::ProviderNode))?;
+            self.ledger.begin(vec![append]).map_err(|error| ledger_fault(&error, Place::ProviderNode))?;
         // An error means that the peer is gone: the entry is in our ledger.
-        let _ = self.out.send(Leaving { appending, payload }).await;
+        let _ = self.out.send(Leaving { appending, payload, ahead: None }).await;
         Ok(())
     }
 }
 
-fn no_receipt() -> Fault {
-    crate::core::internal("an answer is opened once, with its payload")
+/// RECEIVED goes into the ledger before anything that is handed over later; nobody waits for it.
+fn queue(ledger: &Ledger, receipt: Receipt) -> Result<(), Fault> {
+    match receipt {
+        Receipt::Held(append, _) => {
+            ledger.queue(append).map_err(|error| ledger_fault(&error, Place::ProviderNode))
+        }
+        Receipt::Durable(_) => Ok(()),
+    }
 }
 
-/// How long a stream goes on after its grant has ended.
-const GRANT_CHECKED_EVERY: Duration = Duration::from_secs(1);
+/// How long a stream goes on after what allowed it has ended.
+const RIGHTS_CHECKED_EVERY: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use peabiru_ledger::payload::Direction;
-use peabiru_node::exchange::{LinkAnswer, Wanted};
+use peabiru_node::exchange::{FromChunks, LinkAnswer, Wanted};
 use peabiru_node::link::{Carrier, DialledBy, PeerStatus};
 use peabiru_proto::fault::FaultCode;
 use peabiru_proto::hash::LeafHash;
@@ -76,7 +76,8 @@ async fn an_answer_that_was_missed_is_fetched_over_a_parked_stream() {
     let LinkAnswer::Arrived(first) = mec.ask(&mitic.site.id, "what was said").await.unwrap() else {
         panic!("refused")
     };
-    let wanted = Wanted { exchange: first.entry.exchange(), request_leaf: LeafHash::from_bytes([1; 32]) };
+    let (exchange, request_leaf) = (first.entry.exchange(), LeafHash::from_bytes([1; 32]));
+    let wanted = Wanted { exchange, request_leaf, from: FromChunks::default() };
     let held = mec.link.fetch(&mitic.site.id, wanted, LONG).await.unwrap();
     let again = mec.link.arrived(&mitic.site.id, held.entries[0].clone(), None).await.unwrap();
     assert_eq!(open(&again, Direction::Answer), "what was said");

@@ -11,7 +11,7 @@ use peabiru_ledger::payload::{Direction, Payload};
 use peabiru_ledger::position::TreeSize;
 use peabiru_ledger::proof::ConsistencyProof;
 use peabiru_ledger::seal::SealedEntry;
-use peabiru_node::exchange::{Outflow, Wanted};
+use peabiru_node::exchange::{FromChunks, Outflow, Wanted};
 use peabiru_node::link::budget::MIN_MEMORY_BUDGET;
 use peabiru_node::link::frame::{self, Decoder};
 use peabiru_node::link::heads::Heads;
@@ -379,7 +379,8 @@ fn held(large: &Large) -> HeldEntry {
 }
 
 fn wanted(large: &Large) -> Wanted {
-    Wanted { exchange: large.preview.exchange(), request_leaf: large.sealed.entry.leaf_hash() }
+    let (exchange, request_leaf) = (large.preview.exchange(), large.sealed.entry.leaf_hash());
+    Wanted { exchange, request_leaf, from: FromChunks::default() }
 }
 
 /// The next fetch that the node opens.
@@ -458,6 +459,7 @@ async fn a_counterparty_names_the_body_and_the_chunk_that_it_wants() {
             exchange_id: Bytes::copy_from_slice(wanted.exchange.as_bytes()),
             body_leaf_hash: Bytes::copy_from_slice(body),
             first_chunk,
+            ..FetchRequest::default()
         }))
     };
     let leaf = *large.sealed.entry.leaf_hash().as_bytes();

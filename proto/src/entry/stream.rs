@@ -4,13 +4,17 @@
 //! of it is for: the opening's leaf hash and the direction keep it from being moved to another exchange or turned
 //! round; the hash of the batch before keeps it in its place; the count of chunks says at once where a gap is; the
 //! CLOSE's count says that nothing is missing at the end.
+//!
+//! A CLOSE also names the newest entry of the other direction that its author had taken: an answer cannot be told to have
+//! come before, or without, what it answers. Where a node broke off in the application's place it says why.
 
 use super::EntryError;
 use super::body::check_outcome;
 use super::fields::{Fields, Writer, refuse};
 use crate::content::chunk_count;
+use crate::fault::FaultCode;
 use crate::hash::{ContentRoot, LeafHash};
-use crate::limits::MAX_BATCH_CHUNKS;
+use crate::limits::{MAX_BATCH_CHUNKS, MAX_CODE_BYTES};
 use crate::wire;
 
 /// Which way a piece of a stream goes.
@@ -56,6 +60,19 @@ pub struct Close {
     pub outcome: u32,
     /// Of a context without a body.
     pub content_root: ContentRoot,
+    /// How far its author had come with the other direction; none only before the answer began.
+    pub peer: Option<Reached>,
+    /// Why a node broke off; none if the application ended.
+    pub fault: Option<FaultCode>,
+}
+
+/// How far a direction was taken: an entry of it, and where that ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// What opened it, a BATCH or its CLOSE.
+    pub leaf: LeafHash,
+    /// Chunks of its body up to the end of that entry.
+    pub chunks: u64,
 }
 
 pub(super) fn read_batch(fields: &mut Fields<'_>) -> Result<Batch, EntryError> {
@@ -85,6 +102,15 @@ pub(super) fn read_close(fields: &mut Fields<'_>) -> Result<Close, EntryError> {
         chunks: fields.uint(13)?,
         outcome: fields.uint32("outcome", 14)?,
         content_root: fields.digest("content_root", 15, ContentRoot::from_slice)?,
+        peer: match (fields.optional_digest("peer_leaf_hash", 16, LeafHash::from_slice)?, fields.uint(17)?) {
+            (Some(leaf), chunks) => Some(Reached { leaf, chunks }),
+            (None, 0) => None,
+            (None, _) => return Err(refuse("peer_chunks", "it counts to an entry that is not named")),
+        },
+        fault: match fields.text("fault_code", 18, MAX_CODE_BYTES)? {
+            "" => None,
+            code => Some(code.parse().map_err(|error| refuse("fault_code", error))?),
+        },
     })
 }
 
@@ -92,6 +118,11 @@ pub(super) fn write_close(out: &mut Writer, close: &Close) {
     write_place(out, &close.opening, close.direction, close.previous.as_ref(), close.chunks);
     out.uint(14, u64::from(close.outcome));
     out.bytes(15, close.content_root.as_ref());
+    if let Some(Reached { leaf, chunks }) = &close.peer {
+        out.bytes(16, leaf.as_ref());
+        out.uint(17, *chunks);
+    }
+    out.bytes(18, close.fault.map_or("", FaultCode::as_str).as_bytes());
 }
 
 pub(super) fn check_batch(batch: &Batch) -> Result<(), EntryError> {
@@ -112,6 +143,16 @@ pub(super) fn check_batch(batch: &Batch) -> Result<(), EntryError> {
 
 pub(super) fn check_close(close: &Close) -> Result<(), EntryError> {
     check_outcome(close.outcome)?;
+    match (close.direction, close.outcome, close.fault) {
+        (_, 0, Some(_)) => return Err(refuse("fault_code", "nothing was broken off")),
+        (StreamDirection::Request, 1.., None) => {
+            return Err(refuse("fault_code", "it says why the request was broken off"));
+        }
+        _ => {}
+    }
+    if close.direction == StreamDirection::Answer && close.peer.is_none() {
+        return Err(refuse("peer_leaf_hash", "who answers has taken the REQUEST"));
+    }
     check_place("chunks", close.previous.as_ref(), close.chunks)
 }
 

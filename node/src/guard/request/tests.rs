@@ -82,6 +82,7 @@ fn verified(exchange: ExchangeId) -> Verified {
         checkpoint: unsigned_checkpoint(),
         payload,
         opened: None,
+        memory: None,
         received_at: Timestamp::from_ms(1),
     };
     let body = OpenBody::Whole(Bytes::new());

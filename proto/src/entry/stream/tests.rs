@@ -35,6 +35,8 @@ fn close() -> Close {
         chunks: 302,
         outcome: 1,
         content_root: ContentRoot::from_bytes(digest(15)),
+        peer: Some(Reached { leaf: leaf(16), chunks: 7 }),
+        fault: Some(FaultCode::StreamCancelled),
     }
 }
 
@@ -44,19 +46,29 @@ fn opened() -> Body {
     Body::Response(Response { content, outcome: 0, ..response })
 }
 
-fn of_streams() -> Vec<Body> {
-    let nothing =
-        Close { previous: None, chunks: 0, outcome: 0, direction: StreamDirection::Answer, ..close() };
-    vec![opened(), Body::Batch(batch()), Body::Batch(first()), Body::Close(close()), Body::Close(nothing)]
+/// Of an answer without batches, after a request without batches.
+fn nothing() -> Close {
+    let peer = Some(Reached { leaf: leaf(16), chunks: 0 });
+    let direction = StreamDirection::Answer;
+    Close { previous: None, chunks: 0, outcome: 0, direction, peer, fault: None, ..close() }
 }
 
-/// FROZEN. The answer that opens a stream, a BATCH, a first BATCH, a CLOSE, and one of a direction without batches.
-const GOLDEN: [&str; 5] = [
+fn of_streams() -> Vec<Body> {
+    // All was said before anything was answered.
+    let early = Close { direction: StreamDirection::Request, peer: None, ..nothing() };
+    let batches = [opened(), Body::Batch(batch()), Body::Batch(first())];
+    batches.into_iter().chain([close(), nothing(), early].map(Body::Close)).collect()
+}
+
+/// FROZEN. The answer that opens a stream, a BATCH, a first BATCH; a CLOSE of a node that broke off, one of a direction
+/// without batches, one of a request to which no answer had begun.
+const GOLDEN: [&str; 6] = [
     "080110031a1570792e6578616d706c652f72656769737472792f3122c6010a10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e11080d095ffbc311a0d50592f474f562f4d45432f6e3120032a200101010101010101010101010101010101010101010101010101010101010101522009090909090909090909090909090909090909090909090909090909090909095a200a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a620f50592f474f562f4d495449432f6e3172200b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b800102",
     "080110051a1570792e6578616d706c652f72656769737472792f3122be010a10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e11080d095ffbc311a0d50592f474f562f4d45432f6e3120032a20010101010101010101010101010101010101010101010101010101010101010152200c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c580262200d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d68ac0270027a200e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e8001818004",
     "080110051a1570792e6578616d706c652f72656769737472792f312299010a10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e11080d095ffbc311a0d50592f474f562f4d45432f6e3120032a20010101010101010101010101010101010101010101010101010101010101010152200c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c580170027a200e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e8001818004",
-    "080110061a1570792e6578616d706c652f72656769737472792f3122b9010a10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e11080d095ffbc311a0d50592f474f562f4d45432f6e3120032a20010101010101010101010101010101010101010101010101010101010101010152200c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c580162200d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d68ae0270017a200f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
-    "080110061a1570792e6578616d706c652f72656769737472792f312292010a10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e11080d095ffbc311a0d50592f474f562f4d45432f6e3120032a20010101010101010101010101010101010101010101010101010101010101010152200c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c58027a200f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
+    "080110061a1570792e6578616d706c652f72656769737472792f3122f2010a10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e11080d095ffbc311a0d50592f474f562f4d45432f6e3120032a20010101010101010101010101010101010101010101010101010101010101010152200c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c580162200d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d68ae0270017a200f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f820120101010101010101010101010101010101010101010101010101010101010101088010792011073747265616d2e63616e63656c6c6564",
+    "080110061a1570792e6578616d706c652f72656769737472792f3122b5010a10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e11080d095ffbc311a0d50592f474f562f4d45432f6e3120032a20010101010101010101010101010101010101010101010101010101010101010152200c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c58027a200f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f8201201010101010101010101010101010101010101010101010101010101010101010",
+    "080110061a1570792e6578616d706c652f72656769737472792f312292010a10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e11080d095ffbc311a0d50592f474f562f4d45432f6e3120032a20010101010101010101010101010101010101010101010101010101010101010152200c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c58017a200f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",
 ];
 
 #[test]
@@ -110,6 +122,34 @@ fn chunks_are_counted_if_and_only_if_there_is_a_batch_before() {
 }
 
 #[test]
+fn a_close_names_how_far_its_author_had_come_with_the_other_direction() {
+    assert_eq!(field(&Body::Close(Close { peer: None, ..nothing() })), "peer_leaf_hash");
+    let mut outer = wire::Entry::decode(encoded(&Body::Close(close())).bytes().clone()).unwrap();
+    let mut body = wire::CloseBody::decode(outer.body.clone()).unwrap();
+    body.peer_leaf_hash.clear();
+    outer.body = body.encode_to_vec().into();
+    assert!(matches!(refused(&outer.encode_to_vec()), EntryError::Field { field: "peer_chunks", .. }));
+}
+
+#[test]
+fn a_node_that_breaks_off_says_why_and_an_application_does_not() {
+    let of = |direction, outcome, fault| Body::Close(Close { direction, outcome, fault, ..close() });
+    let (request, answer) = (StreamDirection::Request, StreamDirection::Answer);
+    let idle = Some(FaultCode::StreamIdle);
+    assert_eq!(field(&of(request, 0, idle)), "fault_code");
+    assert_eq!(field(&of(answer, 0, idle)), "fault_code");
+    assert_eq!(field(&of(request, 1, None)), "fault_code", "an application of a request has no status");
+    for body in [of(answer, 5, None), of(answer, 5, idle), of(request, 14, idle), of(request, 0, None)] {
+        assert!(Entry::encode(&origin(), &common(), &body).is_ok(), "{body:?}");
+    }
+    let mut outer = wire::Entry::decode(encoded(&of(answer, 5, idle)).bytes().clone()).unwrap();
+    let mut body = wire::CloseBody::decode(outer.body.clone()).unwrap();
+    body.fault_code = "stream.whim".to_owned();
+    outer.body = body.encode_to_vec().into();
+    assert!(matches!(refused(&outer.encode_to_vec()), EntryError::Field { field: "fault_code", .. }));
+}
+
+#[test]
 fn the_outcome_of_a_stream_stands_in_its_close() {
     let Body::Response(response) = opened() else { panic!("a RESPONSE") };
     assert_eq!(field(&Body::Response(Response { outcome: 5, ..response })), "outcome");
@@ -138,7 +178,7 @@ fn a_direction_is_one_of_two() {
 
 proptest! {
     #[test]
-    fn an_entry_of_a_stream_has_one_writing(which in 0usize..5, at in any::<prop::sample::Index>(), change in 1u8..) {
+    fn an_entry_of_a_stream_has_one_writing(which in 0usize..6, at in any::<prop::sample::Index>(), change in 1u8..) {
         has_one_writing(&encoded(&of_streams()[which]), at, change)?;
     }
 
