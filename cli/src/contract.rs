@@ -22,12 +22,12 @@ use crate::output::{self, Table};
 pub(crate) enum Verb {
     /// Registers the next version of a contract.
     #[command(
-        after_help = "Example:\n  peabiru contract add PY/GOV/MEC/education/py.mec.v1.SchoolService school.proto --include proto\n  peabiru contract add PY/GOV/MEC/education/schools openapi.json"
+        after_help = "Example:\n  peabiru contract add PY/GOV/MEC/education/py.mec.v1.SchoolService school.proto --include proto\n  peabiru contract add PY/GOV/MEC/education/schools openapi.yaml"
     )]
     Add {
         /// MEMBER/SUBSYSTEM/SERVICE, where SERVICE is the full gRPC name; for REST any code.
         service: ServiceId,
-        /// The .proto file, a descriptor set with its imports, or an OpenAPI 3 document in JSON.
+        /// The .proto file, a descriptor set with its imports, or an OpenAPI 3 document in JSON or YAML.
         file: PathBuf,
         /// Folder of the .proto files that it imports.
         #[arg(long = "include", value_name = "FOLDER")]
@@ -146,18 +146,27 @@ fn show_operations(document: Bytes, connect: &Connect) -> Result<(), CliError> {
     Ok(())
 }
 
-/// A descriptor set or an OpenAPI document as it is, or a descriptor set compiled from a .proto file. Checked here already: a mistake is named before anything
-/// is sent.
+/// A descriptor set or an OpenAPI document in JSON as it is; what is compiled from a .proto file, or JSON made from YAML.
+/// The registry, every node and every proof know these bytes alone, so the same file must always become the same bytes.
+/// Checked here already: a mistake is named before anything is sent.
 fn document(file: &Path, includes: &[PathBuf]) -> Result<Bytes, CliError> {
-    let bytes = if file.extension().is_some_and(|extension| extension == "proto") {
-        compile(file, includes)?
-    } else {
-        std::fs::read(file).map_err(CliError::file(file))?
+    let bytes = match file.extension().and_then(|extension| extension.to_str()) {
+        Some("proto") => compile(file, includes)?,
+        Some("yaml" | "yml") => json_of(&std::fs::read_to_string(file).map_err(CliError::file(file))?)
+            .map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))?,
+        _ => std::fs::read(file).map_err(CliError::file(file))?,
     };
     let bytes = Bytes::from(bytes);
     ContractDocument::parse(bytes.clone())
         .map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))?;
     Ok(bytes)
+}
+
+/// The JSON that a YAML document is: keys in order, no white space. Anchors are written out; what has no JSON (a key that
+/// is a list, two documents, the same key twice) is refused.
+fn json_of(yaml: &str) -> Result<Vec<u8>, String> {
+    let value: serde_json::Value = serde_saphyr::from_str(yaml).map_err(|error| error.to_string())?;
+    serde_json::to_vec(&value).map_err(|error| error.to_string())
 }
 
 fn compile(file: &Path, includes: &[PathBuf]) -> Result<Vec<u8>, CliError> {
@@ -183,5 +192,51 @@ impl FileResolver for Options {
             "peabiru/v1/options.proto" => File::from_source(name, OPTIONS_PROTO),
             _ => Err(protox::Error::file_not_found(name)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YAML: &str = r#"
+openapi: 3.0.3
+info: { title: Schools, version: "1" }
+x-peabiru-purposes: &why [planning]
+paths:
+  /schools/{id}:
+    get:
+      x-peabiru-purposes: *why
+      x-peabiru-timeout-ms: 2000
+      responses:
+        200: { description: "One school: año, g̃" }
+"#;
+    const JSON: &str = r#"{"info":{"title":"Schools","version":"1"},"openapi":"3.0.3","paths":{"/schools/{id}":{"get":{"responses":{"200":{"description":"One school: año, g̃"}},"x-peabiru-purposes":["planning"],"x-peabiru-timeout-ms":2000}}},"x-peabiru-purposes":["planning"]}"#;
+
+    #[test]
+    fn yaml_becomes_the_same_json_every_time() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["openapi.yaml", "openapi.yml"] {
+            let file = folder.path().join(name);
+            std::fs::write(&file, YAML).unwrap();
+            assert_eq!(document(&file, &[]).unwrap(), JSON);
+        }
+        let contract = ContractDocument::parse(JSON.into()).unwrap();
+        assert!(contract.service("schools").unwrap().method("GET /schools/{id}").is_some());
+    }
+
+    #[test]
+    fn what_has_no_json_is_refused_with_its_place() {
+        // One that grows a thousandfold with each line, as far as it goes.
+        let laughs = (1..20).fold("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned(), |text, level| {
+            let many = vec![format!("*a{}", level - 1); 10].join(",");
+            format!("{text}a{level}: &a{level} [{many}]\n")
+        });
+        let deep = "[".repeat(100_000);
+        for yaml in ["a: 1\na: 2\n", "[1]: x\n", "a: 1\n---\nb: 2\n", "a: [1\n", "a: *none\n", &laughs, &deep]
+        {
+            assert!(json_of(yaml).is_err(), "{}", yaml.chars().take(40).collect::<String>());
+        }
+        assert!(json_of("a: 1\nb: [\n").unwrap_err().contains("line"), "an error says where");
     }
 }

@@ -2,12 +2,13 @@
 //! runs. A block exits with 0, or with the code that the comment before it says.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says by failing what went wrong")]
 
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+mod sandbox;
+
+use std::process::Command;
+
+use sandbox::Sandbox;
 
 const README: &str = include_str!("../../README.md");
-const PEABIRU: &str = env!("CARGO_BIN_EXE_peabiru");
 
 #[test]
 fn every_command_of_the_tour_does_what_the_readme_says() {
@@ -44,34 +45,4 @@ fn blocks(text: &str) -> Vec<(i32, String)> {
         }
     }
     blocks
-}
-
-/// `peabiru sandbox up`, killed at the end.
-struct Sandbox(Child);
-
-impl Sandbox {
-    fn up(folder: &Path) -> Self {
-        let mut child = Command::new(PEABIRU)
-            .args(["sandbox", "up"])
-            .current_dir(folder)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let open = lines.by_ref().any(|line| line.unwrap().contains("The road is open"));
-        let sandbox = Self(child);
-        assert!(open, "the sandbox ended before the road was open");
-        // Somebody must read on, or the sandbox blocks when it says more.
-        std::thread::spawn(move || lines.count());
-        sandbox
-    }
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        // SIGINT, as Ctrl-C: it stops its nodes itself.
-        let pid = self.0.id().to_string();
-        let _ = Command::new("kill").args(["-INT", &pid]).status();
-        let _ = self.0.wait();
-    }
 }

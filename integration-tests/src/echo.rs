@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::{Stream, StreamExt as _};
+use tonic::codec::CompressionEncoding;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status, Streaming};
 
@@ -54,10 +55,19 @@ pub struct Echo {
 impl Echo {
     /// Serves on a port of the system's choice until the runtime ends.
     pub async fn start(&self) -> SocketAddr {
+        Self::serve(EchoServiceServer::new(self.clone())).await
+    }
+
+    /// The same, and its answers are compressed for whoever says that it takes them so.
+    pub async fn start_compressing(&self) -> SocketAddr {
+        Self::serve(EchoServiceServer::new(self.clone()).send_compressed(CompressionEncoding::Gzip)).await
+    }
+
+    async fn serve(service: EchoServiceServer<Self>) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tonic::transport::Server::builder()
-            .add_service(EchoServiceServer::new(self.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+            .add_service(service.max_decoding_message_size(MESSAGE_BYTES_MAX))
             .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
         tokio::spawn(server);
         address

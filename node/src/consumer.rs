@@ -66,6 +66,10 @@ impl Exchange for Arc<Consumer> {
         Box::pin(async move { consumer.carry_live(call, messages).await })
     }
 
+    fn ready(&self) -> Result<(), Fault> {
+        self.core.conf(Place::ConsumerNode).map(drop)
+    }
+
     fn globalconf(&self) -> Option<Arc<GlobalConfiguration>> {
         self.core.globalconf.newest()
     }
@@ -164,9 +168,13 @@ impl Consumer {
         let wanted = |node: &&NodeId| call.addressee.as_ref().is_none_or(|wanted| wanted == *node);
         let addressee =
             self.router().choose(nodes.filter(wanted), self.core.clock.now()).cloned().ok_or_else(|| {
-                let which =
-                    call.addressee.as_ref().map_or("no node".to_owned(), |node| format!("{node} is no node"));
-                refuse(FaultCode::NodeUnknown, format!("{which} of {member} that is registered"))
+                match &call.addressee {
+                    Some(node) => {
+                        let message = format!("{node} is no node of {member} that is registered");
+                        refuse(FaultCode::NodeNotProviders, message)
+                    }
+                    None => refuse(FaultCode::NodeUnknown, format!("no node of {member} that is registered")),
+                }
             })?;
         let expires_in =
             [call.deadline, facts.timeout].into_iter().flatten().fold(DEFAULT_EXPIRY, Duration::min);

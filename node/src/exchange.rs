@@ -109,6 +109,11 @@ pub trait Exchange: Send + Sync + 'static {
     /// Carries a call whose messages go one by one, as its contract says: each reaches the service while others are
     /// still to come.
     fn stream(&self, call: Call, messages: Pieces<AnswerEnd>) -> BoxFuture<Streamed>;
+    /// Whether calls can be carried at all.
+    ///
+    /// # Errors
+    /// `node.no_globalconf`, `globalconf.expired`.
+    fn ready(&self) -> Result<(), Fault>;
     /// The global configuration in force, to find services by name.
     fn globalconf(&self) -> Option<Arc<GlobalConfiguration>>;
 }

@@ -1,7 +1,10 @@
 //! X-Road's metadata services (x-road.md §3.8): exchanges like any other, answered by the provider's node itself.
+//!
+//! One question is our own: `allowedMethods?serviceType=GRPC` lists what the asker may call by gRPC. The door's reflection
+//! and health are answered by it. A node that does not know it lists services of REST, and none of gRPC.
 
 use bytes::Bytes;
-use peabiru_proto::contract::{METADATA, ServiceFacts};
+use peabiru_proto::contract::{METADATA, MethodFacts, ServiceFacts};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::globalconf::{Contract, GlobalConfiguration};
 use peabiru_proto::id::{ServiceId, SubsystemId};
@@ -29,6 +32,10 @@ pub(crate) fn answer(
     let of = invocation.service.subsystem();
     Some(match code.as_str() {
         "listMethods" => Ok(json(list(conf, &of, &|_, _| Shown::Yes))),
+        "allowedMethods" if asks_for_grpc(invocation) => {
+            let by = Asker { grants, consumer: &invocation.consumer, now };
+            Ok(json(list_grpc(conf, &of, by)))
+        }
         "allowedMethods" => {
             let consumer = &invocation.consumer;
             Ok(json(list(conf, &of, &|service, template| allowed(grants, consumer, service, template, now))))
@@ -57,6 +64,40 @@ fn list(
             facts.templates().filter(|template| shown(&contract.service, template) == Shown::Yes).collect();
         if !operations.is_empty() {
             services.push(listing::service(&contract.service, operations.into_iter()));
+        }
+    }
+    listing::services(&services)
+}
+
+fn asks_for_grpc(invocation: &Invocation) -> bool {
+    let kind = invocation.target.as_ref().and_then(|target| target.query_value(listing::SERVICE_TYPE));
+    kind.as_deref() == Some(listing::GRPC)
+}
+
+/// Who asks for what is granted, and when.
+#[derive(Clone, Copy)]
+struct Asker<'a> {
+    grants: &'a Grants,
+    consumer: &'a SubsystemId,
+    now: Timestamp,
+}
+
+/// gRPC services of the subsystem, with those of their methods that are granted for one of their purposes.
+fn list_grpc(conf: &GlobalConfiguration, of: &SubsystemId, by: Asker<'_>) -> String {
+    let mut services = Vec::new();
+    for contract in conf.services().filter(|contract| contract.service.subsystem() == *of) {
+        let Some(facts) = contract.facts().filter(|facts| !facts.is_rest()) else { continue };
+        let granted = |method: &&MethodFacts| {
+            let mut in_force = by.grants.in_force(by.consumer, &contract.service, by.now);
+            in_force.any(|grant| {
+                let purposes = &grant.purposes;
+                grant.covers_method(&method.name)
+                    && method.purposes.iter().any(|purpose| purposes.contains(purpose))
+            })
+        };
+        let methods: Vec<_> = facts.methods().filter(granted).map(|method| method.name.as_str()).collect();
+        if !methods.is_empty() {
+            services.push(listing::grpc_service(&contract.service, &methods));
         }
     }
     listing::services(&services)

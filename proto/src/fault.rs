@@ -132,6 +132,8 @@ faults! {
         "Call with a registered client certificate, with the header x-peabiru-token, or over the Unix socket.";
     ClientNotAllowed "client.not_allowed" Caller PERMISSION_DENIED
         "Name in x-road-client a subsystem that the node's [[clients]] allows for this credential.";
+    ClientInvalid "client.invalid" Caller INVALID_ARGUMENT
+        "Name the calling subsystem in X-Road-Client, as INSTANCE/CLASS/MEMBER/SUBSYSTEM.";
     ClientUnknown "client.unknown" Consumer NOT_FOUND
         "Register the subsystem, and host its member on this node.";
     ServiceUnknown "service.unknown" Caller NOT_FOUND
@@ -153,11 +155,11 @@ faults! {
     AccessGrantExpired "access.grant_expired" Provider PERMISSION_DENIED
         "Ask the provider's administrator to renew the grant.";
     PayloadTooLarge "payload.too_large" Caller OUT_OF_RANGE
-        "Send at most 64 KiB, for example in pages.";
+        "Send less at once, for example in pages.";
     PayloadInvalid "payload.invalid" Caller INVALID_ARGUMENT
         "Send what the protocol allows: one gRPC message after five bytes of prefix, or a REST call that can be read one way only.";
     PayloadCompressed "payload.compressed" Caller UNIMPLEMENTED
-        "Send messages uncompressed (grpc-encoding: identity).";
+        "Send messages uncompressed, or compressed with gzip (grpc-encoding: gzip).";
     MessageMalformed "message.malformed" Consumer INVALID_ARGUMENT
         "The sending node does not speak this protocol correctly: update it.";
     MessageAddressee "message.addressee" Consumer FAILED_PRECONDITION
@@ -184,6 +186,8 @@ faults! {
         "The provider's node answered something else: report it to its administrator.";
     NodeUnknown "node.unknown" Registry NOT_FOUND
         "Register a node that hosts the member, or refresh the global configuration.";
+    NodeNotProviders "node.not_providers" Caller NOT_FOUND
+        "Name in X-Road-Security-Server a node that hosts the provider, or none.";
     NodeUnreachable "node.unreachable" Network UNAVAILABLE
         "Retry later; check address and firewall of the provider's node.";
     NodeOverloaded "node.overloaded" Provider RESOURCE_EXHAUSTED

@@ -139,6 +139,10 @@ impl Exchange for Relay {
         Box::pin(async move { Streamed { exchange: None, result } })
     }
 
+    fn ready(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
     fn globalconf(&self) -> Option<Arc<GlobalConfiguration>> {
         None
     }

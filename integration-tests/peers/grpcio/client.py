@@ -14,6 +14,9 @@ from collections import Counter
 from pathlib import Path
 
 import grpc
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from grpc_status import rpc_status
 
 from peabiru.v1 import fault_pb2
@@ -38,6 +41,7 @@ def main():
     schools = read_schools(unix, [SCHOOLS, PURPOSE])
     compare_schools(schools)
     print(f"Unix socket, user id: {len(schools)} schools, as in schools.csv")
+    print(f"reflection and health show {', '.join(shown(tcp, token))}")
     print(f"refused with status and details: {', '.join(refusals(tcp, token))}")
     many_at_once(tcp, [token, PURPOSE])
     deadlines(unix)
@@ -112,6 +116,39 @@ def same(found, expected):
     assert found == expected, f"{found} came over the road, {expected} is published"
 
 
+def shown(channel, token):
+    """What grpcio's own reflection and health clients find at the door: what may be called, and nothing else."""
+    with_token = grpc.intercept_channel(channel, WithMetadata([token]))
+    database = ProtoReflectionDescriptorDatabase(with_token)
+    names = sorted(name for name in database.get_services() if not name.startswith("grpc."))
+    same(names, ["py.ine.v1.DistrictService", "py.mec.v1.SchoolService"])
+    schools = DescriptorPool(database).FindServiceByName("py.mec.v1.SchoolService")
+    same([method.name for method in schools.methods if method.name == "ListSchools"], ["ListSchools"])
+    assert "FlagSchool" not in schools.methods_by_name, "no grant covers it"
+    health = health_pb2_grpc.HealthStub(with_token)
+    for name in ["", *names]:
+        answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=30)
+        same(answer.status, health_pb2.HealthCheckResponse.SERVING)
+    nobody = lambda: health.Check(health_pb2.HealthCheckRequest(service="py.nobody"), timeout=30)
+    same(failure(nobody).code(), Code.NOT_FOUND)
+    stranger = health_pb2_grpc.HealthStub(channel)
+    same(failure(lambda: stranger.Check(health_pb2.HealthCheckRequest(), timeout=30)).code(), Code.UNAUTHENTICATED)
+    return names
+
+
+class WithMetadata(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):
+    """The same metadata with every call: a reflection client takes a channel and no metadata."""
+
+    def __init__(self, metadata):
+        self.metadata = metadata
+
+    def intercept_unary_unary(self, proceed, details, request):
+        return proceed(details._replace(metadata=self.metadata), request)
+
+    def intercept_stream_stream(self, proceed, details, requests):
+        return proceed(details._replace(metadata=self.metadata), requests)
+
+
 def refusals(channel, token):
     list_schools = school_pb2_grpc.SchoolServiceStub(channel).ListSchools
     flag = school_pb2_grpc.SchoolServiceStub(channel).FlagSchool
@@ -135,9 +172,9 @@ def refusals(channel, token):
     ]
     for code, status, place, method, message, metadata in cases:
         refused(code, status, place, lambda: method(message, metadata=metadata, timeout=30))
-    compressed = lambda: list_schools(long(5_000), metadata=[token, PURPOSE], timeout=30, compression=grpc.Compression.Gzip)
+    compressed = lambda: list_schools(long(5_000), metadata=[token, PURPOSE], timeout=30, compression=grpc.Compression.Deflate)
     refused("payload.compressed", Code.UNIMPLEMENTED, "CONSUMER_NODE", compressed)
-    of_the_service(list_schools, [token, PURPOSE])
+    of_the_service(list_schools, [token, PURPOSE], compression=grpc.Compression.Gzip)
     return sorted({case[0] for case in cases} | {"payload.compressed"})
 
 
@@ -153,9 +190,10 @@ def refused(code, status, place, call):
     same({**dict(error.initial_metadata()), **dict(error.trailing_metadata())}["x-peabiru-fault"], code)
 
 
-def of_the_service(method, metadata):
-    """An error of the agency's own service arrives as the service said it, sealed like any answer."""
-    error = failure(lambda: method(school_pb2.ListSchoolsRequest(page_token="none"), metadata=metadata, timeout=30))
+def of_the_service(method, metadata, compression):
+    """An error of the agency's own service arrives as the service said it, sealed like any answer: it read the request."""
+    request = school_pb2.ListSchoolsRequest(page_token="none" * 1_000)
+    error = failure(lambda: method(request, metadata=metadata, timeout=30, compression=compression))
     same((error.code(), error.details()), (Code.INVALID_ARGUMENT, "page_token is none that this service gave"))
     note_exchange(error)
 

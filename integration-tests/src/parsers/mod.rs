@@ -9,7 +9,7 @@ mod said;
 mod sealed;
 mod trusted;
 
-pub use road::{authority, door, frame, hello, http1, message, r1};
+pub use road::{authority, door, frame, hello, http1, message, r1, unpack};
 pub use said::{context, contract, entry, fault, grant, identifier, openapi};
 pub use sealed::{checkpoint, payload, proof, record, tlog_proof};
 pub use trusted::{anchor, certificate, configuration, evidence, held, request, snapshot, status_note};
@@ -46,6 +46,7 @@ pub const PARSERS: &[Parser] = &[
     ("snapshot", snapshot),
     ("status_note", status_note),
     ("tlog_proof", tlog_proof),
+    ("unpack", unpack),
 ];
 
 /// Joins pieces, each after its length in two bytes: how a corpus file holds more than one thing.

@@ -1,10 +1,12 @@
 //! Of `node`: frames between nodes, and what a local caller sends to the door.
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use peabiru_ledger::checkpoint::SignedCheckpoint;
 use peabiru_node::door::authority::AuthorityMender;
 use peabiru_node::door::http1::Follower;
-use peabiru_node::grpc::framing::{count_messages, decode_status_text, encode_status_text, timeout};
+use peabiru_node::grpc::framing::{decode_status_text, encode_status_text, timeout};
+use peabiru_node::grpc::unpack::{PackedRoom, UNPACKED_BYTES_MAX, Unpacker};
 use peabiru_node::link::frame::{Decoder, FrameError, encode};
 use peabiru_node::link::heads::Update;
 use peabiru_node::link::hello::{Hello, VERSION, VERSION_MIN};
@@ -83,7 +85,8 @@ pub fn door(bytes: &[u8]) {
     {
         (rest, whole) = (later, whole + 1);
     }
-    let judged = count_messages(bytes, Place::ConsumerNode).ok();
+    let judged = unpacker("identity").whole(Bytes::copy_from_slice(bytes), bytes.len());
+    let judged = judged.ok().flatten().map(|(_, messages)| messages);
     assert_eq!(judged, rest.is_empty().then_some(whole), "messages are counted");
     let text = decode_status_text(bytes);
     assert!(text.len() <= bytes.len() * 3, "a status text grows");
@@ -92,6 +95,46 @@ pub fn door(bytes: &[u8]) {
     assert_eq!(decode_status_text(encoded.as_bytes()), text);
     let Some(wait) = std::str::from_utf8(bytes).ok().and_then(timeout) else { return };
     assert!(bytes.len() <= 9 && wait.as_secs() < 100_000_000 * 3600);
+}
+
+/// What comes compressed is the same uncompressed, in whatever pieces it comes, and says how long it is.
+///
+/// The input: the length of a piece (1 byte), then the body.
+pub fn unpack(bytes: &[u8]) {
+    let Some((&piece, body)) = bytes.split_first() else { return };
+    let mut unpacking = unpacker("gzip");
+    let mut unpacked = Vec::new();
+    let mut broken = false;
+    'body: for piece in body.chunks(usize::from(piece).max(1)) {
+        unpacking.push(Bytes::copy_from_slice(piece));
+        loop {
+            match unpacking.take() {
+                Ok(Some(piece)) => unpacked.extend_from_slice(&piece),
+                Ok(None) => break,
+                Err(_) => {
+                    broken = true;
+                    break 'body;
+                }
+            }
+        }
+    }
+    let in_pieces = if broken { None } else { unpacking.finish().ok() };
+    let longest = body.len() * (UNPACKED_BYTES_MAX + 5);
+    let whole = unpacker("gzip").whole(Bytes::copy_from_slice(body), longest).ok();
+    let whole = whole.map(|whole| whole.expect("it is not longer than it can be"));
+    assert_eq!(in_pieces, whole.as_ref().map(|(_, messages)| *messages));
+    let Some((identity, messages)) = whole else { return };
+    assert_eq!(identity, unpacked);
+    let again = unpacker("identity").whole(identity, longest).ok().flatten();
+    assert_eq!(again.map(|(_, messages)| messages), Some(messages), "it is uncompressed");
+}
+
+fn unpacker(encoding: &'static str) -> Unpacker {
+    let headers = HeaderMap::from_iter([(
+        HeaderName::from_static("grpc-encoding"),
+        HeaderValue::from_static(encoding),
+    )]);
+    Unpacker::new(&headers, Place::ConsumerNode, &PackedRoom::default()).expect("the encoding is known")
 }
 
 /// A REST call's verb and target that are taken mean one service and one path, and say the same when read again.

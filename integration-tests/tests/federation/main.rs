@@ -7,8 +7,10 @@
     reason = "a test says by failing what went wrong"
 )]
 
+mod compressed;
 mod corpus;
 mod doctor;
+mod door_attacks;
 mod evidence;
 mod exchange;
 mod failover;
@@ -23,8 +25,10 @@ mod reload;
 mod rest;
 mod rest_attacks;
 mod routes;
+mod shown;
 mod stream_ends;
 mod stream_evidence;
 mod streams;
 mod switch;
 mod turned_away;
+mod xroad_faults;

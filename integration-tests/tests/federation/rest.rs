@@ -175,7 +175,7 @@ async fn what_is_not_carried_is_said_in_both_spellings() {
     };
     let token = mitic.agency.token.as_str();
     for (headers, expected) in [
-        (&[("x-peabiru-token", token)][..], (400, "client.bad_request", "payload.invalid")),
+        (&[("x-peabiru-token", token)][..], (400, "client.invalid_client_identifier", "client.invalid")),
         (
             &[("x-road-client", "PY/GOV/MITIC/app")],
             (500, "server.clientproxy.ssl_authentication_failed", "client.unidentified"),
@@ -190,7 +190,7 @@ async fn what_is_not_carried_is_said_in_both_spellings() {
                 ("x-road-client", "PY/GOV/MITIC/app"),
                 ("x-road-security-server", "PY/GOV/MITIC/node"),
             ],
-            (500, "server.clientproxy.unknown_member", "node.unknown"),
+            (500, "server.clientproxy.invalid_security_server", "node.not_providers"),
         ),
     ] {
         assert_eq!(faults(&call(door, bare(headers)).await), expected, "{headers:?}");

@@ -90,7 +90,7 @@ pub struct DoorSection {
     pub tls_certificate: Option<PathBuf>,
     /// Its encrypted P-256 key.
     pub tls_key: Option<PathBuf>,
-    /// Connections that are open at once; more wait in the system's queue.
+    /// Connections that are open at once; one more takes the place of the one that has been idle for longest, or waits.
     pub max_connections: usize,
     /// Calls of one connection at once.
     pub max_calls_per_connection: u32,

@@ -13,8 +13,8 @@ use super::{Answering, answer_end, protocol, request};
 use crate::exchange::{AnswerEnd, Invocation, LiveServed, Piece, Pieces};
 use crate::flow::ARRIVED_QUEUED;
 use crate::grpc::body::{self, RoadBody};
-use crate::grpc::framing::Messages;
 use crate::grpc::metadata::to_fields;
+use crate::grpc::unpack::{PackedRoom, Unpacker};
 
 /// Ready when the answer begins. The request goes on for as long as the service, and the consumer, want it.
 pub(super) async fn invoke(
@@ -22,6 +22,7 @@ pub(super) async fn invoke(
     invocation: Invocation,
     messages: Pieces<AnswerEnd>,
     life: Option<Duration>,
+    packed: &PackedRoom,
 ) -> Result<LiveServed, Fault> {
     let streaming = invocation.streaming;
     let request = request(connection.location(), invocation, RoadBody::live(messages, ending), life)?;
@@ -39,7 +40,11 @@ pub(super) async fn invoke(
         return Ok(LiveServed { context: Context::default(), pieces });
     }
     let context = Context { metadata: to_fields(&head.headers), ..Context::default() };
-    let watcher = Answering { messages: Messages::default(), headers: head.headers, streaming };
+    let watcher = Answering {
+        messages: Unpacker::new(&head.headers, Place::Service, packed)?,
+        headers: head.headers,
+        streaming,
+    };
     tokio::spawn(body::hand_on_live(incoming, Place::Service, sender, watcher));
     Ok(LiveServed { context, pieces })
 }

@@ -26,34 +26,40 @@ pub use connection::{Endpoint, Location};
 use crate::exchange::{AnswerEnd, BoxFuture, Invocation, LiveServed, Pieces, Served, Services};
 use crate::flow::PIECES_QUEUED;
 use crate::grpc::body::{self, Read, RoadBody, Watcher};
-use crate::grpc::framing::{Messages, check_count, count_messages, decode_status_text};
+use crate::grpc::framing::{check_count, decode_status_text};
 use crate::grpc::metadata::{put_fields, text, to_fields};
+use crate::grpc::unpack::{ACCEPTED, PackedRoom, Unpacker};
 use connection::Connection;
 
 /// The services of this node's members.
-pub struct Dispatcher(ArcSwap<HashMap<ServiceId, Arc<Connection>>>);
+pub struct Dispatcher {
+    services: ArcSwap<HashMap<ServiceId, Arc<Connection>>>,
+    /// For services that compress.
+    packed: PackedRoom,
+}
 
 impl Dispatcher {
     /// Services by where they listen. Connections are made when they are first needed.
     #[must_use]
     pub fn new(services: impl IntoIterator<Item = (ServiceId, Location)>) -> Self {
         let connect = |(id, location)| (id, Arc::new(Connection::new(location)));
-        Self(ArcSwap::from_pointee(services.into_iter().map(connect).collect()))
+        let services = ArcSwap::from_pointee(services.into_iter().map(connect).collect());
+        Self { services, packed: PackedRoom::default() }
     }
 
     /// From now on these services alone. What is under way ends where it is; a connection is kept where nothing changed.
     pub(crate) fn set(&self, services: impl IntoIterator<Item = (ServiceId, Location)>) {
-        let before = self.0.load();
+        let before = self.services.load();
         let connect = |(id, location): (ServiceId, Location)| {
             let kept = before.get(&id).filter(|connection| connection.location().is(&location));
             let connection = kept.map_or_else(|| Arc::new(Connection::new(location)), Arc::clone);
             (id, connection)
         };
-        self.0.store(Arc::new(services.into_iter().map(connect).collect()));
+        self.services.store(Arc::new(services.into_iter().map(connect).collect()));
     }
 
     fn find(&self, id: &ServiceId) -> Result<Arc<Connection>, Fault> {
-        self.0.load().get(id).map(Arc::clone).ok_or_else(|| {
+        self.services.load().get(id).map(Arc::clone).ok_or_else(|| {
             let message = format!("no [[services]] of this node says where {id} listens");
             Fault::new(FaultCode::ServiceUnreachable, Place::ProviderNode, message)
         })
@@ -62,10 +68,10 @@ impl Dispatcher {
 
 impl Services for Dispatcher {
     fn invoke(&self, invocation: Invocation) -> BoxFuture<Result<Served, Fault>> {
-        let connection = self.find(&invocation.service);
+        let (connection, packed) = (self.find(&invocation.service), self.packed.clone());
         Box::pin(async move {
             let deadline = invocation.deadline;
-            match tokio::time::timeout(deadline, invoke(&*connection?, invocation)).await {
+            match tokio::time::timeout(deadline, invoke(&*connection?, invocation, &packed)).await {
                 Ok(answer) => answer,
                 Err(_) => {
                     let message = format!("the service did not answer within {} ms", deadline.as_millis());
@@ -81,12 +87,16 @@ impl Services for Dispatcher {
         messages: Pieces<AnswerEnd>,
         life: Option<Duration>,
     ) -> BoxFuture<Result<LiveServed, Fault>> {
-        let connection = self.find(&invocation.service);
-        Box::pin(async move { live::invoke(&*connection?, invocation, messages, life).await })
+        let (connection, packed) = (self.find(&invocation.service), self.packed.clone());
+        Box::pin(async move { live::invoke(&*connection?, invocation, messages, life, &packed).await })
     }
 }
 
-async fn invoke(connection: &Connection, mut invocation: Invocation) -> Result<Served, Fault> {
+async fn invoke(
+    connection: &Connection,
+    mut invocation: Invocation,
+    packed: &PackedRoom,
+) -> Result<Served, Fault> {
     if let Some(target) = invocation.target.take() {
         return rest::invoke(connection, &target, invocation).await;
     }
@@ -99,7 +109,7 @@ async fn invoke(connection: &Connection, mut invocation: Invocation) -> Result<S
     if !status.is_success() {
         return Err(protocol(format!("it answered HTTP {status}")));
     }
-    read_answer(response, streaming).await
+    read_answer(response, streaming, packed).await
 }
 
 /// `timeout`: what the service is told of the time that it has.
@@ -118,6 +128,7 @@ fn request(
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/grpc"));
     headers.insert("te", HeaderValue::from_static("trailers"));
+    headers.insert("grpc-accept-encoding", HeaderValue::from_static(ACCEPTED));
     put_fields(&context.metadata, &mut headers);
     let mut insert = |name: &'static str, value: &str| {
         // Identifiers, hex digits and terms are printable; a purpose may hold letters that no header takes.
@@ -149,17 +160,30 @@ fn request(
     Ok(request)
 }
 
-async fn read_answer(response: Response<Incoming>, streaming: Streaming) -> Result<Served, Fault> {
+async fn read_answer(
+    response: Response<Incoming>,
+    streaming: Streaming,
+    packed: &PackedRoom,
+) -> Result<Served, Fault> {
     let (head, incoming) = response.into_parts();
+    let unpacker = || Unpacker::new(&head.headers, Place::Service, packed);
+    let (messages, place) = (unpacker()?, Place::Service);
+    let (pieces, receiver) = mpsc::channel(PIECES_QUEUED);
     match body::read(incoming, MAX_BODY_BYTES).await {
         Ok(Read::Whole(body, trailers)) => {
-            let messages = count_messages(&body, Place::Service)?;
-            Ok(Served::Whole(answer_end(&head.headers, trailers.as_ref(), messages, streaming)?, body))
+            if let Some((body, messages)) = messages.whole(body.clone(), MAX_BODY_BYTES)? {
+                let end = answer_end(&head.headers, trailers.as_ref(), messages, streaming)?;
+                return Ok(Served::Whole(end, body));
+            }
+            // Small only as long as it was compressed.
+            let rest = RoadBody::new(OpenBody::Whole(Bytes::new()), trailers);
+            let watcher = Answering { messages: unpacker()?, headers: head.headers, streaming };
+            tokio::spawn(body::hand_on(body, rest, place, pieces, watcher));
+            Ok(Served::Large(receiver))
         }
         Ok(Read::More(first, rest)) => {
-            let (pieces, receiver) = mpsc::channel(PIECES_QUEUED);
-            let watcher = Answering { messages: Messages::default(), headers: head.headers, streaming };
-            tokio::spawn(body::hand_on(first, rest, Place::Service, pieces, watcher));
+            let watcher = Answering { messages, headers: head.headers, streaming };
+            tokio::spawn(body::hand_on(first, rest, place, pieces, watcher));
             Ok(Served::Large(receiver))
         }
         Err(error) => Err(protocol(format!("its answer broke off: {error}"))),
@@ -168,7 +192,7 @@ async fn read_answer(response: Response<Incoming>, streaming: Streaming) -> Resu
 
 /// Counts a service's messages, and reads its trailers.
 struct Answering {
-    messages: Messages,
+    messages: Unpacker,
     headers: HeaderMap,
     streaming: Streaming,
 }
@@ -176,12 +200,16 @@ struct Answering {
 impl Watcher for Answering {
     type End = AnswerEnd;
 
-    fn piece(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.messages.push(bytes, Place::Service)
+    fn push(&mut self, bytes: Bytes) {
+        self.messages.push(bytes);
+    }
+
+    fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        self.messages.take()
     }
 
     fn end(self, trailers: Option<HeaderMap>) -> Result<AnswerEnd, Fault> {
-        let messages = self.messages.finish(Place::Service)?;
+        let messages = self.messages.finish()?;
         answer_end(&self.headers, trailers.as_ref(), messages, self.streaming)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Any HTTP status is an answer, redirects too: they are handed back, not followed.
 
+use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use peabiru_proto::context;
@@ -72,7 +73,13 @@ async fn read_answer(response: Response<Incoming>) -> Result<Served, Fault> {
         Ok(Read::Whole(body, _)) => Ok(Served::Whole(end, body)),
         Ok(Read::More(first, rest)) => {
             let (pieces, receiver) = mpsc::channel(PIECES_QUEUED);
-            tokio::spawn(body::hand_on(first, rest, Place::Service, pieces, Answering(end)));
+            tokio::spawn(body::hand_on(
+                first,
+                rest,
+                Place::Service,
+                pieces,
+                Answering { end, piece: Bytes::new() },
+            ));
             Ok(Served::Large(receiver))
         }
         Err(error) => Err(protocol(format!("its answer broke off: {error}"))),
@@ -80,17 +87,24 @@ async fn read_answer(response: Response<Incoming>) -> Result<Served, Fault> {
 }
 
 /// Any bytes are a body; everything else was said before it.
-struct Answering(AnswerEnd);
+struct Answering {
+    end: AnswerEnd,
+    piece: Bytes,
+}
 
 impl Watcher for Answering {
     type End = AnswerEnd;
 
-    fn piece(&mut self, _: &[u8]) -> Result<(), Fault> {
-        Ok(())
+    fn push(&mut self, bytes: Bytes) {
+        self.piece = bytes;
+    }
+
+    fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        Ok(Some(std::mem::take(&mut self.piece)).filter(|piece| !piece.is_empty()))
     }
 
     fn end(self, _: Option<HeaderMap>) -> Result<AnswerEnd, Fault> {
-        Ok(self.0)
+        Ok(self.end)
     }
 }
 

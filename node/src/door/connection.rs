@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
@@ -15,6 +14,7 @@ use super::authority::AuthorityMender;
 use super::front::Door;
 use super::http1::{Follower, MAX_HEAD_BYTES};
 use super::identify::Credential;
+use super::places::Connection;
 use super::watched::{Noted, Watch, Watched};
 
 /// What kind of socket a caller came by.
@@ -32,6 +32,7 @@ pub(super) async fn serve_connection<S>(
     socket: Socket,
     credential: Option<Credential>,
     door: Arc<Door>,
+    place: Arc<Connection>,
     stop: CancellationToken,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -50,12 +51,12 @@ pub(super) async fn serve_connection<S>(
                 Socket::Tcp => Watch::Nothing,
                 Socket::Unix => Watch::Authority(AuthorityMender::default()),
             };
-            serve_http2(Watched::new(stream, ahead, watch), credential, door, stop).await;
+            serve_http2(Watched::new(stream, ahead, watch), credential, door, place, stop).await;
         }
         Speaks::Http1 => {
             let noted = Noted::default();
             let watch = Watch::Http1(Follower::default(), Arc::clone(&noted));
-            serve_http1(Watched::new(stream, ahead, watch), noted, credential, door, stop).await;
+            serve_http1(Watched::new(stream, ahead, watch), noted, credential, door, place, stop).await;
         }
     }
 }
@@ -87,19 +88,17 @@ async fn serve_http2<S>(
     stream: Watched<S>,
     credential: Option<Credential>,
     door: Arc<Door>,
+    place: Arc<Connection>,
     stop: CancellationToken,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let calls_max = door.limits().calls_per_connection;
-    let calls = Arc::new(Calls::default());
-    let counted = Arc::clone(&calls);
     let service = service_fn(move |request| {
-        let (door, call) = (Arc::clone(&door), Calls::begin(&counted));
+        let (door, call) = (Arc::clone(&door), place.begin());
         async move {
             let answer = door.serve(credential, request).await;
-            drop(call);
-            Ok::<_, Infallible>(answer)
+            Ok::<_, Infallible>(answer.map(|body| call.answer(body)))
         }
     });
     let connection = http2::Builder::new(TokioExecutor::new())
@@ -111,7 +110,6 @@ async fn serve_http2<S>(
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = calls.idle() => return,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -125,21 +123,19 @@ async fn serve_http1<S>(
     noted: Noted,
     credential: Option<Credential>,
     door: Arc<Door>,
+    place: Arc<Connection>,
     stop: CancellationToken,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let calls = Arc::new(Calls::default());
-    let counted = Arc::clone(&calls);
     let service = service_fn(move |request| {
-        let (door, call, noted) = (Arc::clone(&door), Calls::begin(&counted), Arc::clone(&noted));
+        let (door, call, noted) = (Arc::clone(&door), place.begin(), Arc::clone(&noted));
         async move {
             let answer = match noted.get() {
                 None => door.serve(credential, request).await,
                 Some(violation) => door.refuse(*violation, &request),
             };
-            drop(call);
-            Ok::<_, Infallible>(answer)
+            Ok::<_, Infallible>(answer.map(|body| call.answer(body)))
         }
     });
     let connection = http1::Builder::new()
@@ -150,7 +146,6 @@ async fn serve_http1<S>(
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = calls.idle() => return,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -165,43 +160,6 @@ fn note_end(ended: Result<(), hyper::Error>) {
     }
 }
 
-/// Calls of one connection, to tell an idle one: it holds a place that another application may need.
-#[derive(Default)]
-struct Calls {
-    open: AtomicUsize,
-    begun: AtomicUsize,
-}
-
-/// One call, until it is dropped.
-struct OpenCall(Arc<Calls>);
-
-impl Calls {
-    fn begin(calls: &Arc<Self>) -> OpenCall {
-        calls.open.fetch_add(1, Ordering::Relaxed);
-        calls.begun.fetch_add(1, Ordering::Relaxed);
-        OpenCall(Arc::clone(calls))
-    }
-
-    /// Ends when for `IDLE_MAX` no call was open and none began.
-    async fn idle(&self) {
-        let mut seen = None;
-        loop {
-            let begun = self.begun.load(Ordering::Relaxed);
-            if self.open.load(Ordering::Relaxed) == 0 && seen == Some(begun) {
-                return;
-            }
-            seen = Some(begun);
-            tokio::time::sleep(IDLE_MAX).await;
-        }
-    }
-}
-
-impl Drop for OpenCall {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// How every client of HTTP/2 begins (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Longest header list of a call, in bytes.
@@ -211,5 +169,3 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const BEGIN_WAIT: Duration = Duration::from_secs(30);
 /// For a head of HTTP/1.1 from its first byte to its last; between calls, for the next to begin.
 const HEAD_WAIT: Duration = Duration::from_secs(60);
-/// A connection without a call for this long is closed; clients make a new one when they need it.
-const IDLE_MAX: Duration = Duration::from_secs(300);

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -12,19 +11,21 @@ use http_body::Body;
 use peabiru_proto::context;
 use peabiru_proto::fault::{Fault, FaultCode, Place, Spelling};
 use peabiru_proto::hash::Digest;
-use peabiru_proto::id::ServiceId;
+use peabiru_proto::id::{ServiceId, SubsystemId};
 use peabiru_proto::policy::Purpose;
 use peabiru_proto::random::Random;
+use tokio_util::sync::CancellationToken;
 
 use super::grpc::GrpcDoor;
 use super::http1::Violation;
 use super::identify::{Clients, Credential};
+use super::places::{Calls, Connections, OpenCall};
 use super::rest::RestDoor;
 use super::{Limits, Listener};
 use crate::exchange::{Answered, Exchange};
 use crate::grpc::body::RoadBody;
 use crate::grpc::metadata::text;
-use crate::room::Room;
+use crate::grpc::unpack::PackedRoom;
 use crate::stage::count_refusal;
 
 /// One door of the node: every listener hands its requests to it.
@@ -39,9 +40,13 @@ pub(super) struct Shared {
     pub(super) exchange: Arc<dyn Exchange>,
     pub(super) settings: ArcSwap<Settings>,
     /// Under way, of all listeners.
-    calls: AtomicUsize,
-    /// For connections over TCP, and over the Unix socket.
-    rooms: [Room; 2],
+    calls: Arc<Calls>,
+    /// Over TCP, and over the Unix socket.
+    connections: [Connections; 2],
+    /// For callers that compress.
+    pub(super) packed: PackedRoom,
+    /// Ends when the door takes no new connections: whoever watches the node is told.
+    pub(super) closing: CancellationToken,
 }
 
 /// What an administrator can change while the door is open.
@@ -57,22 +62,21 @@ pub struct Settings {
     pub spelling: Spelling,
 }
 
-/// A call under way, until it is dropped.
-pub(super) struct OpenCall(Arc<Shared>);
-
 impl Shared {
-    /// None if the door is full.
-    pub(super) fn begin(self: &Arc<Self>) -> Option<OpenCall> {
-        let calls_max = self.settings.load().limits.calls;
-        let one_more = |open: usize| (open < calls_max).then_some(open + 1);
-        self.calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
-        Some(OpenCall(Arc::clone(self)))
+    /// # Errors
+    /// `node.overloaded`
+    pub(super) fn begin(&self) -> Result<OpenCall, Fault> {
+        let full = || Fault::new(FaultCode::NodeOverloaded, Place::ConsumerNode, "the door is full");
+        self.calls.begin(self.settings.load().limits.calls).ok_or_else(full)
     }
-}
 
-impl Drop for OpenCall {
-    fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    /// Counts a call as its caller's.
+    ///
+    /// # Errors
+    /// `node.overloaded`
+    pub(super) fn count(&self, open: &mut OpenCall, caller: &SubsystemId) -> Result<(), Fault> {
+        let settings = self.settings.load();
+        open.is_of(caller, settings.limits.calls, settings.clients.sharing())
     }
 }
 
@@ -89,9 +93,15 @@ impl Door {
     /// A door onto the road.
     #[must_use]
     pub fn new(exchange: Arc<dyn Exchange>, settings: Settings, random: Arc<dyn Random>) -> Self {
-        let rooms = [settings.limits.connections; 2].map(Room::new);
-        let (settings, calls) = (ArcSwap::from_pointee(settings), AtomicUsize::new(0));
-        let shared = Arc::new(Shared { exchange, settings, calls, rooms });
+        let connections = [settings.limits.connections; 2].map(Connections::new);
+        let shared = Arc::new(Shared {
+            exchange,
+            settings: ArcSwap::from_pointee(settings),
+            calls: Arc::default(),
+            connections,
+            packed: PackedRoom::default(),
+            closing: CancellationToken::new(),
+        });
         let rest = RestDoor::new(Arc::clone(&shared), random);
         Self { grpc: GrpcDoor(Arc::clone(&shared)), rest, shared }
     }
@@ -99,7 +109,8 @@ impl Door {
     /// Changes the settings for every call that begins from now on, on live connections too. Runs on the tokio runtime of
     /// the caller.
     pub(crate) fn set(&self, settings: Settings) {
-        self.shared.rooms.iter().for_each(|room| room.resize(settings.limits.connections));
+        let connections_max = settings.limits.connections;
+        self.shared.connections.iter().for_each(|connections| connections.resize(connections_max));
         self.shared.settings.store(Arc::new(settings));
     }
 
@@ -109,9 +120,14 @@ impl Door {
         self.shared.settings.load().limits
     }
 
-    /// For the connections of a listener.
-    pub(super) fn room(&self, listener: &Listener) -> &Room {
-        let [tcp, unix] = &self.shared.rooms;
+    /// No listener takes new connections any more.
+    pub(super) fn close(&self) {
+        self.shared.closing.cancel();
+    }
+
+    /// Those of a listener.
+    pub(super) fn connections(&self, listener: &Listener) -> &Connections {
+        let [tcp, unix] = &self.shared.connections;
         match listener {
             Listener::Plain(_) | Listener::Tls(..) => tcp,
             Listener::Unix(..) => unix,
@@ -144,9 +160,9 @@ pub(super) fn shown(connection: Option<Credential>, headers: &HeaderMap) -> Vec<
 }
 
 /// The host name under which the application calls, without its port.
-pub(super) fn host(head: &http::request::Parts) -> Option<String> {
-    let host = text(&head.headers, "host").and_then(|host| host.parse::<http::uri::Authority>().ok());
-    head.uri.authority().or(host.as_ref()).map(|authority| authority.host().to_ascii_lowercase())
+pub(super) fn host(uri: &http::Uri, headers: &HeaderMap) -> Option<String> {
+    let host = text(headers, "host").and_then(|host| host.parse::<http::uri::Authority>().ok());
+    uri.authority().or(host.as_ref()).map(|authority| authority.host().to_ascii_lowercase())
 }
 
 pub(super) fn parse_purpose(text: &str) -> Result<Purpose, Fault> {

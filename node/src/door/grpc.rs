@@ -14,12 +14,15 @@ use peabiru_proto::wire::Context;
 use tokio::sync::mpsc;
 
 use super::identify::Credential;
+use super::own::{Asker, Own};
+use super::places::OpenCall;
 use super::{MESSAGE_WAIT, Route, Shared, host, parse_purpose, refused, shown};
 use crate::exchange::{Answered, Call, CallBody};
 use crate::flow::PIECES_QUEUED;
 use crate::grpc::body::{self, Read, RoadBody, Watcher};
-use crate::grpc::framing::{Messages, count_messages, encode_status_text, timeout};
+use crate::grpc::framing::{encode_status_text, timeout};
 use crate::grpc::metadata::{put_fields, text, to_fields};
+use crate::grpc::unpack::{ACCEPTED, Unpacker};
 use crate::stage::Stage;
 
 /// Carries gRPC calls.
@@ -42,27 +45,63 @@ impl GrpcDoor {
         B::Error: std::fmt::Display,
     {
         let timer = Stage::Door.start();
-        let Some(open) = self.0.begin() else {
-            let full = Fault::new(FaultCode::NodeOverloaded, Place::ConsumerNode, "the door is full");
-            return respond(refused(full));
+        let mut open = match self.0.begin() {
+            Ok(open) => open,
+            Err(fault) => return respond(refused(fault)),
         };
+        let own = match self.own(connection, &request, &mut open) {
+            Ok(own) => own,
+            Err(fault) => return respond(refused(fault)),
+        };
+        if let Some((own, asker)) = own {
+            return own.serve(&self.0, asker, request, open).await;
+        }
         let (head, body) = request.into_parts();
-        let answered = match self.prepare(connection, &head) {
-            Ok(call) if self.is_live(&call) => return self.stream(call, body, open).await,
-            Ok(call) => self.carry(call, body).await,
+        let prepared = self.prepare(connection, &head);
+        let prepared = prepared.and_then(|call| self.0.count(&mut open, &call.caller).map(|()| call));
+        let answered = match prepared {
+            Ok(call) if self.is_live(&call) => return self.stream(call, &head.headers, body, open).await,
+            Ok(call) => self.carry(call, &head.headers, body).await,
             Err(fault) => refused(fault),
         };
         timer.end();
-        respond(answered)
+        respond(answered).map(|body| body.holding(open))
     }
 
-    async fn carry<B>(&self, call: Call, body: B) -> Answered
+    /// One of the door's own services, if the path names it and no header or host name says whose is meant instead.
+    fn own<B>(
+        &self,
+        connection: Option<Credential>,
+        request: &Request<B>,
+        open: &mut OpenCall,
+    ) -> Result<Option<(Own, Asker)>, Fault> {
+        let name = request.uri().path().split('/').nth(1).unwrap_or_default();
+        let Some(own) = Own::named(name) else { return Ok(None) };
+        let headers = request.headers();
+        let settings = self.0.settings.load();
+        let caller =
+            settings.clients.identify(&shown(connection, headers), text(headers, context::CLIENT))?;
+        let wanted = match text(headers, context::SERVICE) {
+            Some(named) => Some(named_service(named)?),
+            None => host(request.uri(), headers)
+                .and_then(|host| settings.routes.get(&host))
+                .map(|route| route.service.clone()),
+        };
+        if wanted.as_ref().is_some_and(|wanted| wanted.code() == name) {
+            return Ok(None);
+        }
+        self.0.count(open, &caller)?;
+        Ok(Some((own, Asker { exchange: Arc::clone(&self.0.exchange), caller, wanted })))
+    }
+
+    async fn carry<B>(&self, call: Call, headers: &HeaderMap, body: B) -> Answered
     where
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: std::fmt::Display,
     {
         let wait = call.deadline.unwrap_or(MESSAGE_WAIT).min(MESSAGE_WAIT);
-        match tokio::time::timeout(wait, read_body(body)).await {
+        let unpacker = || Unpacker::new(headers, Place::ConsumerNode, &self.0.packed);
+        match tokio::time::timeout(wait, read_body(body, unpacker)).await {
             Ok(Ok(body)) => self.0.exchange.call(Call { body, ..call }).await,
             Ok(Err(fault)) => refused(fault),
             Err(_) => {
@@ -78,7 +117,7 @@ impl GrpcDoor {
         let caller =
             settings.clients.identify(&shown(connection, headers), text(headers, context::CLIENT))?;
         let (grpc_service, method) = split_path(head.uri.path())?;
-        let route = host(head).and_then(|host| settings.routes.get(&host));
+        let route = host(&head.uri, headers).and_then(|host| settings.routes.get(&host));
         let service = self.find_service(text(headers, context::SERVICE), route, grpc_service)?;
         let purpose = match text(headers, context::PURPOSE) {
             Some(purpose) => Some(parse_purpose(purpose)?),
@@ -121,9 +160,7 @@ impl GrpcDoor {
     ) -> Result<ServiceId, Fault> {
         let refuse = |code, message: String| Err(Fault::new(code, Place::ConsumerNode, message));
         let service: ServiceId = match (named, route) {
-            (Some(named), _) => {
-                named.parse().map_err(|error| invalid(&format!("x-road-service: {error}")))?
-            }
+            (Some(named), _) => named_service(named)?,
             (None, Some(route)) => route.service.clone(),
             (None, None) => {
                 let conf = self.0.exchange.globalconf();
@@ -152,21 +189,30 @@ impl GrpcDoor {
     }
 }
 
+fn named_service(named: &str) -> Result<ServiceId, Fault> {
+    named.parse().map_err(|error| invalid(&format!("x-road-service: {error}")))
+}
+
 /// A small body to its end; of a large one the beginning, and a task that hands on the rest.
-async fn read_body<B>(body: B) -> Result<CallBody, Fault>
+async fn read_body<B>(body: B, unpacker: impl Fn() -> Result<Unpacker, Fault>) -> Result<CallBody, Fault>
 where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: std::fmt::Display,
 {
-    let place = Place::ConsumerNode;
+    let (unpacking, place) = (unpacker()?, Place::ConsumerNode);
+    let (pieces, receiver) = mpsc::channel(PIECES_QUEUED);
     match body::read(body, MAX_BODY_BYTES).await {
         Ok(Read::Whole(body, _)) => {
-            let messages = count_messages(&body, place)?;
-            Ok(CallBody::Whole(body, messages))
+            if let Some((body, messages)) = unpacking.whole(body.clone(), MAX_BODY_BYTES)? {
+                return Ok(CallBody::Whole(body, messages));
+            }
+            // Small only as long as it was compressed.
+            let rest = RoadBody::default();
+            tokio::spawn(body::hand_on(body, rest, place, pieces, Counting(unpacker()?)));
+            Ok(CallBody::Large(receiver))
         }
         Ok(Read::More(first, rest)) => {
-            let (pieces, receiver) = mpsc::channel(PIECES_QUEUED);
-            tokio::spawn(body::hand_on(first, rest, place, pieces, Counting(Messages::default())));
+            tokio::spawn(body::hand_on(first, rest, place, pieces, Counting(unpacking)));
             Ok(CallBody::Large(receiver))
         }
         Err(error) => Err(invalid(&format!("the body broke off: {error}"))),
@@ -174,17 +220,21 @@ where
 }
 
 /// Counts a caller's messages.
-struct Counting(Messages);
+struct Counting(Unpacker);
 
 impl Watcher for Counting {
     type End = u64;
 
-    fn piece(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.0.push(bytes, Place::ConsumerNode)
+    fn push(&mut self, bytes: Bytes) {
+        self.0.push(bytes);
+    }
+
+    fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        self.0.take()
     }
 
     fn end(self, _: Option<HeaderMap>) -> Result<u64, Fault> {
-        self.0.finish(Place::ConsumerNode)
+        self.0.finish()
     }
 }
 
@@ -206,9 +256,8 @@ fn bounded(text: &str) -> String {
     text.chars().take(100).collect()
 }
 
-fn respond(answered: Answered) -> Response<RoadBody> {
-    let mut headers = HeaderMap::new();
-    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+pub(super) fn respond(answered: Answered) -> Response<RoadBody> {
+    let mut headers = beginning();
     if let Some(exchange) = answered.exchange {
         insert(&mut headers, context::EXCHANGE_ID, &exchange.to_string());
     }
@@ -246,9 +295,14 @@ pub(super) fn put_fault(fault: &Fault, headers: &mut HeaderMap) {
     let details = data_encoding::BASE64_NOPAD.encode(&status.details);
     insert(headers, GRPC_DETAILS, &details);
     insert(headers, context::FAULT, fault.code.as_str());
-    if fault.code == FaultCode::PayloadCompressed {
-        headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
-    }
+}
+
+/// What begins every answer, a fault too.
+pub(super) fn beginning() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    headers.insert("grpc-accept-encoding", HeaderValue::from_static(ACCEPTED));
+    headers
 }
 
 pub(super) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
@@ -256,4 +310,4 @@ pub(super) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
     headers.insert(HeaderName::from_static(name), value);
 }
 
-pub(super) const CONTENT_TYPE: &str = "application/grpc";
+const CONTENT_TYPE: &str = "application/grpc";

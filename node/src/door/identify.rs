@@ -17,6 +17,15 @@ pub enum Credential {
     UnixUser(u32),
 }
 
+/// Whether several subsystems share a door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// One may call, and have all of it.
+    Alone,
+    /// Each leaves room for the others.
+    Several,
+}
+
 /// The node's `[[clients]]`.
 #[derive(Debug, Clone, Default)]
 pub struct Clients(HashMap<Credential, Vec<SubsystemId>>);
@@ -38,6 +47,14 @@ impl Clients {
             Credential::Token(_) | Credential::UnixUser(_) => None,
         };
         self.0.keys().filter_map(certificate).collect()
+    }
+
+    /// Whether more than one subsystem may call.
+    #[must_use]
+    pub fn sharing(&self) -> Sharing {
+        let mut all = self.0.values().flatten();
+        let first = all.next();
+        if all.any(|subsystem| Some(subsystem) != first) { Sharing::Several } else { Sharing::Alone }
     }
 
     /// Whether a caller shows anything that this node knows.

@@ -1,20 +1,22 @@
 //! Calls whose messages go one by one, as their contract says.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, Response};
 use http_body::Body;
 use peabiru_proto::context;
 use peabiru_proto::contract::{Delivery, MethodFacts, Streaming};
 use peabiru_proto::fault::{Fault, Place};
 use tokio::sync::mpsc;
 
-use super::front::OpenCall;
-use super::grpc::{CONTENT_TYPE, GrpcDoor, insert, put_fault, trailers};
+use super::front::refused;
+use super::grpc::{GrpcDoor, beginning, insert, put_fault, respond, trailers};
+use super::places::OpenCall;
 use crate::exchange::{AnswerEnd, Call};
 use crate::flow::ARRIVED_QUEUED;
 use crate::grpc::body::{self, RoadBody, Watcher};
-use crate::grpc::framing::{Messages, check_count};
+use crate::grpc::framing::check_count;
 use crate::grpc::metadata::put_fields;
+use crate::grpc::unpack::Unpacker;
 
 impl GrpcDoor {
     /// Whether the contract says so of the method.
@@ -28,18 +30,27 @@ impl GrpcDoor {
     }
 
     /// Carries one call. It is one of the door's calls for as long as the caller sends.
-    pub(super) async fn stream<B>(&self, call: Call, body: B, open: OpenCall) -> Response<RoadBody>
+    pub(super) async fn stream<B>(
+        &self,
+        call: Call,
+        headers: &HeaderMap,
+        body: B,
+        open: OpenCall,
+    ) -> Response<RoadBody>
     where
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: std::fmt::Display,
     {
-        let (sender, messages) = mpsc::channel(ARRIVED_QUEUED);
+        let (sender, asked) = mpsc::channel(ARRIVED_QUEUED);
         let streaming = self.facts(&call, |facts| facts.streaming).unwrap_or(Streaming::Both);
-        let asking = Asking { messages: Messages::default(), streaming };
+        let messages = match Unpacker::new(headers, Place::ConsumerNode, &self.0.packed) {
+            Ok(messages) => messages,
+            Err(fault) => return respond(refused(fault)),
+        };
+        let asking = Asking { messages, streaming };
         tokio::spawn(body::hand_on_live(body, Place::ConsumerNode, sender, asking));
-        let streamed = self.0.exchange.stream(call, messages).await;
-        let mut headers = HeaderMap::new();
-        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        let streamed = self.0.exchange.stream(call, asked).await;
+        let mut headers = beginning();
         if let Some(exchange) = streamed.exchange {
             insert(&mut headers, context::EXCHANGE_ID, &exchange.to_string());
         }
@@ -61,19 +72,23 @@ impl GrpcDoor {
 
 /// Sees a caller's messages pass.
 struct Asking {
-    messages: Messages,
+    messages: Unpacker,
     streaming: Streaming,
 }
 
 impl Watcher for Asking {
     type End = AnswerEnd;
 
-    fn piece(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.messages.push(bytes, Place::ConsumerNode)
+    fn push(&mut self, bytes: Bytes) {
+        self.messages.push(bytes);
+    }
+
+    fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        self.messages.take()
     }
 
     fn end(self, _: Option<HeaderMap>) -> Result<AnswerEnd, Fault> {
-        let messages = self.messages.finish(Place::ConsumerNode)?;
+        let messages = self.messages.finish()?;
         match self.streaming {
             Streaming::Unary | Streaming::Server => check_count(messages, Place::ConsumerNode)?,
             Streaming::Client | Streaming::Both => {}

@@ -10,6 +10,8 @@ mod grpc;
 pub mod http1;
 pub mod identify;
 mod live;
+mod own;
+mod places;
 mod refusal;
 mod rest;
 mod watched;
@@ -33,6 +35,7 @@ use tokio_util::task::TaskTracker;
 
 use connection::{Socket, serve_connection};
 use identify::Credential;
+use places::Connection;
 
 /// A listening socket of the door.
 pub enum Listener {
@@ -50,7 +53,7 @@ pub type SharedTls = Arc<ArcSwap<rustls::ServerConfig>>;
 /// What a door carries at once; more waits or is refused.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections of one listener; more wait in the system's queue.
+    /// Connections of one listener. One more takes the place of the one that has been idle for longest, or waits.
     pub connections: usize,
     /// Calls of one connection.
     pub calls_per_connection: u32,
@@ -117,19 +120,12 @@ impl Listener {
 /// Serves a listener until `stop`; then connections may end what they carry.
 pub async fn serve(listener: Listener, door: Arc<Door>, stop: CancellationToken) {
     let connections = TaskTracker::new();
-    let room = door.room(&listener).permits();
     loop {
         let accepted = tokio::select! {
-            permit = Arc::clone(room).acquire_owned() => match tokio::select! {
-                accepted = accept(&listener) => accepted,
-                () = stop.cancelled() => break,
-            } {
-                Ok(incoming) => Ok((incoming, permit)),
-                Err(error) => Err(error),
-            },
+            accepted = accept(&listener) => accepted,
             () = stop.cancelled() => break,
         };
-        let (incoming, permit) = match accepted {
+        let incoming = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Too many open files, or a client that went away: the next accept may succeed.
@@ -138,12 +134,20 @@ pub async fn serve(listener: Listener, door: Arc<Door>, stop: CancellationToken)
                 continue;
             }
         };
+        let (permit, connection) = tokio::select! {
+            entered = door.connections(&listener).enter() => entered,
+            () = stop.cancelled() => break,
+        };
         let (door, stop) = (Arc::clone(&door), stop.clone());
         connections.spawn(async move {
             let _permit = permit;
-            incoming.serve(door, stop).await;
+            tokio::select! {
+                () = incoming.serve(door, Arc::clone(&connection), stop) => {}
+                () = connection.is_to_end() => {}
+            }
         });
     }
+    door.close();
     connections.close();
     connections.wait().await;
     if let Listener::Unix(_, path) = &listener {
@@ -170,12 +174,12 @@ async fn accept(listener: &Listener) -> io::Result<Incoming> {
 }
 
 impl Incoming {
-    async fn serve(self, door: Arc<Door>, stop: CancellationToken) {
+    async fn serve(self, door: Arc<Door>, place: Arc<Connection>, stop: CancellationToken) {
         match self {
             Self::Plain(stream) => {
                 // Answers are one small write each: waiting for more only delays them.
                 let _ = stream.set_nodelay(true);
-                serve_connection(stream, Socket::Tcp, None, door, stop).await;
+                serve_connection(stream, Socket::Tcp, None, door, place, stop).await;
             }
             Self::Tls(stream, acceptor) => {
                 let _ = stream.set_nodelay(true);
@@ -183,7 +187,7 @@ impl Incoming {
                     Ok(Ok(stream)) => {
                         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                         let credential = certificate.map(|der| Credential::Certificate(Digest::of(der)));
-                        serve_connection(stream, Socket::Tcp, credential, door, stop).await;
+                        serve_connection(stream, Socket::Tcp, credential, door, place, stop).await;
                     }
                     Ok(Err(error)) => tracing::info!(%error, "a TLS handshake at the door failed"),
                     Err(_) => tracing::info!("a TLS handshake at the door took too long"),
@@ -192,7 +196,7 @@ impl Incoming {
             Self::Unix(stream) => match stream.peer_cred() {
                 Ok(user) => {
                     let credential = Some(Credential::UnixUser(user.uid()));
-                    serve_connection(stream, Socket::Unix, credential, door, stop).await;
+                    serve_connection(stream, Socket::Unix, credential, door, place, stop).await;
                 }
                 Err(error) => tracing::warn!(%error, "the user at the Unix socket is unknown"),
             },

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::http1::Violation;
 use super::identify::Credential;
+use super::places::OpenCall;
 use super::{MESSAGE_WAIT, Route, Shared, host, parse_purpose, refusal, refused, shown};
 use crate::exchange::{Answer, Answered, Call, CallBody};
 use crate::flow::PIECES_QUEUED;
@@ -70,8 +71,8 @@ impl RestDoor {
         let timer = Stage::Door.start();
         let (head, body) = request.into_parts();
         let response = match self.shared.begin() {
-            Some(_open) => self.answer(connection, &head, body).await,
-            None => Err(refused(overloaded())),
+            Ok(open) => self.answer(connection, &head, body, open).await,
+            Err(fault) => Err(refused(fault)),
         };
         timer.end();
         response.unwrap_or_else(|answered| self.fault(answered, &head.headers))
@@ -90,6 +91,7 @@ impl RestDoor {
         connection: Option<Credential>,
         head: &http::request::Parts,
         body: B,
+        mut open: OpenCall,
     ) -> Result<Response<RoadBody>, Answered>
     where
         B: Body<Data = Bytes> + Unpin + Send + 'static,
@@ -98,9 +100,11 @@ impl RestDoor {
         check_form(head).map_err(refused)?;
         let route = self.route(head);
         if head.uri.path() == LIST_CLIENTS && route.is_none() {
-            return self.list_clients(connection, head).map_err(refused);
+            let listed = self.list_clients(connection, head).map_err(refused)?;
+            return Ok(listed.map(|body| body.holding(open)));
         }
         let (call, asked) = self.prepare(connection, head, route.as_ref()).map_err(refused)?;
+        self.shared.count(&mut open, &call.caller).map_err(refused)?;
         let body = match tokio::time::timeout(MESSAGE_WAIT, read_body(body)).await {
             Ok(body) => body.map_err(refused)?,
             Err(_) => {
@@ -116,6 +120,7 @@ impl RestDoor {
                     Ok(hash) => deliver(asked, &hash, exchange, answer),
                     Err(fault) => Err(fault),
                 };
+                let delivered = delivered.map(|response| response.map(|body| body.holding(open)));
                 delivered.map_err(|fault| Answered {
                     exchange: Some(exchange),
                     result: Err(fault.with_exchange(exchange)),
@@ -182,7 +187,7 @@ impl RestDoor {
         if target::is_r1(head.uri.path()) {
             return None;
         }
-        self.shared.settings.load().routes.get(&host(head)?).cloned()
+        self.shared.settings.load().routes.get(&host(&head.uri, &head.headers)?).cloned()
     }
 
     /// `X-Road-Client` is required, as in X-Road, unless a route names the service; the last one counts. Unlike there, a
@@ -197,10 +202,11 @@ impl RestDoor {
         if route.is_some() && named.is_none() {
             return self.shared.settings.load().clients.identify(&shown(connection, headers), None);
         }
-        let named = named.ok_or_else(|| invalid("the header X-Road-Client is missing"))?;
-        let named =
-            std::str::from_utf8(named.as_bytes()).map_err(|_| invalid("X-Road-Client is no UTF-8"))?;
-        let client = target::client(named).map_err(|error| invalid(&format!("X-Road-Client: {error}")))?;
+        let refuse = |what: String| Fault::new(FaultCode::ClientInvalid, Place::ConsumerNode, what);
+        let named = named.ok_or_else(|| refuse("the header X-Road-Client is missing".to_owned()))?;
+        let named = std::str::from_utf8(named.as_bytes())
+            .map_err(|_| refuse("X-Road-Client is no UTF-8".to_owned()))?;
+        let client = target::client(named).map_err(|error| refuse(format!("X-Road-Client: {error}")))?;
         self.shared.settings.load().clients.identify(&shown(connection, headers), Some(client.as_str()))
     }
 
@@ -235,7 +241,7 @@ impl RestDoor {
             return parse_purpose(std::str::from_utf8(purpose.as_bytes()).unwrap_or_default());
         }
         let settings = self.shared.settings.load();
-        let route = host(head).and_then(|host| settings.routes.get(&host));
+        let route = host(&head.uri, &head.headers).and_then(|host| settings.routes.get(&host));
         let of_route = route.filter(|route| route.service == target.service);
         if let Some(purpose) = of_route.and_then(|route| route.purpose.clone()) {
             return Ok(purpose);
@@ -321,7 +327,7 @@ where
         Ok(Read::More(first, rest)) => {
             let (pieces, receiver) = mpsc::channel(PIECES_QUEUED);
             let (done, hash) = oneshot::channel();
-            let watcher = Hashing { hasher: BodyHasher::new(), done };
+            let watcher = Hashing { hasher: BodyHasher::new(), done, piece: Bytes::new() };
             tokio::spawn(body::hand_on(first, rest, Place::ConsumerNode, pieces, watcher));
             Ok((CallBody::Large(receiver), Hash::Coming(hash)))
         }
@@ -352,14 +358,19 @@ impl Hash {
 struct Hashing {
     hasher: BodyHasher,
     done: oneshot::Sender<BodyHash>,
+    piece: Bytes,
 }
 
 impl Watcher for Hashing {
     type End = u64;
 
-    fn piece(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.hasher.update(bytes);
-        Ok(())
+    fn push(&mut self, bytes: Bytes) {
+        self.hasher.update(&bytes);
+        self.piece = bytes;
+    }
+
+    fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        Ok(Some(std::mem::take(&mut self.piece)).filter(|piece| !piece.is_empty()))
     }
 
     /// A body is one message.
@@ -405,10 +416,6 @@ fn deliver(
 
 fn bad_target(error: &TargetError) -> Fault {
     invalid(&error.to_string())
-}
-
-fn overloaded() -> Fault {
-    Fault::new(FaultCode::NodeOverloaded, Place::ConsumerNode, "the door is full")
 }
 
 fn invalid(message: &str) -> Fault {

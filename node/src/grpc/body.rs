@@ -67,11 +67,14 @@ pub trait Watcher: Send + 'static {
     /// What the receiver is told last.
     type End: Send;
 
-    /// The next bytes.
+    /// The next bytes. What goes on of them is taken with `next`, to its end.
+    fn push(&mut self, bytes: Bytes);
+
+    /// What goes on now, if anything does: at most what one piece of a body is.
     ///
     /// # Errors
     /// Why the body is not taken.
-    fn piece(&mut self, bytes: &[u8]) -> Result<(), Fault>;
+    fn next(&mut self) -> Result<Option<Bytes>, Fault>;
 
     /// The body has ended.
     ///
@@ -98,11 +101,11 @@ pub async fn hand_on<B, W>(
     let mut trailers = None;
     let mut data = first;
     let ended = loop {
-        if let Err(fault) = watcher.piece(&data) {
-            break Err(fault);
-        }
-        if !data.is_empty() && pieces.send(Ok(Piece::Data(std::mem::take(&mut data)))).await.is_err() {
-            return;
+        watcher.push(std::mem::take(&mut data));
+        match send_on(&mut watcher, &pieces).await {
+            Ok(Taken::Yes) => {}
+            Ok(Taken::No) => return,
+            Err(fault) => break Err(fault),
         }
         match tokio::time::timeout(PIECE_WAIT, body.frame()).await {
             Ok(Some(Ok(frame))) => match frame.into_data() {
@@ -149,15 +152,34 @@ pub async fn hand_on_live<B, W>(
             Some(Err(fault)) => break Err(fault),
             None => break Ok(()),
         };
-        if let Err(fault) = watcher.piece(&data) {
-            break Err(fault);
-        }
-        if !data.is_empty() && pieces.send(Ok(Piece::Data(data))).await.is_err() {
-            return;
+        watcher.push(data);
+        match send_on(&mut watcher, &pieces).await {
+            Ok(Taken::Yes) => {}
+            Ok(Taken::No) => return,
+            Err(fault) => break Err(fault),
         }
     };
     // An error means that nobody waits for it any more.
     let _ = pieces.send(ended.and_then(|()| watcher.end(trailers)).map(Piece::End)).await;
+}
+
+/// Whether somebody still takes a body.
+enum Taken {
+    Yes,
+    No,
+}
+
+/// Hands on what a watcher gives, to its end.
+async fn send_on<W: Watcher>(
+    watcher: &mut W,
+    pieces: &mpsc::Sender<Result<Piece<W::End>, Fault>>,
+) -> Result<Taken, Fault> {
+    while let Some(piece) = watcher.next()? {
+        if pieces.send(Ok(Piece::Data(piece))).await.is_err() {
+            return Ok(Taken::No);
+        }
+    }
+    Ok(Taken::Yes)
 }
 
 fn broken_off(place: Place, error: &dyn std::fmt::Display) -> Fault {
@@ -188,6 +210,8 @@ enum Data {
         pieces: Pieces<AnswerEnd>,
         ending: Ending,
     },
+    /// Of a service of the door itself.
+    Own(tonic::body::Body),
     Whole(Bytes),
     Large {
         left_bytes: u64,
@@ -222,6 +246,12 @@ impl RoadBody {
     #[must_use]
     pub fn live(pieces: Pieces<AnswerEnd>, ending: Ending) -> Self {
         Self { data: Data::Live { pieces, ending }, trailers: None, _place: None }
+    }
+
+    /// What a service of the door itself answers.
+    #[must_use]
+    pub fn own(body: tonic::body::Body) -> Self {
+        Self { data: Data::Own(body), trailers: None, _place: None }
     }
 
     /// The same, in this place.
@@ -299,9 +329,15 @@ impl Body for RoadBody {
                     None => Some(Err(Broken("the stream was broken off".to_owned()))),
                 });
             }
+            Data::Own(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(context));
+                return Poll::Ready(frame.map(|frame| frame.map_err(|error| Broken(error.to_string()))));
+            }
             Data::Whole(bytes) => {
-                let frame = Frame::data(std::mem::take(bytes));
-                this.data = Data::None;
+                let frame = Frame::data(bytes.split_to(bytes.len().min(FRAME_BYTES)));
+                if bytes.is_empty() {
+                    this.data = Data::None;
+                }
                 return Poll::Ready(Some(Ok(frame)));
             }
             Data::Large { left_bytes, state } => {
@@ -324,19 +360,25 @@ impl Body for RoadBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.data, Data::None) && self.trailers.is_none()
+        match &self.data {
+            Data::None => self.trailers.is_none(),
+            Data::Own(body) => body.is_end_stream(),
+            Data::Live { .. } | Data::Whole(_) | Data::Large { .. } => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.data {
             Data::None => SizeHint::with_exact(0),
-            Data::Live { .. } => SizeHint::default(),
+            Data::Live { .. } | Data::Own(_) => SizeHint::default(),
             Data::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Data::Large { left_bytes, .. } => SizeHint::with_exact(*left_bytes),
         }
     }
 }
 
+/// What goes out at once: HTTP/2 keeps what a slow reader has not taken, and asks for no more than that.
+const FRAME_BYTES: usize = 16 * 1024;
 /// Longest pause between two pieces of a large body.
 const PIECE_WAIT: Duration = Duration::from_secs(30);
 

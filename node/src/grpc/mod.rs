@@ -3,3 +3,4 @@
 pub mod body;
 pub mod framing;
 pub mod metadata;
+pub mod unpack;

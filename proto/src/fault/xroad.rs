@@ -36,7 +36,13 @@ impl Fault {
     /// In X-Road's words.
     #[must_use]
     pub fn to_xroad(&self, spelling: Spelling) -> XroadFault {
-        let (origin, cause) = cause(self.code);
+        let (origin, cause) = match (self.code, self.place) {
+            // The service was reached and gave no answer; elsewhere it is a node that gave none.
+            (FaultCode::ExchangeOutcomeUnknown, Place::Service) => {
+                (Origin::Provider, "service_failed.network_error")
+            }
+            (code, _) => cause(code),
+        };
         let origin = match (origin, self.place) {
             (Origin::Client, Place::ConsumerNode) => "client",
             (Origin::Noticed, Place::ConsumerNode | Place::Registry) => "server.clientproxy",
@@ -57,6 +63,8 @@ fn cause(code: FaultCode) -> (Origin, &'static str) {
     use Origin::{Client, Noticed, Provider};
     match code {
         Code::ClientUnidentified | Code::ClientNotAllowed => (Noticed, "ssl_authentication_failed"),
+        Code::ClientInvalid => (Client, "invalid_client_identifier"),
+        Code::NodeNotProviders => (Noticed, "invalid_security_server"),
         Code::ClientUnknown | Code::NodeUnknown | Code::MessageAddressee => (Noticed, "unknown_member"),
         Code::ServiceUnknown | Code::ServiceAmbiguous | Code::MethodUnknown => (Provider, "unknown_service"),
         Code::ServiceType | Code::MethodStreamingUnsupported => (Provider, "service_type"),

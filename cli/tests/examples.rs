@@ -1,0 +1,152 @@
+//! The examples of `--help`, run as they stand, one after the other, in a sandbox that is thrown away.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says by failing what went wrong")]
+
+mod sandbox;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use sandbox::Sandbox;
+
+const PEABIRU: &str = env!("CARGO_BIN_EXE_peabiru");
+
+/// Why an example is not run here.
+const NOT_RUN: &[(&str, &str)] = &[
+    ("completions", "any shell reads it: .ci/peers.d/shells does"),
+    (
+        "grant share",
+        "needs a second node of the member: integration-tests/tests/federation/failover.rs has one",
+    ),
+    ("ledger verify", "needs the node stopped: cli's README tour and the tests of kills do that"),
+    ("node certificate", "changes certificates of a node that runs: federation/switch.rs does"),
+    ("node run", "runs until it is stopped: the sandbox starts its nodes so"),
+    ("registry run", "runs until it is stopped: the sandbox starts its registry so"),
+    ("sandbox connectivity", "a sandbox of its own: .ci/sandbox"),
+    ("sandbox up", "this very sandbox"),
+];
+
+/// Verbs in an order in which their examples make sense. Before each: what must be there, and how the names of the example
+/// are written here, as `sed` replaces them.
+const RUN: &[(&str, &str, &str)] = &[
+    ("call", "", ""),
+    (
+        "ledger list",
+        "for number in 1 2 3 4 5 6 7 8 9; do CALL; done",
+        "s/00112233445566778899aabbccddeeff/$(EXCHANGE)/",
+    ),
+    ("ledger show", "", ""),
+    ("ledger export", "", ""),
+    ("exchange status", "", "s/00112233445566778899aabbccddeeff/$(EXCHANGE)/"),
+    ("evidence export", "", "s/00112233445566778899aabbccddeeff/$(EXCHANGE)/"),
+    ("evidence verify", "mkdir evidence; mv evidence.tar evidence; cp PY/anchor.toml .", ""),
+    ("globalconf show", "", ""),
+    (
+        "contract add",
+        "cp \"$SCHEMAS/proto/py/mec/v1/school.proto\" .; cp -r \"$SCHEMAS/proto\" proto; cp \"$SCHEMAS/openapi/schools.json\" openapi.yaml",
+        "",
+    ),
+    ("contract list", "", ""),
+    ("contract show", "", ""),
+    ("node status", "", ""),
+    ("node reload", "", ""),
+    ("doctor", "", ""),
+    ("grant give", "export PEABIRU_ADMIN_SOCKET=$PWD/MEC/data/admin.sock", ""),
+    ("grant list", "export PEABIRU_ADMIN_SOCKET=$PWD/MEC/data/admin.sock", ""),
+    ("grant revoke", "export PEABIRU_ADMIN_SOCKET=$PWD/MEC/data/admin.sock", ""),
+    ("instance create", "mkdir -p other; cd other", ""),
+    ("registry show", "", ""),
+    ("registry history", "", ""),
+    // MEC is there already: another member enrols.
+    ("member add", "", "s:GOV/MEC:GOV/MSP:"),
+    ("approval list", "", ""),
+    ("approval show", "", "s/ 7/ $(OPEN)/"),
+    ("approval approve", "peabiru member add PY/GOV/MOPC --name Obras", "s/ 7 8/ $(OPEN)/"),
+    ("approval reject", "peabiru member add PY/GOV/MTESS --name Trabajo", "s/ 7/ $(OPEN)/"),
+    ("member list", "", ""),
+    ("subsystem add", "", "s:GOV/MEC:GOV/MSP:"),
+    ("node init", "", "s: MEC : MSP :; s:GOV/MEC:GOV/MSP:g"),
+    ("node add", "", "s: MEC/: MSP/:; s:GOV/MEC:GOV/MSP:"),
+    ("node address", "APPROVE", "s:GOV/MEC:GOV/MSP:"),
+    ("ledger register", "", "s: MEC/: MSP/:; s:GOV/MEC:GOV/MSP:g; s:py.peabiru.example/a*/1:$(ORIGIN):"),
+    ("ledger withdraw", "APPROVE", "s:py.peabiru.example/a*/1:$(ORIGIN):"),
+    ("certificate request", "mkdir -p keys; cp MSP/keys/*.key keys", "s:GOV/MEC:GOV/MSP:"),
+    (
+        "certificate issue",
+        "peabiru certificate request keys/sealing --kind sealing --name PY/GOV/MSP",
+        "s:GOV/MEC:GOV/MSP:g",
+    ),
+    ("certificate show", "", ""),
+    ("certificate trust", "cp other/PY/ca/pilot-ca.crt ca.crt; SECURITY", ""),
+    ("certificate distrust", "peabiru approval approve $(OPEN); SECURITY", ""),
+];
+
+/// What the preparations above call.
+const WORDS: &str = r#"
+CALL() { peabiru call py.mec.v1.SchoolService ListSchools --data '{"pageSize": 1}' --purpose connectivity-planning; }
+EXCHANGE() { peabiru ledger list --limit 1 --output json | grep -oE '[0-9a-f]{32}' | head -n 1; }
+OPEN() { peabiru approval list | sed -n 's/^\([0-9][0-9]*\) .*/\1/p' | tr '\n' ' '; }
+APPROVE() { peabiru approval approve $(OPEN) --operator PY/operators/security-officer; }
+SECURITY() { export PEABIRU_OPERATOR=$PWD/PY/operators/security-officer; }
+ORIGIN() { peabiru certificate show MSP/keys/sealing.crt | sed -n 's/^ledger *//p'; }
+"#;
+
+#[test]
+fn every_example_does_what_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let _road = Sandbox::up(folder.path());
+    let examples = examples(&[]);
+    let known: BTreeSet<_> =
+        RUN.iter().map(|(verb, ..)| *verb).chain(NOT_RUN.iter().map(|(verb, _)| *verb)).collect();
+    assert_eq!(
+        examples.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        known,
+        "each is run, or it is said why not"
+    );
+    let schemas = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/connectivity");
+    for (verb, before, names) in RUN {
+        for (number, example) in examples[*verb].iter().enumerate() {
+            let before =
+                if number == 0 { before } else { before.split("export").nth(1).map_or("", |_| before) };
+            let script = format!(
+                "set -eu\n. ./env.sh\n{WORDS}\n{before}\nexample=$(sed \"{names}\" <<'END'\n{example}\nEND\n)\nprintf '%s\\n' \"$example\" >&2\neval \"$example\""
+            );
+            let run = Command::new("bash")
+                .args(["-c", &script])
+                .env("SCHEMAS", &schemas)
+                .current_dir(folder.path().join("peabiru-sandbox"))
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&run.stdout) + String::from_utf8_lossy(&run.stderr);
+            assert!(run.status.success(), "{example}\n{said}");
+            assert!(!run.stdout.is_empty() || !run.stderr.is_empty(), "{example} says nothing");
+        }
+    }
+}
+
+/// The examples of each verb below these words, as its help has them.
+fn examples(words: &[&str]) -> BTreeMap<String, Vec<String>> {
+    let help = Command::new(PEABIRU).args(words).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let Some((_, commands)) = help.split_once("\nCommands:\n") else {
+        let (_, lines) = help.split_once("Example:\n").unwrap_or_else(|| panic!("{words:?} has no example"));
+        return BTreeMap::from([(words.join(" "), unwrapped(lines))]);
+    };
+    let names = commands.lines().take_while(|line| !line.is_empty());
+    // A description goes on further to the right.
+    let names =
+        names.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").flat_map(|name| examples(&[words, &[name]].concat())).collect()
+}
+
+/// A long example stands on several lines.
+fn unwrapped(lines: &str) -> Vec<String> {
+    let mut examples: Vec<String> = Vec::new();
+    for line in lines.lines().map(str::trim).take_while(|line| !line.is_empty()) {
+        match examples.last_mut() {
+            Some(example) if !line.starts_with("peabiru ") => *example = format!("{example} {line}"),
+            _ => examples.push(line.to_owned()),
+        }
+    }
+    examples
+}
