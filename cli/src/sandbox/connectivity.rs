@@ -107,7 +107,7 @@ fn write_report(folder: &Path, plan: &Plan, findings: &Findings) -> Result<std::
 async fn export_evidence(folder: &Path, country: &Country, findings: &Findings) -> Result<usize, CliError> {
     let files = Country::evidence_folder(folder);
     fs::create_dir_all(&files).map_err(CliError::file(&files))?;
-    let mut node = client::node(&country.mitic.site.admin_socket()).await?;
+    let mut node = client::node(&country.mitic()?.site.admin_socket()).await?;
     let mut verified = 0;
     for source in &findings.exchanges {
         let tar = evidence::export(&mut node, &source.exchange).await?;
@@ -130,7 +130,7 @@ async fn export_evidence(folder: &Path, country: &Country, findings: &Findings) 
 /// Of all nodes together.
 async fn counters(country: &Country) -> Result<NodeCounters, CliError> {
     let mut sum = NodeCounters::default();
-    for agency in country.others.iter().chain([&country.mitic]) {
+    for agency in &country.agencies {
         let mut node = client::node(&agency.site.admin_socket()).await?;
         let status = node.get_status(GetStatusRequest {}).await?.into_inner();
         let counters = status.counters.unwrap_or_default();

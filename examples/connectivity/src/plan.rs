@@ -139,8 +139,8 @@ impl Count {
         Self {
             sites: 1,
             sites_without_pupils: u32::from(!known),
-            boys: school.boys.unwrap_or_default(),
-            girls: school.girls.unwrap_or_default(),
+            boys: pupils(school.boys),
+            girls: pupils(school.girls),
         }
     }
 }
@@ -163,6 +163,10 @@ impl AddAssign for Count {
         self.boys += other.boys;
         self.girls += other.girls;
     }
+}
+
+fn pupils(of: Option<i32>) -> u32 {
+    of.and_then(|pupils| pupils.try_into().ok()).unwrap_or_default()
 }
 
 /// A district that lost territory after 2012 has no area of its own: the density of its whole group is right.
@@ -205,7 +209,7 @@ mod tests {
         }
     }
 
-    fn school(district: &str, zone: Zone, boys: Option<u32>) -> School {
+    fn school(district: &str, zone: Zone, boys: Option<i32>) -> School {
         School {
             district_code: district.to_owned(),
             zone: zone.into(),

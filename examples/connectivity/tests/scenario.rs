@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 
-use peabiru_example_connectivity::ine::Ine;
-use peabiru_example_connectivity::mec::Mec;
-use peabiru_example_connectivity::mec_rest::MecRest;
+use peabiru_example_connectivity::agency::ine::Ine;
+use peabiru_example_connectivity::agency::mec::Mec;
+use peabiru_example_connectivity::agency::mec_rest::MecRest;
 use peabiru_example_connectivity::plan::Plan;
 use peabiru_example_connectivity::planner::Planner;
 use peabiru_example_connectivity::wire::ine::district_service_server::DistrictServiceServer;
@@ -116,7 +116,7 @@ async fn one_school_is_found_over_http_as_the_openapi_document_says() {
     let (status, body) = ask(&school.establishment_code).await;
     let row: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status.as_str(), row["name"].as_str()), ("200", Some(school.name.as_str())));
-    assert_eq!(row["boys"].as_u64(), school.boys.map(Into::into));
+    assert_eq!(row["boys"].as_u64(), school.boys.map(|boys| u64::try_from(boys).unwrap()));
     let document: serde_json::Value = serde_json::from_slice(SCHOOL_REST_CONTRACT).unwrap();
     let properties = document["components"]["schemas"]["School"]["properties"].as_object().unwrap();
     assert!(row.as_object().unwrap().keys().all(|key| properties.contains_key(key)), "{row}");
