@@ -85,10 +85,7 @@ const PLANS: [Plan; 5] = [
         name: "Ministerio de Educación y Ciencias",
         subsystem: "education",
         subsystem_name: "Registro de establecimientos",
-        services: &[
-            offer(Service::Schools),
-            Offer { service: Service::SchoolsRest, grant: "school-lookup" },
-        ],
+        services: &[offer(Service::Schools), Offer { service: Service::SchoolsRest, grant: "school-lookup" }],
     },
     Plan {
         code: "MSPBS",

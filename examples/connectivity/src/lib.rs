@@ -10,10 +10,21 @@
 //! planner read carries the id of its exchange, under which anyone can find its evidence.
 
 pub mod agency;
+pub mod assign;
 pub mod data;
-pub mod plan;
+pub mod equity;
+pub mod figure;
+pub mod gap;
+pub mod indicators;
+pub mod money;
+pub mod place;
 pub mod planner;
+pub mod priority;
+pub mod receive;
 pub mod report;
+pub mod roadmap;
+pub mod settings;
+pub mod site;
 
 /// Generated from `proto/`: what the agencies say.
 #[allow(

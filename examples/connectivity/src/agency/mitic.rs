@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 use super::paging::{Page, Sizes, page};
 use crate::data::{self, DataError};
 use crate::wire::mitic::public_space_service_server::{PublicSpaceService, PublicSpaceServiceServer};
-use crate::wire::mitic::{PublicSpace, ListPublicSpacesRequest, ListPublicSpacesResponse};
+use crate::wire::mitic::{ListPublicSpacesRequest, ListPublicSpacesResponse, PublicSpace};
 
 /// Answers from MITIC's register.
 #[derive(Debug)]

@@ -160,6 +160,9 @@ mod tests {
         assert_eq!((indicators.len(), programmes.len()), (92, 11));
         assert_eq!(indicators[0].value_thousandths, 68_500, "68.5 percent");
         let amounts = programmes.iter().filter_map(|programme| programme.amount.as_ref());
-        assert_eq!(amounts.map(|amount| amount.units).collect::<Vec<_>>(), [62_145_436, 25_683_690_316, 35_000_000_000]);
+        assert_eq!(
+            amounts.map(|amount| amount.units).collect::<Vec<_>>(),
+            [62_145_436, 25_683_690_316, 35_000_000_000]
+        );
     }
 }

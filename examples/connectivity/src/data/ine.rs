@@ -150,7 +150,11 @@ mod tests {
         let boundaries = boundaries().unwrap();
         assert_eq!(boundaries.len(), 245);
         for district in districts().unwrap() {
-            assert!(boundaries.iter().any(|it| it.boundary_group == district.boundary_group), "{}", district.code);
+            assert!(
+                boundaries.iter().any(|it| it.boundary_group == district.boundary_group),
+                "{}",
+                district.code
+            );
         }
         for ring in boundaries.iter().flat_map(|it| &it.polygons).flat_map(|it| &it.rings) {
             let walked = |axis: usize| ring.deltas_e5.iter().skip(2).skip(axis).step_by(2).sum::<i32>();

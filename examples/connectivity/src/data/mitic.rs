@@ -69,6 +69,9 @@ mod tests {
     #[test]
     fn every_row_is_read() {
         let spaces = public_spaces().unwrap();
-        assert_eq!((spaces.len(), spaces.iter().filter(|it| it.status() == Status::Planned).count()), (45, 2));
+        assert_eq!(
+            (spaces.len(), spaces.iter().filter(|it| it.status() == Status::Planned).count()),
+            (45, 2)
+        );
     }
 }
