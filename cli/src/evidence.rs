@@ -1,9 +1,11 @@
 //! `peabiru evidence`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use peabiru_example_connectivity::report::{self, Fallen};
 use peabiru_ledger::evidence::{self, Outcome, Report};
 use peabiru_proto::entry::{Body, Entry};
 use peabiru_proto::globalconf::ConfigurationAnchor;
@@ -40,6 +42,9 @@ pub(crate) enum Verb {
         /// The configuration anchor: whom to trust.
         #[arg(long, value_name = "FILE")]
         trust: Option<PathBuf>,
+        /// A report's roadmap.json: names its figures that rest on an exchange which is not verified here.
+        #[arg(long, value_name = "FILE")]
+        figures: Option<PathBuf>,
     },
 }
 
@@ -64,9 +69,9 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
             }
             Ok(())
         }
-        Verb::Verify { files, trust } => {
+        Verb::Verify { files, trust, figures } => {
             let anchor = trust.as_deref().map(read_anchor).transpose()?;
-            verify(&expand(&files)?, anchor.as_ref(), connect.output)
+            verify(&expand(&files)?, anchor.as_ref(), figures.as_deref(), connect.output)
         }
     }
 }
@@ -117,8 +122,14 @@ fn numbered(file: &Path, number: u32) -> PathBuf {
     file.with_file_name(name)
 }
 
-fn verify(files: &[PathBuf], anchor: Option<&ConfigurationAnchor>, format: Format) -> Result<(), CliError> {
+fn verify(
+    files: &[PathBuf],
+    anchor: Option<&ConfigurationAnchor>,
+    figures: Option<&Path>,
+    format: Format,
+) -> Result<(), CliError> {
     let mut worst = Ok(());
+    let mut holding = BTreeSet::new();
     let mut reports = Vec::new();
     for file in files {
         let tar = fs::read(file).map_err(CliError::file(file))?;
@@ -127,6 +138,9 @@ fn verify(files: &[PathBuf], anchor: Option<&ConfigurationAnchor>, format: Forma
             Outcome::Failed => worst = Err(CliError::NotVerified),
             Outcome::Consistent if worst.is_ok() => worst = Err(CliError::TrustNotEstablished),
             Outcome::Consistent | Outcome::Verified => {}
+        }
+        if report.outcome != Outcome::Failed && report.missing.is_empty() {
+            holding.extend(report.facts.as_ref().map(|facts| facts.exchange.clone()));
         }
         match format {
             Format::Table if files.len() == 1 => print_in_full(file, &report),
@@ -137,9 +151,31 @@ fn verify(files: &[PathBuf], anchor: Option<&ConfigurationAnchor>, format: Forma
     match format {
         Format::Table if files.len() > 1 => output::line(&format!("{} files", files.len())),
         Format::Table => {}
-        Format::Json => output::document(&json!(reports)),
+        Format::Json => {}
     }
-    worst
+    let fallen = figures.map(|file| fallen(file, &holding)).transpose()?.unwrap_or_default();
+    match (format, figures) {
+        (Format::Json, None) => output::document(&json!(reports)),
+        (Format::Json, Some(_)) => {
+            let fallen: Vec<_> =
+                fallen.iter().map(|it| json!({ "figure": it.figure, "exchanges": it.exchanges })).collect();
+            output::document(&json!({ "files": reports, "figures_that_fall": fallen }));
+        }
+        (Format::Table, None) => {}
+        (Format::Table, Some(_)) => {
+            for Fallen { figure, exchanges } in &fallen {
+                output::line(&format!("FALLS: {figure}, for {}", exchanges.join(", ")));
+            }
+            output::line(&format!("{} figures fall", fallen.len()));
+        }
+    }
+    if fallen.is_empty() { worst } else { Err(CliError::NotVerified) }
+}
+
+/// Figures of a report that rest on an exchange which is not among these.
+fn fallen(file: &Path, holding: &BTreeSet<String>) -> Result<Vec<Fallen>, CliError> {
+    let text = fs::read_to_string(file).map_err(CliError::file(file))?;
+    report::fallen(&text, holding).map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))
 }
 
 fn print(file: &Path, report: &Report) {

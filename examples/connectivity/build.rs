@@ -5,9 +5,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let includes = ["proto", "../../proto"];
     let out = std::env::var("OUT_DIR")?;
-    for (file, contract) in
-        [("py/ine/v1/district.proto", "district.bin"), ("py/mec/v1/school.proto", "school.bin")]
-    {
+    for (file, contract) in [
+        ("py/ine/v1/district.proto", "district.bin"),
+        ("py/mec/v1/school.proto", "school.bin"),
+        ("py/mspbs/v1/facility.proto", "facility.bin"),
+        ("py/conatel/v1/publication.proto", "publication.bin"),
+        ("py/mitic/v1/space.proto", "space.bin"),
+    ] {
         let mut compiler = protox::Compiler::new(includes)?;
         compiler.include_imports(true).include_source_info(false).open_file(file)?;
         // Encoded by the compiler itself: prost's types would lose the options that carry the contract's facts.

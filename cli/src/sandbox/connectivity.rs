@@ -1,12 +1,12 @@
-//! The scenario: MITIC's planner asks INE and MEC over the road, writes its report, and proves every exchange.
+//! The scenario: MITIC's planner asks five agencies over the road, writes its report, and proves every exchange.
 
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use peabiru_example_connectivity::plan::Plan;
 use peabiru_example_connectivity::planner::{Findings, Planner};
-use peabiru_example_connectivity::report;
+use peabiru_example_connectivity::report::{self, Language, Plan};
+use peabiru_example_connectivity::settings::Settings;
 use peabiru_ledger::evidence::{self as proof, Outcome};
 use peabiru_proto::context::TOKEN;
 use peabiru_proto::wire::{GetStatusRequest, NodeCounters};
@@ -21,52 +21,56 @@ pub(super) async fn run(folder: &Path) -> Result<(), CliError> {
     let started = Instant::now();
     let country = Country::start(folder).await?;
     let before = counters(&country).await?;
-    line("\nMITIC's planner asks for districts and schools, over the road only");
+    line("\nMITIC's planner asks INE, MEC, MSPBS, CONATEL and MITIC, over the road only");
     let asking = Instant::now();
     let findings = ask(&country).await?;
     let asked = asking.elapsed();
     let after = counters(&country).await?;
-    let plan = Plan::of(&findings.districts, &findings.schools);
-    let page = write_report(folder, &plan, &findings)?;
+    let settings = Settings::shipped();
+    let plan = Plan::of(&findings, &settings);
+    write_report(folder, &plan)?;
     line(
         "\nEvidence of every exchange: exported from MITIC's node, verified with the configuration anchor alone",
     );
     let verified = export_evidence(folder, &country, &findings).await?;
-    let (exchanges, remote) = (findings.exchanges.len(), plan.total.remote);
+    let exchanges = findings.exchanges.len();
     let counted: u64 = exchanges as u64;
     let per_exchange = |of: fn(&NodeCounters) -> u64| ratio(of(&after) - of(&before), counted);
     let program = super::process::own_program()?;
     let program = program.display();
+    let report = folder.join("report");
+    let evidence = Country::evidence_folder(folder);
+    let rows: usize = findings.exchanges.iter().map(|source| source.rows).sum();
+    let lang = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|name| std::env::var(name).ok());
+    let summary = report::summary(&plan, Language::of(lang.as_deref().unwrap_or_default()));
     line(&format!(
         "
-  exchanges             {exchanges} in {:.2} s, {} rows
+  exchanges             {exchanges} in {:.2} s, {rows} rows
   sealed and verified   {verified} of {exchanges}, both heads, both receipts, both payloads
   per exchange          {} entries, {} syncs, {} signatures, over all nodes
-  remote schools        {} of {}, with {} girls and {} boys
   everything            {:.1} s
 
-  the page              {}
-  the table             {}
+  {}
+
+  every figure          {}
+  tables and maps       {}
   evidence              {}
 
 Try next:
-  {program} evidence verify {} --trust {}
+  {program} evidence verify {} --trust {} --figures {}
   {program} sandbox up",
         asked.as_secs_f64(),
-        findings.districts.len() + findings.schools.len(),
         per_exchange(|counters| counters.entries),
         per_exchange(|counters| counters.syncs),
         per_exchange(|counters| counters.signatures),
-        remote.sites,
-        plan.total.all.sites,
-        remote.girls,
-        remote.boys,
         started.elapsed().as_secs_f64(),
-        page.display(),
-        page.with_file_name("districts.csv").display(),
-        Country::evidence_folder(folder).display(),
-        Country::evidence_folder(folder).display(),
+        summary.join("\n  "),
+        report.join(report::ROADMAP).display(),
+        report.display(),
+        evidence.display(),
+        evidence.display(),
         country.instance.anchor_file.display(),
+        report.join(report::ROADMAP).display(),
     ));
     country.stop().await;
     Ok(())
@@ -85,29 +89,29 @@ async fn ask(country: &Country) -> Result<Findings, CliError> {
         rows += source.rows;
         line(&format!("  exchange {}  {}  {} rows", source.exchange, source.service, source.rows));
     });
-    findings.await.map_err(|error| match CliError::from(*error.status.clone()) {
-        CliError::Refused(fault) => CliError::Refused(fault),
-        _ => CliError::Scenario(error.to_string()),
-    })
+    let findings = findings.await;
+    for missing in &findings.missing {
+        let fault = CliError::from(*missing.status.clone());
+        line(&format!("  no answer to {} {}: {fault}", missing.service, missing.method));
+    }
+    Ok(findings)
 }
 
-/// Gives the page.
-fn write_report(folder: &Path, plan: &Plan, findings: &Findings) -> Result<std::path::PathBuf, CliError> {
+fn write_report(folder: &Path, plan: &Plan<'_>) -> Result<(), CliError> {
     let report = folder.join("report");
     fs::create_dir_all(&report).map_err(CliError::file(&report))?;
-    let write = |name: &str, text: String| {
-        let path = report.join(name);
-        fs::write(&path, text).map_err(CliError::file(&path)).map(|()| path)
-    };
-    write("districts.csv", report::csv(plan))?;
-    write("index.html", report::page(plan, findings))
+    for file in plan.files() {
+        let path = report.join(file.name);
+        fs::write(&path, file.text).map_err(CliError::file(&path))?;
+    }
+    Ok(())
 }
 
 /// Gives how many files hold, which must be all.
 async fn export_evidence(folder: &Path, country: &Country, findings: &Findings) -> Result<usize, CliError> {
     let files = Country::evidence_folder(folder);
     fs::create_dir_all(&files).map_err(CliError::file(&files))?;
-    let mut node = client::node(&country.mitic.site.admin_socket()).await?;
+    let mut node = client::node(&country.mitic()?.site.admin_socket()).await?;
     let mut verified = 0;
     for source in &findings.exchanges {
         let tar = evidence::export(&mut node, &source.exchange, (0, 0)).await?.tar;
@@ -130,7 +134,7 @@ async fn export_evidence(folder: &Path, country: &Country, findings: &Findings) 
 /// Of all nodes together.
 async fn counters(country: &Country) -> Result<NodeCounters, CliError> {
     let mut sum = NodeCounters::default();
-    for agency in country.others.iter().chain([&country.mitic]) {
+    for agency in &country.agencies {
         let mut node = client::node(&agency.site.admin_socket()).await?;
         let status = node.get_status(GetStatusRequest {}).await?.into_inner();
         let counters = status.counters.unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Instance `PY` with three agencies: INE (statistics), MEC (education), MITIC (planning).
+//! Instance `PY` with five agencies: INE (statistics), MEC (education), MSPBS (health), CONATEL (telecommunications) and
+//! MITIC (public spaces, planning).
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -8,13 +9,8 @@ use data_encoding::HEXLOWER;
 use peabiru_certs::pem::read_certificate;
 use peabiru_certs::pilot_ca::PilotCa;
 use peabiru_certs::{Passphrase, SecretKey};
-use peabiru_example_connectivity::ine::Ine;
-use peabiru_example_connectivity::mec::Mec;
-use peabiru_example_connectivity::mec_rest::MecRest;
-use peabiru_example_connectivity::{
-    DISTRICT_CONTRACT, DISTRICT_SERVICE, PURPOSE, SCHOOL_CONTRACT, SCHOOL_REST_CONTRACT, SCHOOL_REST_SERVICE,
-    SCHOOL_SERVICE,
-};
+use peabiru_example_connectivity::PURPOSE;
+use peabiru_example_connectivity::agency::Service;
 use peabiru_proto::hash::Digest;
 use peabiru_proto::random::{Random as _, SystemRandom};
 use peabiru_proto::time::{Clock as _, SystemClock};
@@ -38,8 +34,8 @@ use crate::site::{Site, SiteSpec};
 /// A country that runs.
 pub(crate) struct Country {
     pub(crate) instance: Instance,
-    pub(crate) mitic: Agency,
-    pub(crate) others: [Agency; 2],
+    /// Agencies that answer; MITIC, which asks, is the last.
+    pub(crate) agencies: Vec<Agency>,
     /// Address of MITIC's door.
     pub(crate) door: SocketAddr,
     /// What the planner shows at that door.
@@ -51,6 +47,8 @@ pub(crate) struct Country {
 
 /// An agency with its node.
 pub(crate) struct Agency {
+    /// As in `PY/GOV/INE`.
+    pub(crate) code: &'static str,
     pub(crate) site: Site,
     node: Process,
 }
@@ -66,39 +64,50 @@ struct Plan {
 
 /// A service, and the grant that lets MITIC's planner call it.
 struct Offer {
-    name: &'static str,
-    contract: &'static [u8],
+    service: Service,
     grant: &'static str,
 }
 
-const PLANS: [Plan; 3] = [
+const fn offer(service: Service) -> Offer {
+    Offer { service, grant: PURPOSE }
+}
+
+/// MITIC is the last: once its node is ready, all others are.
+const PLANS: [Plan; 5] = [
     Plan {
         code: "INE",
         name: "Instituto Nacional de Estadística",
         subsystem: "census",
         subsystem_name: "Censo 2022",
-        services: &[Offer {
-            name: DISTRICT_SERVICE,
-            contract: DISTRICT_CONTRACT,
-            grant: "connectivity-planning",
-        }],
+        services: &[offer(Service::Districts)],
     },
     Plan {
         code: "MEC",
         name: "Ministerio de Educación y Ciencias",
         subsystem: "education",
         subsystem_name: "Registro de establecimientos",
-        services: &[
-            Offer { name: SCHOOL_SERVICE, contract: SCHOOL_CONTRACT, grant: "connectivity-planning" },
-            Offer { name: SCHOOL_REST_SERVICE, contract: SCHOOL_REST_CONTRACT, grant: "school-lookup" },
-        ],
+        services: &[offer(Service::Schools), Offer { service: Service::SchoolsRest, grant: "school-lookup" }],
     },
     Plan {
-        code: "MITIC",
+        code: "MSPBS",
+        name: "Ministerio de Salud Pública y Bienestar Social",
+        subsystem: "health",
+        subsystem_name: "Registro de establecimientos de salud",
+        services: &[offer(Service::Facilities)],
+    },
+    Plan {
+        code: "CONATEL",
+        name: "Comisión Nacional de Telecomunicaciones",
+        subsystem: "telecommunications",
+        subsystem_name: "Indicadores y programas publicados",
+        services: &[offer(Service::Publications)],
+    },
+    Plan {
+        code: MITIC,
         name: "Ministerio de Tecnologías de la Información y Comunicación",
         subsystem: "planning",
         subsystem_name: "Planificación de conectividad",
-        services: &[],
+        services: &[offer(Service::PublicSpaces)],
     },
 ];
 
@@ -113,45 +122,50 @@ impl Country {
             Process::start("registry", &instance.registry_config, &log, &passphrase).await?;
         let admin = word_after(&ready, "admin ").unwrap_or_default();
         let mut officers = Officers::connect(&instance, &admin, &secret(&passphrase)).await?;
-        line("[2/4] members INE, MEC, MITIC: keys, certificates, contracts");
+        line("[2/4] members INE, MEC, MSPBS, CONATEL, MITIC: keys, certificates, contracts");
         let token = random_hex();
         let (mut sites, mut listeners) = (Vec::new(), Vec::new());
         for plan in &PLANS {
             let mut addresses = Vec::new();
-            for _ in plan.services {
+            for offer in plan.services {
                 let listener = bind().await?;
                 addresses.push(local_address(&listener)?);
-                listeners.push(listener);
+                listeners.push((offer.service, listener));
             }
             let site =
                 enrol(folder, plan, &addresses, &token, &ca, &instance, &passphrase, &mut officers).await?;
             sites.push(site);
         }
         let (stop_services, stopped) = watch::channel(());
-        let services = serve(listeners, &stopped)?;
-        line("[3/4] nodes of INE, MEC, MITIC: recovery, QUIC links, doors");
+        let services = serve(listeners, &stopped);
+        line("[3/4] a node for each: recovery, QUIC links, doors");
         let mut agencies = Vec::new();
         let mut door = None;
-        for site in sites {
+        for (site, plan) in sites.into_iter().zip(&PLANS) {
             let log = site.folder.join("node.log");
             let (node, ready) = Process::start("node", &site.config(), &log, &passphrase).await?;
             door = word_after(&ready, "door ").and_then(|door| door.parse().ok());
-            agencies.push(Agency { site, node });
+            agencies.push(Agency { code: plan.code, site, node });
         }
-        let [ine, mec, mitic] =
-            <[Agency; 3]>::try_from(agencies).unwrap_or_else(|_| unreachable!("one agency for each plan"));
         let door = door.ok_or_else(|| CliError::Scenario("MITIC's node has no door".to_owned()))?;
-        line("[4/4] grants: INE and MEC allow MITIC's planner, for connectivity planning, for a year");
-        grant(&ine, &PLANS[0]).await?;
-        grant(&mec, &PLANS[1]).await?;
-        write_environment(folder, &instance, &mitic.site, &admin, &passphrase, door, &token)?;
-        Ok(Self { instance, mitic, others: [ine, mec], door, token, registry, services, stop_services })
+        line("[4/4] grants: each agency allows MITIC's planner, for connectivity planning, for a year");
+        for (agency, plan) in agencies.iter().zip(&PLANS) {
+            grant(agency, plan).await?;
+        }
+        let country = Self { instance, agencies, door, token, registry, services, stop_services };
+        write_environment(folder, &country, &admin, &passphrase)?;
+        Ok(country)
+    }
+
+    /// The node that asks.
+    pub(crate) fn mitic(&self) -> Result<&Agency, CliError> {
+        let mitic = self.agencies.iter().find(|agency| agency.code == MITIC);
+        mitic.ok_or_else(|| CliError::Scenario("MITIC has no node".to_owned()))
     }
 
     /// Nodes first, then what they depend on.
     pub(crate) async fn stop(mut self) {
-        let [ine, mec] = self.others;
-        for agency in [self.mitic, mec, ine] {
+        for agency in self.agencies.drain(..).rev() {
             agency.node.stop().await;
         }
         self.registry.stop().await;
@@ -210,8 +224,8 @@ async fn enrol(
     officers.registration.add_subsystem(AddSubsystemRequest { subsystem: Some(record) }).await?;
     site.register(officers).await?;
     for offer in plan.services {
-        let service = format!("{subsystem}/{}", offer.name);
-        let request = AddContractRequest { service, document: offer.contract.into() };
+        let service = format!("{subsystem}/{}", offer.service.code());
+        let request = AddContractRequest { service, document: offer.service.contract().into() };
         officers.registration.add_contract(request).await?;
     }
     Ok(site)
@@ -221,12 +235,12 @@ async fn enrol(
 fn sections(plan: &Plan, subsystem: &str, addresses: &[SocketAddr], token: &str) -> String {
     let mut text = String::new();
     for (offer, address) in plan.services.iter().zip(addresses) {
-        let name = offer.name;
+        let name = offer.service.code();
         text.push_str(&format!(
             "[[services]]\nservice = \"{subsystem}/{name}\"\nurl = \"http://{address}\"\n\n"
         ));
     }
-    if plan.services.is_empty() {
+    if plan.code == MITIC {
         text.push_str(&format!(
             "[door]\nlisten = \"127.0.0.1:0\"\nunix_socket = \"door.sock\"\n\n[[clients]]\nsubsystem = \"{subsystem}\"\n\
              token_sha256 = \"{}\"\n\n[[clients]]\nsubsystem = \"{subsystem}\"\nunix_uid = {}\n\n",
@@ -238,36 +252,21 @@ fn sections(plan: &Plan, subsystem: &str, addresses: &[SocketAddr], token: &str)
     text
 }
 
-fn serve(listeners: Vec<TcpListener>, stopped: &watch::Receiver<()>) -> Result<JoinSet<()>, CliError> {
-    let unreadable =
-        |error: peabiru_example_connectivity::data::DataError| CliError::Scenario(error.to_string());
-    let (ine, mec) = (Ine::open().map_err(unreadable)?, Mec::open().map_err(unreadable)?);
-    let mec_rest = MecRest::open().map_err(unreadable)?;
-    let stop = || {
+fn serve(listeners: Vec<(Service, TcpListener)>, stopped: &watch::Receiver<()>) -> JoinSet<()> {
+    let mut services = JoinSet::new();
+    for (service, listener) in listeners {
         let mut stopped = stopped.clone();
-        async move {
+        let stop = async move {
             // An error means that the sender is gone, which is a stop too.
             let _ = stopped.changed().await;
-        }
-    };
-    let mut services = JoinSet::new();
-    let mut listeners = listeners.into_iter();
-    if let (Some(of_ine), Some(of_mec), Some(of_rest)) =
-        (listeners.next(), listeners.next(), listeners.next())
-    {
-        let (ine, mec) = (ine.serve(of_ine, stop()), mec.serve(of_mec, stop()));
-        let mec_rest = mec_rest.serve(of_rest, stop());
-        services.spawn(async move { ended(ine.await) });
-        services.spawn(async move { ended(mec.await) });
-        services.spawn(async move { ended(mec_rest.await) });
+        };
+        services.spawn(async move {
+            if let Err(error) = service.serve(listener, stop).await {
+                tracing::error!(service = service.code(), %error, "an agency's service ended");
+            }
+        });
     }
-    Ok(services)
-}
-
-fn ended(result: Result<(), impl std::fmt::Display>) {
-    if let Err(error) = result {
-        tracing::error!(%error, "an agency's service ended");
-    }
+    services
 }
 
 async fn grant(provider: &Agency, plan: &Plan) -> Result<(), CliError> {
@@ -277,7 +276,7 @@ async fn grant(provider: &Agency, plan: &Plan) -> Result<(), CliError> {
         let grant = Grant {
             id: offer.grant.to_owned(),
             consumer: "PY/GOV/MITIC/planning".to_owned(),
-            service: format!("PY/GOV/{}/{}/{}", plan.code, plan.subsystem, offer.name),
+            service: format!("PY/GOV/{}/{}/{}", plan.code, plan.subsystem, offer.service.code()),
             purposes: vec![PURPOSE.to_owned()],
             valid_from_ms: now.as_ms(),
             expires_at_ms: now.plus(YEAR).as_ms(),
@@ -288,16 +287,13 @@ async fn grant(provider: &Agency, plan: &Plan) -> Result<(), CliError> {
     Ok(())
 }
 
-#[allow(clippy::too_many_arguments, reason = "called once; each is a line of the file")]
 fn write_environment(
     folder: &Path,
-    instance: &Instance,
-    mitic: &Site,
+    country: &Country,
     admin: &str,
     passphrase: &str,
-    door: SocketAddr,
-    token: &str,
 ) -> Result<(), CliError> {
+    let Country { instance, door, token, .. } = country;
     let token_file = folder.join("planner.token");
     write_private(&token_file, token.as_bytes())?;
     let operator = instance.registration_officer.files();
@@ -307,7 +303,7 @@ fn write_environment(
         ("PEABIRU_REGISTRY", format!("https://{admin}")),
         ("PEABIRU_REGISTRY_CERTIFICATE", registry_certificate.display().to_string()),
         ("PEABIRU_OPERATOR", operator.display().to_string()),
-        ("PEABIRU_ADMIN_SOCKET", mitic.admin_socket().display().to_string()),
+        ("PEABIRU_ADMIN_SOCKET", country.mitic()?.site.admin_socket().display().to_string()),
         ("PEABIRU_DOOR", format!("http://{door}")),
         ("PEABIRU_TOKEN_FILE", token_file.display().to_string()),
     ];
@@ -371,6 +367,8 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(ended)?
 }
 
+/// Whose planner asks.
+const MITIC: &str = "MITIC";
 /// Shell variables that name everything in the sandbox.
 pub(crate) const ENVIRONMENT: &str = "env.sh";
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);

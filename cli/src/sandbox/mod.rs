@@ -17,7 +17,7 @@ use country::Country;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Starts INE, MEC and MITIC, lets MITIC's planner ask for districts and schools, and writes report and evidence.
+    /// Starts five agencies, lets MITIC's planner ask them, and writes roadmap, tables, maps and evidence.
     #[command(after_help = "Example:\n  peabiru sandbox connectivity --folder /tmp/py")]
     Connectivity(Place),
     /// Starts the same country and keeps it running until it is interrupted, for `peabiru call`.

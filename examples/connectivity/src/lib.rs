@@ -9,14 +9,22 @@
 //! The agencies' services and the planner know nothing of the road: plain tonic on both sides. Every page that the
 //! planner read carries the id of its exchange, under which anyone can find its evidence.
 
+pub mod agency;
+pub mod assign;
 pub mod data;
-pub mod ine;
-pub mod mec;
-pub mod mec_rest;
-mod paging;
-pub mod plan;
+pub mod equity;
+pub mod figure;
+pub mod gap;
+pub mod indicators;
+pub mod money;
+pub mod place;
 pub mod planner;
+pub mod priority;
+pub mod receive;
 pub mod report;
+pub mod roadmap;
+pub mod settings;
+pub mod site;
 
 /// Generated from `proto/`: what the agencies say.
 #[allow(
@@ -36,12 +44,36 @@ pub mod wire {
     pub mod mec {
         include!(concat!(env!("OUT_DIR"), "/py.mec.v1.rs"));
     }
+    /// MSPBS.
+    pub mod mspbs {
+        include!(concat!(env!("OUT_DIR"), "/py.mspbs.v1.rs"));
+    }
+    /// CONATEL.
+    pub mod conatel {
+        include!(concat!(env!("OUT_DIR"), "/py.conatel.v1.rs"));
+    }
+    /// MITIC.
+    pub mod mitic {
+        include!(concat!(env!("OUT_DIR"), "/py.mitic.v1.rs"));
+    }
 }
 
 /// Contract of `py.ine.v1.DistrictService`: a file descriptor set with its imports.
 pub const DISTRICT_CONTRACT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/district.bin"));
 /// Contract of `py.mec.v1.SchoolService`.
 pub const SCHOOL_CONTRACT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/school.bin"));
+/// Contract of `py.mspbs.v1.FacilityService`.
+pub const FACILITY_CONTRACT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/facility.bin"));
+/// Contract of `py.conatel.v1.PublicationService`.
+pub const PUBLICATION_CONTRACT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/publication.bin"));
+/// Contract of `py.mitic.v1.PublicSpaceService`.
+pub const PUBLIC_SPACE_CONTRACT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/space.bin"));
+/// Full name of MSPBS's service.
+pub const FACILITY_SERVICE: &str = "py.mspbs.v1.FacilityService";
+/// Full name of CONATEL's service.
+pub const PUBLICATION_SERVICE: &str = "py.conatel.v1.PublicationService";
+/// Full name of MITIC's service.
+pub const PUBLIC_SPACE_SERVICE: &str = "py.mitic.v1.PublicSpaceService";
 /// Full name of INE's service.
 pub const DISTRICT_SERVICE: &str = "py.ine.v1.DistrictService";
 /// Full name of MEC's service.

@@ -1,16 +1,26 @@
-//! MITIC's planner: reads districts and schools page by page with ordinary stubs, and keeps which exchange gave what.
+//! MITIC's planner: reads what the agencies say page by page with ordinary stubs, and keeps which exchange gave what.
+//!
+//! An agency that does not answer is named, with its reason, and the others are read all the same.
 
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
+use crate::PURPOSE;
+use crate::agency::Service;
+use crate::receive::Accepted;
+use crate::wire::conatel::publication_service_client::PublicationServiceClient;
+use crate::wire::conatel::{ListIndicatorsRequest, ListProgrammesRequest};
 use crate::wire::ine::district_service_client::DistrictServiceClient;
-use crate::wire::ine::{District, ListDistrictsRequest};
+use crate::wire::ine::{ListDepartmentsRequest, ListDistrictsRequest, StreamBoundariesRequest};
+use crate::wire::mec::ListSchoolsRequest;
 use crate::wire::mec::school_service_client::SchoolServiceClient;
-use crate::wire::mec::{ListSchoolsRequest, School};
-use crate::{DISTRICT_SERVICE, PURPOSE, SCHOOL_SERVICE};
+use crate::wire::mitic::ListPublicSpacesRequest;
+use crate::wire::mitic::public_space_service_client::PublicSpaceServiceClient;
+use crate::wire::mspbs::ListFacilitiesRequest;
+use crate::wire::mspbs::facility_service_client::FacilityServiceClient;
 
-/// Asks INE and MEC through whatever the channel leads to: the planner's own node.
+/// Asks the agencies through whatever the channel leads to: the planner's own node.
 #[derive(Debug, Clone)]
 pub struct Planner {
     channel: Channel,
@@ -18,14 +28,14 @@ pub struct Planner {
 }
 
 /// Everything that was read, with the exchanges it came in.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Findings {
-    /// INE's.
-    pub districts: Vec<District>,
-    /// MEC's.
-    pub schools: Vec<School>,
-    /// In the order in which they were read.
+    /// Rows that hold, and those that do not.
+    pub accepted: Accepted,
+    /// In the order of asking; rows name them by position.
     pub exchanges: Vec<Source>,
+    /// What could not be read.
+    pub missing: Vec<Missing>,
 }
 
 /// One exchange, and what it gave.
@@ -35,20 +45,51 @@ pub struct Source {
     pub exchange: String,
     /// Full name of the service.
     pub service: &'static str,
+    /// Which of its methods.
+    pub method: &'static str,
     /// How many rows came.
     pub rows: usize,
 }
 
-/// A page could not be read.
-#[derive(Debug, thiserror::Error)]
-#[error("{service} after {rows} rows: {status}")]
-pub struct PlannerError {
-    /// Which service.
+/// A method that gave no answer, or not all of it.
+#[derive(Debug, Clone)]
+pub struct Missing {
+    /// Full name of the service.
     pub service: &'static str,
+    /// Which of its methods.
+    pub method: &'static str,
     /// How many rows had come.
     pub rows: usize,
-    /// What it answered.
+    /// What was answered.
     pub status: Box<Status>,
+}
+
+/// Reads all pages of a method; the stubs of two methods have no type in common.
+macro_rules! pages {
+    ($planner:ident, $reading:ident, $service:expr, $client:ident . $method:ident, $request:ident, $rows:ident => $accept:ident) => {{
+        let mut page_token = String::new();
+        let mut came = 0;
+        for _ in 0..PAGES_MAX {
+            let request = $planner.request($request { page_size: PAGE_ROWS, page_token });
+            match $client.$method(request).await {
+                Err(status) => {
+                    $reading.missing($service, stringify!($method), came, status);
+                    break;
+                }
+                Ok(answer) => {
+                    let rows = answer.get_ref().$rows.len();
+                    let exchange = $reading.came($service, stringify!($method), answer.metadata(), rows);
+                    let page = answer.into_inner();
+                    came += rows;
+                    page.$rows.into_iter().for_each(|row| $reading.findings.accepted.$accept(row, exchange));
+                    page_token = page.next_page_token;
+                }
+            }
+            if page_token.is_empty() {
+                break;
+            }
+        }
+    }};
 }
 
 impl Planner {
@@ -58,44 +99,57 @@ impl Planner {
         Self { channel, credentials }
     }
 
-    /// Reads everything. `progress` is told of each exchange.
-    ///
-    /// # Errors
-    /// The first page that cannot be read.
-    pub async fn read(&self, mut progress: impl FnMut(&Source)) -> Result<Findings, PlannerError> {
-        let mut findings = Findings::default();
-        let mut districts = DistrictServiceClient::new(self.channel.clone());
-        let mut page_token = String::new();
-        loop {
-            let request = ListDistrictsRequest { page_size: DISTRICTS_PER_PAGE, page_token };
-            let failed = failed(DISTRICT_SERVICE, findings.districts.len());
-            let answer = districts.list_districts(self.request(request)).await.map_err(failed)?;
-            let source = source(answer.metadata(), DISTRICT_SERVICE, answer.get_ref().districts.len());
-            progress(&source);
-            findings.exchanges.push(source);
-            let page = answer.into_inner();
-            findings.districts.extend(page.districts);
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                break;
-            }
-        }
+    /// Reads everything that can be read. `progress` is told of each exchange.
+    pub async fn read(&self, progress: impl FnMut(&Source)) -> Findings {
+        let mut reading = Reading { findings: Findings::default(), progress };
+        self.read_districts(&mut reading).await;
         let mut schools = SchoolServiceClient::new(self.channel.clone());
-        loop {
-            let request = ListSchoolsRequest { page_size: SCHOOLS_PER_PAGE, page_token };
-            let failed = failed(SCHOOL_SERVICE, findings.schools.len());
-            let answer = schools.list_schools(self.request(request)).await.map_err(failed)?;
-            let source = source(answer.metadata(), SCHOOL_SERVICE, answer.get_ref().schools.len());
-            progress(&source);
-            findings.exchanges.push(source);
-            let page = answer.into_inner();
-            findings.schools.extend(page.schools);
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                break;
+        pages!(self, reading, Service::Schools, schools.list_schools, ListSchoolsRequest, schools => school);
+        let mut health = FacilityServiceClient::new(self.channel.clone());
+        pages!(self, reading, Service::Facilities, health.list_facilities, ListFacilitiesRequest, facilities => facility);
+        let mut published = PublicationServiceClient::new(self.channel.clone());
+        pages!(self, reading, Service::Publications, published.list_indicators, ListIndicatorsRequest, indicators => indicator);
+        pages!(self, reading, Service::Publications, published.list_programmes, ListProgrammesRequest, programmes => programme);
+        let mut spaces = PublicSpaceServiceClient::new(self.channel.clone());
+        pages!(self, reading, Service::PublicSpaces, spaces.list_public_spaces, ListPublicSpacesRequest, spaces => space);
+        reading.findings
+    }
+
+    /// Departments, then districts, then boundaries: each is judged by those before.
+    async fn read_districts(&self, reading: &mut Reading<impl FnMut(&Source)>) {
+        let mut ine = DistrictServiceClient::new(self.channel.clone());
+        let (service, method) = (Service::Districts, "list_departments");
+        match ine.list_departments(self.request(ListDepartmentsRequest {})).await {
+            Err(status) => reading.missing(service, method, 0, status),
+            Ok(answer) => {
+                let rows = answer.get_ref().departments.len();
+                let exchange = reading.came(service, method, answer.metadata(), rows);
+                let departments = answer.into_inner().departments;
+                departments.into_iter().for_each(|row| reading.findings.accepted.department(row, exchange));
             }
         }
-        Ok(findings)
+        pages!(self, reading, service, ine.list_districts, ListDistrictsRequest, districts => district);
+        let method = "stream_boundaries";
+        let answer = match ine.stream_boundaries(self.request(StreamBoundariesRequest {})).await {
+            Err(status) => return reading.missing(service, method, 0, status),
+            Ok(answer) => answer,
+        };
+        let exchange = reading.came(service, method, answer.metadata(), 0);
+        let mut rows = answer.into_inner();
+        let mut came = 0;
+        loop {
+            match rows.message().await {
+                Ok(Some(answer)) => {
+                    if let Some(row) = answer.boundary {
+                        came += 1;
+                        reading.findings.accepted.boundary(row, exchange);
+                    }
+                }
+                Ok(None) => break,
+                Err(status) => break reading.missing(service, method, came, status),
+            }
+        }
+        reading.findings.exchanges[exchange].rows = came;
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
@@ -108,14 +162,30 @@ impl Planner {
     }
 }
 
-fn source(metadata: &MetadataMap, service: &'static str, rows: usize) -> Source {
-    let exchange = metadata.get(peabiru_proto::context::EXCHANGE_ID).and_then(|id| id.to_str().ok());
-    Source { exchange: exchange.unwrap_or_default().to_owned(), service, rows }
+/// What has been read so far, and who is told of it.
+struct Reading<P> {
+    findings: Findings,
+    progress: P,
 }
 
-fn failed(service: &'static str, rows: usize) -> impl FnOnce(Status) -> PlannerError {
-    move |status| PlannerError { service, rows, status: Box::new(status) }
+impl<P: FnMut(&Source)> Reading<P> {
+    /// Notes an exchange. Gives its position.
+    fn came(&mut self, service: Service, method: &'static str, metadata: &MetadataMap, rows: usize) -> usize {
+        let exchange = metadata.get(peabiru_proto::context::EXCHANGE_ID).and_then(|id| id.to_str().ok());
+        let exchange = exchange.unwrap_or_default().to_owned();
+        let source = Source { exchange, service: service.code(), method, rows };
+        (self.progress)(&source);
+        self.findings.exchanges.push(source);
+        self.findings.exchanges.len() - 1
+    }
+
+    fn missing(&mut self, service: Service, method: &'static str, rows: usize, status: Status) {
+        let status = Box::new(status);
+        self.findings.missing.push(Missing { service: service.code(), method, rows, status });
+    }
 }
 
-const DISTRICTS_PER_PAGE: u32 = 50;
-const SCHOOLS_PER_PAGE: u32 = 250;
+/// Pages of one method that are read: an agency that never ends is left.
+const PAGES_MAX: usize = 10_000;
+/// Rows that are asked for at once; an agency may give fewer.
+const PAGE_ROWS: u32 = 250;

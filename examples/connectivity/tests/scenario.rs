@@ -1,21 +1,28 @@
 //! The scenario over loopback, without a road: services, planner, plan, files.
 #![allow(clippy::unwrap_used, reason = "a test says by failing what went wrong")]
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 
-use peabiru_example_connectivity::ine::Ine;
-use peabiru_example_connectivity::mec::Mec;
-use peabiru_example_connectivity::mec_rest::MecRest;
-use peabiru_example_connectivity::plan::Plan;
-use peabiru_example_connectivity::planner::Planner;
+use peabiru_example_connectivity::agency::Service;
+use peabiru_example_connectivity::agency::conatel::Conatel;
+use peabiru_example_connectivity::agency::ine::Ine;
+use peabiru_example_connectivity::agency::mec::Mec;
+use peabiru_example_connectivity::agency::mec_rest::MecRest;
+use peabiru_example_connectivity::agency::mitic::Mitic;
+use peabiru_example_connectivity::agency::mspbs::Mspbs;
+use peabiru_example_connectivity::planner::{Findings, Planner};
+use peabiru_example_connectivity::receive::Wrong;
+use peabiru_example_connectivity::report::{Language, Plan, fallen, summary};
+use peabiru_example_connectivity::settings::Settings;
+use peabiru_example_connectivity::wire::conatel::publication_service_server::PublicationServiceServer;
 use peabiru_example_connectivity::wire::ine::district_service_server::DistrictServiceServer;
+use peabiru_example_connectivity::wire::mec::School;
 use peabiru_example_connectivity::wire::mec::school_service_client::SchoolServiceClient;
 use peabiru_example_connectivity::wire::mec::school_service_server::SchoolServiceServer;
 use peabiru_example_connectivity::wire::mec::{Doubt, FlagSchoolRequest, StreamSchoolsRequest};
-use peabiru_example_connectivity::{
-    DISTRICT_CONTRACT, DISTRICT_SERVICE, PURPOSE, SCHOOL_CONTRACT, SCHOOL_REST_CONTRACT, SCHOOL_REST_SERVICE,
-    SCHOOL_SERVICE, data, report,
-};
+use peabiru_example_connectivity::wire::mitic::public_space_service_server::PublicSpaceServiceServer;
+use peabiru_example_connectivity::wire::mspbs::facility_service_server::FacilityServiceServer;
+use peabiru_example_connectivity::{PURPOSE, SCHOOL_REST_CONTRACT, SCHOOL_SERVICE, data};
 use peabiru_proto::contract::{ContractDocument, Streaming};
 use peabiru_proto::entry::SideEffects;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -25,39 +32,105 @@ use tonic::transport::{Channel, Endpoint, Server};
 
 #[test]
 fn the_contracts_say_what_may_be_asked_and_what_changes_something() {
-    let districts = ContractDocument::parse(DISTRICT_CONTRACT.into()).unwrap();
-    let schools = ContractDocument::parse(SCHOOL_CONTRACT.into()).unwrap();
-    let facts = |document: &ContractDocument, service: &str, method: &str| {
-        let method = document.service(service).unwrap().method(method).unwrap().clone();
-        assert_eq!(method.streaming, Streaming::Unary);
-        (method.side_effects, method.purposes.iter().any(|purpose| purpose.as_str() == PURPOSE))
+    let facts = |service: Service, method: &str| {
+        let document = ContractDocument::parse(service.contract().into()).unwrap();
+        let method = document.service(service.code()).unwrap().method(method).unwrap().clone();
+        let allowed = method.purposes.iter().any(|purpose| purpose.as_str() == PURPOSE);
+        (method.side_effects, allowed, method.streaming == Streaming::Unary)
     };
-    assert_eq!(facts(&districts, DISTRICT_SERVICE, "ListDistricts"), (SideEffects::None, true));
-    assert_eq!(facts(&schools, SCHOOL_SERVICE, "ListSchools"), (SideEffects::None, true));
-    let rest = ContractDocument::parse(SCHOOL_REST_CONTRACT.into()).unwrap();
-    assert_eq!(
-        facts(&rest, SCHOOL_REST_SERVICE, "GET /schools/{establishment_code}"),
-        (SideEffects::None, true)
-    );
-    assert_eq!(facts(&schools, SCHOOL_SERVICE, "FlagSchool"), (SideEffects::Present, false));
+    let asked = [
+        (Service::Districts, "ListDepartments"),
+        (Service::Districts, "ListDistricts"),
+        (Service::Schools, "ListSchools"),
+        (Service::SchoolsRest, "GET /schools/{establishment_code}"),
+        (Service::Facilities, "ListFacilities"),
+        (Service::Publications, "ListIndicators"),
+        (Service::Publications, "ListProgrammes"),
+        (Service::PublicSpaces, "ListPublicSpaces"),
+    ];
+    for (service, method) in asked {
+        assert_eq!(facts(service, method), (SideEffects::None, true, true), "{method}");
+    }
+    assert_eq!(facts(Service::Districts, "StreamBoundaries"), (SideEffects::None, true, false));
+    assert_eq!(facts(Service::Schools, "FlagSchool"), (SideEffects::Present, false, true));
 }
 
 #[tokio::test]
-async fn the_planner_reads_every_row_and_its_totals_are_those_of_the_files() {
-    // One address for both, as a node's door is.
+async fn the_planner_reads_every_row_and_the_same_rows_give_the_same_bytes() {
+    let findings = ask(data::schools().unwrap()).await;
+    let rows = &findings.accepted;
+    assert!(rows.rejected.is_empty() && findings.missing.is_empty(), "{:?}", rows.rejected);
+    let counts = [rows.departments.len(), rows.districts.len(), rows.boundaries.len(), rows.schools.len()];
+    assert_eq!(counts, [18, 263, 245, 9_223]);
+    let counts = [rows.facilities.len(), rows.indicators.len(), rows.programmes.len(), rows.spaces.len()];
+    assert_eq!(counts, [212, 92, 11, 45]);
+    let read: usize = findings.exchanges.iter().map(|source| source.rows).sum();
+    assert_eq!(read, 18 + 263 + 245 + 9_223 + 212 + 92 + 11 + 45);
+    let settings = Settings::shipped();
+    let plan = Plan::of(&findings, &settings);
+    assert_eq!(plan.files(), Plan::of(&ask(data::schools().unwrap()).await, &settings).files());
+    let said = summary(&plan, Language::Spanish);
+    assert!(said[0].starts_with("9.223 locales escolares"), "{said:?}");
+    let files = plan.files();
+    let roadmap = files.iter().find(|file| file.name == "roadmap.json").unwrap();
+    // These answers came over no road: their exchanges have no id, and nothing shows that they hold.
+    assert!(!fallen(&roadmap.text, &BTreeSet::new()).unwrap().is_empty());
+    for geojson in files.iter().filter(|file| file.name.ends_with(".geojson")) {
+        let map: serde_json::Value = serde_json::from_str(&geojson.text).unwrap();
+        assert!(map["features"].as_array().unwrap().len() >= 263, "{}", geojson.name);
+    }
+}
+
+#[tokio::test]
+async fn wrong_rows_are_named_and_change_no_sum() {
+    let right = data::schools().unwrap();
+    let mut wrong = right.clone();
+    let site = right.iter().find(|school| school.boys.is_some()).unwrap();
+    let code = |code: &str| code.to_owned();
+    wrong.push(School { establishment_code: code("9999990"), boys: Some(-1), ..site.clone() });
+    wrong.push(School { establishment_code: code("9999991"), district_code: code("9999"), ..site.clone() });
+    wrong.push(site.clone());
+    let (right, wrong) = (ask(right).await, ask(wrong).await);
+    let named: Vec<_> = wrong.accepted.rejected.iter().map(|it| it.wrong).collect();
+    assert_eq!(named, [Wrong::NegativePupils, Wrong::UnknownDistrict, Wrong::Duplicate]);
+    let last = wrong.exchanges.iter().rposition(|source| source.service == SCHOOL_SERVICE);
+    assert!(wrong.accepted.rejected.iter().all(|it| Some(it.exchange) == last));
+    let settings = Settings::shipped();
+    let csv =
+        |findings| Plan::of(findings, &settings).files().into_iter().find(|it| it.name == "districts.csv");
+    assert_eq!(csv(&right), csv(&wrong));
+}
+
+#[tokio::test]
+async fn without_an_agency_the_others_are_planned_and_it_is_named() {
+    let listener = listener().await;
+    let channel = channel(&listener).await;
+    let server = Server::builder().add_service(DistrictServiceServer::new(Ine::open().unwrap()));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    let findings = Planner::new(channel, Vec::new()).read(|_| {}).await;
+    let missing: Vec<_> = findings.missing.iter().map(|it| it.method).collect();
+    let expected =
+        ["list_schools", "list_facilities", "list_indicators", "list_programmes", "list_public_spaces"];
+    assert_eq!(missing, expected);
+    let settings = Settings::shipped();
+    let plan = Plan::of(&findings, &settings);
+    assert_eq!(plan.analysis.total.people.value().women, 3_052_229, "INE answered");
+    assert!(plan.roadmap.is_err(), "no programme, no cost");
+    assert!(summary(&plan, Language::English)[2].starts_with("No plan in money: programme P02"));
+}
+
+/// Everything the agencies say, and MEC these schools, at one address as a node's door is.
+async fn ask(schools: Vec<School>) -> Findings {
     let listener = listener().await;
     let channel = channel(&listener).await;
     let server = Server::builder()
         .add_service(DistrictServiceServer::new(Ine::open().unwrap()))
-        .add_service(SchoolServiceServer::new(Mec::open().unwrap()));
+        .add_service(SchoolServiceServer::new(Mec::with(schools)))
+        .add_service(FacilityServiceServer::new(Mspbs::open().unwrap()))
+        .add_service(PublicationServiceServer::new(Conatel::open().unwrap()))
+        .add_service(PublicSpaceServiceServer::new(Mitic::open().unwrap()));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-    let findings = Planner::new(channel, Vec::new()).read(|_| {}).await.unwrap();
-    assert_eq!(findings.districts, data::districts().unwrap());
-    assert_eq!(findings.schools, data::schools().unwrap());
-    let read: usize = findings.exchanges.iter().map(|source| source.rows).sum();
-    assert_eq!(read, 263 + 9_223);
-    let csv = report::csv(&Plan::of(&findings.districts, &findings.schools));
-    assert_eq!(totals(&csv), independent_totals());
+    Planner::new(channel, Vec::new()).read(|_| {}).await
 }
 
 #[tokio::test]
@@ -116,62 +189,11 @@ async fn one_school_is_found_over_http_as_the_openapi_document_says() {
     let (status, body) = ask(&school.establishment_code).await;
     let row: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status.as_str(), row["name"].as_str()), ("200", Some(school.name.as_str())));
-    assert_eq!(row["boys"].as_u64(), school.boys.map(Into::into));
+    assert_eq!(row["boys"].as_u64(), school.boys.map(|boys| u64::try_from(boys).unwrap()));
     let document: serde_json::Value = serde_json::from_slice(SCHOOL_REST_CONTRACT).unwrap();
     let properties = document["components"]["schemas"]["School"]["properties"].as_object().unwrap();
     assert!(row.as_object().unwrap().keys().all(|key| properties.contains_key(key)), "{row}");
     assert_eq!(ask("9999999").await.0, "404");
-}
-
-/// Sites, boys, girls: all, urban, rural, remote, of the report's last line.
-fn totals(csv: &str) -> Vec<u32> {
-    let mut lines = csv.lines();
-    let columns: Vec<_> = lines.next().unwrap().split(',').collect();
-    let total: Vec<_> = lines.next_back().unwrap().split(',').collect();
-    assert_eq!((columns.len(), total[2]), (total.len(), "(total)"));
-    let mut found = Vec::new();
-    for group in ["", "urban_", "rural_", "remote_"] {
-        for figure in ["sites", "boys", "girls"] {
-            let at = columns.iter().position(|column| *column == format!("{group}{figure}")).unwrap();
-            found.push(total[at].parse().unwrap());
-        }
-    }
-    found
-}
-
-/// The same, straight from the files.
-fn independent_totals() -> Vec<u32> {
-    let read = |name: &str| {
-        let path = format!("{}/data/{name}", env!("CARGO_MANIFEST_DIR"));
-        let mut reader = csv::Reader::from_path(path).unwrap();
-        reader.deserialize().collect::<Result<Vec<HashMap<String, String>>, _>>().unwrap()
-    };
-    let districts = read("districts.csv");
-    let mut people: HashMap<&str, f64> = HashMap::new();
-    let mut area: HashMap<&str, f64> = HashMap::new();
-    for row in &districts {
-        *people.entry(&row["boundary_code_2012"]).or_default() +=
-            row["population_2022"].parse::<f64>().unwrap();
-        if row["has_2012_boundary"] == "1" {
-            area.insert(&row["district_code"], row["area_km2_2012"].parse().unwrap());
-        }
-    }
-    let thin: HashMap<&str, bool> = districts
-        .iter()
-        .map(|row| (&*row["district_code"], row["boundary_code_2012"].as_str()))
-        .map(|(code, group)| (code, people[group] / area[group] < 5.0))
-        .collect();
-    let mut sums = vec![0; 12];
-    for row in read("schools.csv") {
-        let remote = row["zone"] == "rural" && thin.get(&*row["district_code"]) == Some(&true);
-        let groups = [true, row["zone"] == "urban", row["zone"] == "rural", remote];
-        for (at, _) in groups.iter().enumerate().filter(|(_, counted)| **counted) {
-            sums[at * 3] += 1;
-            sums[at * 3 + 1] += row["eeb_2023_boys"].parse().unwrap_or(0);
-            sums[at * 3 + 2] += row["eeb_2023_girls"].parse().unwrap_or(0);
-        }
-    }
-    sums
 }
 
 async fn listener() -> TcpListener {

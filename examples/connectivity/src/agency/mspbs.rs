@@ -1,4 +1,4 @@
-//! INE's service: the districts of the 2022 census.
+//! MSPBS's service: health facilities.
 
 use std::future::Future;
 
@@ -7,24 +7,24 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
+use super::paging::{Page, Sizes, page};
 use crate::data::{self, DataError};
-use crate::paging::{Page, Sizes, page};
-use crate::wire::ine::district_service_server::{DistrictService, DistrictServiceServer};
-use crate::wire::ine::{District, ListDistrictsRequest, ListDistrictsResponse};
+use crate::wire::mspbs::facility_service_server::{FacilityService, FacilityServiceServer};
+use crate::wire::mspbs::{Facility, ListFacilitiesRequest, ListFacilitiesResponse};
 
-/// Answers from INE's register.
+/// Answers from MSPBS's register.
 #[derive(Debug)]
-pub struct Ine {
-    districts: Vec<District>,
+pub struct Mspbs {
+    facilities: Vec<Facility>,
 }
 
-impl Ine {
+impl Mspbs {
     /// Reads the register.
     ///
     /// # Errors
     /// The first row that does not parse.
     pub fn open() -> Result<Self, DataError> {
-        Ok(Self { districts: data::districts()? })
+        Ok(Self { facilities: data::facilities()? })
     }
 
     /// Serves until `stop` ends.
@@ -39,21 +39,21 @@ impl Ine {
         // Without it the system holds each answer back for 40 ms, until the last part of it is acknowledged.
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         Server::builder()
-            .add_service(DistrictServiceServer::new(self))
+            .add_service(FacilityServiceServer::new(self))
             .serve_with_incoming_shutdown(incoming, stop)
             .await
     }
 }
 
 #[tonic::async_trait]
-impl DistrictService for Ine {
-    async fn list_districts(
+impl FacilityService for Mspbs {
+    async fn list_facilities(
         &self,
-        request: Request<ListDistrictsRequest>,
-    ) -> Result<Response<ListDistrictsResponse>, Status> {
-        let ListDistrictsRequest { page_size, page_token } = request.into_inner();
-        let Page { rows, next_page_token } = page(&self.districts, page_size, &page_token, &SIZES)?;
-        Ok(Response::new(ListDistrictsResponse { districts: rows, next_page_token }))
+        request: Request<ListFacilitiesRequest>,
+    ) -> Result<Response<ListFacilitiesResponse>, Status> {
+        let ListFacilitiesRequest { page_size, page_token } = request.into_inner();
+        let Page { rows, next_page_token } = page(&self.facilities, page_size, &page_token, &SIZES)?;
+        Ok(Response::new(ListFacilitiesResponse { facilities: rows, next_page_token }))
     }
 }
 

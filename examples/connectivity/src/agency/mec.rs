@@ -11,8 +11,8 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
+use super::paging::{Page, Sizes, page};
 use crate::data::{self, DataError};
-use crate::paging::{Page, Sizes, page};
 use crate::wire::mec::school_service_server::{SchoolService, SchoolServiceServer};
 use crate::wire::mec::{
     Doubt, FlagSchoolRequest, FlagSchoolResponse, ListSchoolsRequest, ListSchoolsResponse, School,
@@ -33,7 +33,13 @@ impl Mec {
     /// # Errors
     /// The first row that does not parse.
     pub fn open() -> Result<Self, DataError> {
-        Ok(Self { schools: data::schools()?, doubts: Mutex::default() })
+        Ok(Self::with(data::schools()?))
+    }
+
+    /// Answers from these rows, sorted by code.
+    #[must_use]
+    pub fn with(schools: Vec<School>) -> Self {
+        Self { schools, doubts: Mutex::default() }
     }
 
     /// Serves until `stop` ends.

@@ -28,9 +28,9 @@ struct Row<'a> {
     district_code: &'a str,
     zone: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    boys: Option<u32>,
+    boys: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    girls: Option<u32>,
+    girls: Option<i32>,
 }
 
 impl MecRest {

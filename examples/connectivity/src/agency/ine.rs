@@ -1,0 +1,90 @@
+//! INE's service: departments, districts of the 2022 census, and the boundaries of 2012.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use tokio::net::TcpListener;
+use tokio_stream::Stream;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status};
+
+use super::paging::{Page, Sizes, page};
+use crate::data::{self, DataError};
+use crate::wire::ine::district_service_server::{DistrictService, DistrictServiceServer};
+use crate::wire::ine::{
+    Boundary, Department, District, ListDepartmentsRequest, ListDepartmentsResponse, ListDistrictsRequest,
+    ListDistrictsResponse, StreamBoundariesRequest, StreamBoundariesResponse,
+};
+
+/// Answers from INE's register.
+#[derive(Debug)]
+pub struct Ine {
+    departments: Vec<Department>,
+    districts: Vec<District>,
+    boundaries: Vec<Boundary>,
+}
+
+impl Ine {
+    /// Reads the register.
+    ///
+    /// # Errors
+    /// The first row or polygon that does not parse.
+    pub fn open() -> Result<Self, DataError> {
+        Ok(Self {
+            departments: data::departments()?,
+            districts: data::districts()?,
+            boundaries: data::boundaries()?,
+        })
+    }
+
+    /// Serves until `stop` ends.
+    ///
+    /// # Errors
+    /// What the transport says.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), tonic::transport::Error> {
+        // Without it the system holds each answer back for 40 ms, until the last part of it is acknowledged.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        Server::builder()
+            .add_service(DistrictServiceServer::new(self))
+            .serve_with_incoming_shutdown(incoming, stop)
+            .await
+    }
+}
+
+#[tonic::async_trait]
+impl DistrictService for Ine {
+    async fn list_departments(
+        &self,
+        _request: Request<ListDepartmentsRequest>,
+    ) -> Result<Response<ListDepartmentsResponse>, Status> {
+        Ok(Response::new(ListDepartmentsResponse { departments: self.departments.clone() }))
+    }
+
+    async fn list_districts(
+        &self,
+        request: Request<ListDistrictsRequest>,
+    ) -> Result<Response<ListDistrictsResponse>, Status> {
+        let ListDistrictsRequest { page_size, page_token } = request.into_inner();
+        let Page { rows, next_page_token } = page(&self.districts, page_size, &page_token, &SIZES)?;
+        Ok(Response::new(ListDistrictsResponse { districts: rows, next_page_token }))
+    }
+
+    type StreamBoundariesStream =
+        Pin<Box<dyn Stream<Item = Result<StreamBoundariesResponse, Status>> + Send>>;
+
+    async fn stream_boundaries(
+        &self,
+        _request: Request<StreamBoundariesRequest>,
+    ) -> Result<Response<Self::StreamBoundariesStream>, Status> {
+        let boundaries = self.boundaries.clone();
+        let answers = boundaries.into_iter().map(|it| Ok(StreamBoundariesResponse { boundary: Some(it) }));
+        Ok(Response::new(Box::pin(tokio_stream::iter(answers))))
+    }
+}
+
+const SIZES: Sizes = Sizes { default: 100, max: 500 };

@@ -1,0 +1,95 @@
+//! Maps: districts as polygons, sites as points. (RFC 7946)
+
+use serde_json::{Map, Value, json};
+
+use super::Plan;
+use super::csv::known;
+use super::table::COLUMNS;
+use crate::wire::ine::{Polygon, Ring};
+
+/// A feature for each district. One that was created after 2012 has no polygon of its own: its geometry is null, and
+/// `boundary_group` names the district that holds it.
+pub(super) fn districts(plan: &Plan<'_>) -> String {
+    let rows = &plan.findings.accepted;
+    let feature = |(code, line): (&String, &crate::gap::DistrictGap)| {
+        let district = line.district.value();
+        let mut properties = Map::new();
+        properties.insert("district_code".to_owned(), json!(code));
+        properties.insert("department_code".to_owned(), json!(district.department_code));
+        properties.insert("district".to_owned(), json!(district.name));
+        properties.insert("boundary_group".to_owned(), json!(district.boundary_group));
+        properties.insert("density_per_10_km2".to_owned(), json!(line.density_tenths.value()));
+        for column in &COLUMNS {
+            properties.insert(column.name.to_owned(), json!((column.of)(&line.gap).value()));
+        }
+        let geometry = rows.boundaries.get(code).map_or(Value::Null, |it| geometry(&it.value().polygons));
+        json!({ "type": "Feature", "id": code, "properties": properties, "geometry": geometry })
+    };
+    collection(plan.analysis.districts.iter().map(feature).collect())
+}
+
+/// A feature for each site with coordinates.
+pub(super) fn sites(plan: &Plan<'_>) -> String {
+    let feature = |placed: &crate::site::Placed| {
+        let site = placed.site.value();
+        let point = site.point?;
+        let metres = *placed.metres.value();
+        Some(json!({
+            "type": "Feature",
+            "geometry": { "type": "Point", "coordinates": [degrees(point.longitude_e5), degrees(point.latitude_e5)] },
+            "properties": {
+                "kind": site.kind.name(),
+                "code": site.code,
+                "name": site.name,
+                "district_code": site.district,
+                "remote": known(*placed.remote.value()),
+                "metres_to_capital": metres,
+                "boys": site.pupils.map(|pupils| pupils.boys),
+                "girls": site.pupils.map(|pupils| pupils.girls),
+            },
+        }))
+    };
+    collection(plan.analysis.sites.iter().filter_map(feature).collect())
+}
+
+fn collection(features: Vec<Value>) -> String {
+    let lines: Vec<_> = features.into_iter().map(|feature| feature.to_string()).collect();
+    format!("{{\"type\":\"FeatureCollection\",\"features\":[\n{}\n]}}\n", lines.join(",\n"))
+}
+
+fn geometry(polygons: &[Polygon]) -> Value {
+    let polygons: Vec<Vec<Vec<[f64; 2]>>> =
+        polygons.iter().map(|polygon| polygon.rings.iter().map(ring).collect()).collect();
+    json!({ "type": "MultiPolygon", "coordinates": polygons })
+}
+
+/// An agency's deltas may be anything: sums do not wrap.
+fn ring(ring: &Ring) -> Vec<[f64; 2]> {
+    let mut here = [0_i32; 2];
+    let pairs = ring.deltas_e5.chunks_exact(2);
+    pairs
+        .map(|pair| {
+            here = [here[0].saturating_add(pair[0]), here[1].saturating_add(pair[1])];
+            here.map(degrees)
+        })
+        .collect()
+}
+
+fn degrees(e5: i32) -> f64 {
+    f64::from(e5) / 1e5
+}
+
+/// Properties of a site.
+pub(super) const SITE: [(&str, &str); 8] = [
+    ("kind", "school, hospital or social_security"),
+    ("code", "MEC's or MSPBS's"),
+    ("name", "by MEC or MSPBS; empty if it has none"),
+    ("district_code", "INE's key of 4 digits; null: in no district of today"),
+    ("remote", "by the rule: yes, no, unknown"),
+    (
+        "metres_to_capital",
+        "straight line to the median of the schools in the department's capital; null: unknown",
+    ),
+    ("boys", "of grades 1 to 9, 2023; null: unknown, or no school"),
+    ("girls", "of grades 1 to 9, 2023; null: unknown, or no school"),
+];

@@ -1,0 +1,250 @@
+//! `roadmap.json`: every figure with the exchanges that it came from, for programs and for the pages.
+
+use serde_json::{Map, Value, json};
+
+use super::Plan;
+use super::provenance::Provenance;
+use super::table::COLUMNS;
+use crate::equity::Equity;
+use crate::figure::{Figure, Share};
+use crate::gap::Gap;
+use crate::indicators::IndicatorLine;
+use crate::roadmap::{Change, Quarter, Reach, Roadmap, Scenario, Year};
+use crate::settings::Settings;
+use crate::wire::conatel::Indicator;
+
+pub(super) fn roadmap(plan: &Plan<'_>) -> String {
+    let mut out = Writer { provenance: Provenance::default(), settings: plan.settings };
+    let gap = out.analysis(plan);
+    let roadmap = match &plan.roadmap {
+        Ok(roadmap) => out.roadmap(roadmap),
+        Err(reason) => json!({ "none": reason.to_string() }),
+    };
+    let indicators: Vec<_> = plan.indicators.iter().map(|line| out.indicator(line)).collect();
+    let file = json!({
+        "format": 1,
+        "settings": plan.settings,
+        "limits": LIMITS,
+        "exchanges": exchanges(plan),
+        "missing": missing(plan),
+        "rejected": rejected(plan),
+        "gap": gap,
+        "roadmap": roadmap,
+        "indicators": indicators,
+        "provenance": out.provenance.index(&plan.findings.exchanges),
+    });
+    format!("{file:#}\n")
+}
+
+fn exchanges(plan: &Plan<'_>) -> Value {
+    let source = |it: &crate::planner::Source| json!({ "exchange": it.exchange, "service": it.service, "method": it.method, "rows": it.rows });
+    plan.findings.exchanges.iter().map(source).collect()
+}
+
+fn missing(plan: &Plan<'_>) -> Value {
+    let missing = |it: &crate::planner::Missing| {
+        json!({
+            "service": it.service, "method": it.method, "rows_before": it.rows,
+            "code": format!("{:?}", it.status.code()), "reason": it.status.message(),
+        })
+    };
+    plan.findings.missing.iter().map(missing).collect()
+}
+
+fn rejected(plan: &Plan<'_>) -> Value {
+    let id = |at: usize| plan.findings.exchanges.get(at).map(|source| source.exchange.as_str());
+    let rejected = |it: &crate::receive::Rejected| {
+        json!({
+            "exchange": id(it.exchange), "kind": it.kind, "code": it.code,
+            "wrong": it.wrong.code(), "text": it.wrong.to_string(),
+        })
+    };
+    plan.findings.accepted.rejected.iter().map(rejected).collect()
+}
+
+struct Writer<'a> {
+    provenance: Provenance,
+    settings: &'a Settings,
+}
+
+impl Writer<'_> {
+    fn number(&mut self, figure: &Figure<u64>) -> Value {
+        self.provenance.write(figure, |number| json!(number))
+    }
+
+    fn share(&mut self, figure: &Figure<Share>) -> Value {
+        let share =
+            |it: &Share| json!({ "part": it.part, "whole": it.whole, "per_thousand": it.per_thousand() });
+        self.provenance.write(figure, share)
+    }
+
+    fn analysis(&mut self, plan: &Plan<'_>) -> Value {
+        let analysis = &plan.analysis;
+        let mut districts = Map::new();
+        for (code, line) in &analysis.districts {
+            let district = line.district.value();
+            let density = self.provenance.write(&line.density_tenths, |density| json!(density));
+            let written = json!({
+                "name": district.name, "department": district.department_code, "boundary_group": district.boundary_group,
+                "density_per_10_km2": density, "figures": self.gap(&line.gap),
+            });
+            districts.insert(code.clone(), written);
+        }
+        let mut departments = Map::new();
+        for (code, line) in &analysis.departments {
+            let written = json!({ "name": line.department.value().name, "figures": self.gap(&line.gap) });
+            departments.insert(code.clone(), written);
+        }
+        json!({
+            "country": self.gap(&analysis.total),
+            "without_district": self.gap(&analysis.without_district),
+            "departments": departments,
+            "districts": districts,
+        })
+    }
+
+    fn gap(&mut self, gap: &Gap) -> Value {
+        let mut figures = Map::new();
+        for column in &COLUMNS {
+            let figure = self.provenance.write(&(column.of)(gap), |number| json!(number));
+            figures.insert(column.name.to_owned(), figure);
+        }
+        figures.into()
+    }
+
+    fn roadmap(&mut self, roadmap: &Roadmap) -> Value {
+        let count = roadmap.candidates.map(|all| all.len() as u64);
+        let cost = json!({
+            "low": self.number(&roadmap.cost.low),
+            "high": self.number(&roadmap.cost.high),
+            "planned_at": self.number(&roadmap.cost.at(self.settings.cost.planned_at)),
+        });
+        let scenarios: Vec<_> = roadmap.scenarios.iter().map(|it| self.scenario(it, roadmap)).collect();
+        let sensitivity: Vec<_> = roadmap.sensitivity.iter().map(|it| self.change(it)).collect();
+        json!({
+            "unit_cost_pyg": cost,
+            "candidates": self.number(&count),
+            "need": self.reach(&roadmap.need),
+            "scenarios": scenarios,
+            "sensitivity": sensitivity,
+        })
+    }
+
+    fn scenario(&mut self, scenario: &Scenario, roadmap: &Roadmap) -> Value {
+        let years: Vec<_> = scenario.years.iter().map(|year| self.year(year, roadmap)).collect();
+        let connected: Figure<Reach> = scenario.years.iter().map(|year| year.reach.clone()).sum();
+        let sites = |reach: &Reach| reach.schools + reach.health;
+        let left =
+            roadmap.need.with(&connected, |need, connected| sites(need).saturating_sub(sites(connected)));
+        let mut sites_if = Map::new();
+        for (basis, sites) in &scenario.sites_if {
+            sites_if.insert(format!("{basis:?}").to_lowercase(), self.number(sites));
+        }
+        json!({
+            "name": scenario.name,
+            "budget_pyg_per_year": self.number(&scenario.budget),
+            "optimality_gap_per_million_at_most": self.number(&scenario.gap_per_million),
+            "years": years,
+            "all_years": self.reach(&connected),
+            "sites_left": self.number(&left),
+            "sites_if_unit_cost": sites_if,
+        })
+    }
+
+    fn year(&mut self, year: &Year, roadmap: &Roadmap) -> Value {
+        let mut money_if = Map::new();
+        for (basis, money) in &year.money_if {
+            money_if.insert(format!("{basis:?}").to_lowercase(), self.number(money));
+        }
+        let equity: Vec<_> =
+            Equity::of(year, &roadmap.need).iter().map(|it| self.equity(it, year.year)).collect();
+        json!({ "year": year.year, "reach": self.reach(&year.reach), "money_pyg_if_unit_cost": money_if, "equity": equity })
+    }
+
+    fn equity(&mut self, equity: &Equity, year: u16) -> Value {
+        let standing = equity.standing(&self.settings.equity);
+        let finding = self.provenance.write(
+            &standing,
+            |it| json!({ "es": it.en_palabras(equity.group, year), "en": it.in_words(equity.group, year) }),
+        );
+        json!({
+            "group": equity.group.name(),
+            "money": self.share(&equity.money),
+            "money_need": self.share(&equity.money_need),
+            "beneficiaries": self.share(&equity.beneficiaries),
+            "beneficiaries_need": self.share(&equity.beneficiaries_need),
+            "finding": finding,
+        })
+    }
+
+    fn reach(&mut self, reach: &Figure<Reach>) -> Value {
+        let fields: [(&str, fn(&Reach) -> u64); 15] = [
+            ("schools", |it| it.schools),
+            ("health_facilities", |it| it.health),
+            ("rural_sites", |it| it.rural_sites),
+            ("remote_sites", |it| it.remote_sites),
+            ("boys", |it| it.boys),
+            ("girls", |it| it.girls),
+            ("rural_pupils", |it| it.rural_pupils),
+            ("remote_pupils", |it| it.remote_pupils),
+            ("men_upper_bound", |it| it.men),
+            ("women_upper_bound", |it| it.women),
+            ("money_pyg", |it| it.money),
+            ("money_rural_pyg", |it| it.money_rural),
+            ("money_remote_pyg", |it| it.money_remote),
+            ("money_girls_pyg", |it| it.money_girls),
+            ("money_women_pyg", |it| it.money_women),
+        ];
+        let mut written = Map::new();
+        for (name, of) in fields {
+            written.insert(name.to_owned(), self.number(&reach.map(of)));
+        }
+        written.into()
+    }
+
+    fn change(&mut self, change: &Change) -> Value {
+        let moves = self.provenance.write(&change.moves, |moves| {
+            let each = |it: &crate::roadmap::Move| {
+                json!({ "district": it.district, "sites_before": it.sites_before, "sites_after": it.sites_after })
+            };
+            moves.iter().map(each).collect()
+        });
+        let quarter = match change.quarter {
+            Quarter::Less => "a quarter less",
+            Quarter::More => "a quarter more",
+        };
+        json!({ "weight": change.weight, "change": quarter, "districts_that_move": moves })
+    }
+
+    fn indicator(&mut self, line: &IndicatorLine) -> Value {
+        let mut published = |of: &Option<Figure<Indicator>>| {
+            let figure = of.as_ref()?;
+            Some(self.provenance.write(figure, |it| {
+                json!({
+                    "thousandths": it.value_thousandths, "unit": it.unit, "year": it.year, "publisher": it.publisher,
+                    "source": it.source, "source_url": it.source_url, "precision": it.precision().as_str_name(),
+                })
+            }))
+        };
+        let (baseline, target) = (published(&line.baseline), published(&line.target));
+        json!({
+            "name": line.rule.name, "nombre": line.rule.nombre, "note": line.rule.note,
+            "baseline": baseline, "target": target,
+        })
+    }
+}
+
+/// What the figures do not say.
+const LIMITS: [&str; 8] = [
+    "Which site has broadband is not published. The plan treats every candidate as in need until CONATEL or MEC says otherwise; \
+     it lists need and missing information, it does not measure coverage.",
+    "National figures are national: none is spread over districts.",
+    "Health facilities are hospitals and IPS only; the primary network is missing. Their zone is not published, so the remoteness \
+     of most is unknown; for their priority the rural share of the district's pupils stands in, as a proxy.",
+    "Users of a health facility are at most the residents of its district, counted once in the year of its first facility.",
+    "Pupils are those of grades 1 to 9 in 2023, held constant; residents those of the 2022 census, held constant.",
+    "Distances are straight lines to the schools of the department's capital. Places of published programmes have no coordinates.",
+    "Unit costs are those of two programmes that mixed construction and service and fell short of plan; for health facilities the \
+     cost of schools is assumed; the exchange rate is an assumption.",
+    "Public spaces are shown and not planned: where more are needed is not published.",
+];

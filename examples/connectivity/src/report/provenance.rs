@@ -1,0 +1,144 @@
+//! Where figures come from, in `roadmap.json`: each is `{"value": …, "from": n}`, and `provenance[n]` lists its exchanges.
+//! Who finds that an exchange does not hold, asks which figures fall with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::figure::{Exchanges, Figure};
+use crate::planner::Source;
+
+/// Sets of exchanges as they are used, each once.
+#[derive(Debug, Default)]
+pub(super) struct Provenance {
+    numbers: BTreeMap<Exchanges, usize>,
+    sets: Vec<Exchanges>,
+}
+
+impl Provenance {
+    /// A figure as it stands in the file.
+    pub(super) fn write<T>(&mut self, figure: &Figure<T>, value: impl FnOnce(&T) -> Value) -> Value {
+        let set = figure.exchanges();
+        let next = self.sets.len();
+        let number = *self.numbers.entry(set.clone()).or_insert(next);
+        if number == next {
+            self.sets.push(set.clone());
+        }
+        json!({ "value": value(figure.value()), "from": number })
+    }
+
+    /// The index: exchange ids of each set.
+    pub(super) fn index(&self, exchanges: &[Source]) -> Value {
+        let id = |position| exchanges.get(position).map(|source: &Source| source.exchange.as_str());
+        let ids = |set: &Exchanges| set.positions().filter_map(id).collect::<Vec<_>>();
+        self.sets.iter().map(ids).collect::<Vec<_>>().into()
+    }
+}
+
+/// A figure that rests on an exchange that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fallen {
+    /// Where it stands in the file. (JSON pointer, RFC 6901)
+    pub figure: String,
+    /// Exchanges that do not hold.
+    pub exchanges: Vec<String>,
+}
+
+/// The file is none that the planner wrote.
+#[derive(Debug, thiserror::Error)]
+pub enum NotARoadmap {
+    /// It is no JSON.
+    #[error("it is no JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// It has no index of exchanges, or a figure names a set that the index does not have.
+    #[error("{0}: its exchanges are not in the file's index")]
+    Index(String),
+}
+
+/// The figures of a `roadmap.json` that do not stand, given which exchanges hold: all that cite another one.
+///
+/// # Errors
+/// The file is no roadmap.
+pub fn fallen(roadmap: &str, holding: &BTreeSet<String>) -> Result<Vec<Fallen>, NotARoadmap> {
+    let file: Value = serde_json::from_str(roadmap)?;
+    let sets = file.get("provenance").and_then(Value::as_array);
+    let sets = sets.ok_or_else(|| NotARoadmap::Index("/provenance".to_owned()))?;
+    let not_holding = |set: &Value| {
+        let ids = set.as_array()?.iter().map(|id| id.as_str()).collect::<Option<Vec<_>>>()?;
+        Some(ids.into_iter().filter(|id| !holding.contains(*id)).map(str::to_owned).collect::<Vec<_>>())
+    };
+    let broken: Option<Vec<Vec<String>>> = sets.iter().map(not_holding).collect();
+    let broken = broken.ok_or_else(|| NotARoadmap::Index("/provenance".to_owned()))?;
+    let mut fallen = Vec::new();
+    walk(&file, &mut String::new(), &broken, &mut fallen)?;
+    Ok(fallen)
+}
+
+/// serde_json bounds how deep a file can nest.
+fn walk(
+    value: &Value,
+    pointer: &mut String,
+    broken: &[Vec<String>],
+    fallen: &mut Vec<Fallen>,
+) -> Result<(), NotARoadmap> {
+    let length = pointer.len();
+    let mut each = |key: &str, inner: &Value| {
+        pointer.push('/');
+        pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+        let walked = walk(inner, pointer, broken, fallen);
+        pointer.truncate(length);
+        walked
+    };
+    match value {
+        Value::Object(fields) => {
+            if let (Some(from), true) = (fields.get("from"), fields.contains_key("value")) {
+                let set = from.as_u64().and_then(|from| broken.get(usize::try_from(from).ok()?));
+                let set = set.ok_or_else(|| NotARoadmap::Index(pointer.clone()))?;
+                if !set.is_empty() {
+                    fallen.push(Fallen { figure: pointer.clone(), exchanges: set.clone() });
+                }
+                return Ok(());
+            }
+            fields.iter().try_for_each(|(key, inner)| each(key, inner))
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().try_for_each(|(at, inner)| each(&at.to_string(), inner))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_figures_of_an_exchange_that_does_not_hold_fall_and_no_others() {
+        let source = |id: &str| Source { exchange: id.to_owned(), service: "s", method: "m", rows: 1 };
+        let mut provenance = Provenance::default();
+        let one = Figure::new(5, Exchanges::one(0));
+        let both = one.with(&Figure::new(7, Exchanges::one(1)), |one, other| one + other);
+        let figures = json!({
+            "a": provenance.write(&one, |it| json!(it)),
+            "b/c": [provenance.write(&both, |it| json!(it)), provenance.write(&one, |it| json!(it))],
+        });
+        let index = provenance.index(&[source("aa"), source("bb")]);
+        assert_eq!(index, json!([["aa"], ["aa", "bb"]]));
+        let file = json!({ "figures": figures, "provenance": index }).to_string();
+        let holding = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>();
+        assert_eq!(fallen(&file, &holding(&["aa", "bb"])).unwrap(), []);
+        let found = fallen(&file, &holding(&["aa"])).unwrap();
+        assert_eq!(
+            found,
+            [Fallen { figure: "/figures/b~1c/0".to_owned(), exchanges: vec!["bb".to_owned()] }]
+        );
+        assert_eq!(fallen(&file, &holding(&["bb"])).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_figure_without_a_set_is_refused() {
+        let file = json!({ "a": { "value": 1, "from": 3 }, "provenance": [[]] }).to_string();
+        assert!(matches!(fallen(&file, &BTreeSet::new()), Err(NotARoadmap::Index(at)) if at == "/a"));
+        assert!(fallen("{}", &BTreeSet::new()).is_err());
+    }
+}
