@@ -25,6 +25,7 @@ mod member;
 mod node;
 pub mod officers;
 mod output;
+pub mod ports;
 mod run;
 pub mod sandbox;
 pub mod site;

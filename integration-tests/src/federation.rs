@@ -2,7 +2,7 @@
 
 mod hosting;
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -159,7 +159,7 @@ impl Federation {
         let spec = SiteSpec {
             node: format!("{member}/node").parse().unwrap(),
             member: member.clone(),
-            link: SocketAddr::from((Ipv4Addr::LOCALHOST, free_link_port())),
+            link: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())),
             sections,
         };
         let folder = self.folder.path().join(name);
@@ -416,21 +416,10 @@ async fn start_registry(instance: &Instance) -> serve::Running {
     serve::start(&config, &passphrase(), clock, random).await.unwrap()
 }
 
-/// A TCP port that nobody listens on right now.
+/// A port that nobody else uses, over UDP or TCP.
 #[must_use]
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
-/// A port that nobody listens on right now, over UDP or TCP.
-#[must_use]
-pub fn free_link_port() -> u16 {
-    loop {
-        let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        if std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
+    peabiru_cli::ports::free_port().unwrap()
 }
 
 /// The folder of a node's ledgers.

@@ -1,6 +1,6 @@
 //! Instance `PY` with three agencies: INE (statistics), MEC (education), MITIC (planning).
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdTcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ use crate::CliError;
 use crate::client;
 use crate::officers::Officers;
 use crate::output::{line, write_private};
+use crate::ports::free_port;
 use crate::site::{Site, SiteSpec};
 
 /// A country that runs.
@@ -168,8 +169,8 @@ async fn make_instance(folder: &Path, passphrase: &str) -> Result<(Instance, Pil
         threshold: 2,
         hosts: vec![Ipv4Addr::LOCALHOST.to_string()],
         listen: Ipv4Addr::LOCALHOST.into(),
-        admin_port: free_port()?,
-        distribution_port: free_port()?,
+        admin_port: free_port().map_err(no_port)?,
+        distribution_port: free_port().map_err(no_port)?,
     };
     let (path, passphrase) = (folder.join("PY"), secret(passphrase));
     blocking(move || {
@@ -197,7 +198,7 @@ async fn enrol(
     let spec = SiteSpec {
         node: parse(&format!("{member}/node1"))?,
         member: parse(&member)?,
-        link: free_link_address()?,
+        link: free_address()?,
         sections: sections(plan, &subsystem, addresses, token),
     };
     let path = folder.join(plan.code);
@@ -330,20 +331,9 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr, CliError> {
     listener.local_addr().map_err(no_port)
 }
 
-/// Free right now. Another process may take it before ours does; then its start says so.
-fn free_port() -> Result<u16, CliError> {
-    let listener = StdTcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(no_port)?;
-    listener.local_addr().map(|address| address.port()).map_err(no_port)
-}
-
-/// An address that is free for UDP and for TCP.
-fn free_link_address() -> Result<SocketAddr, CliError> {
-    let free = || -> std::io::Result<SocketAddr> {
-        let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        StdTcpListener::bind(address)?;
-        Ok(address)
-    };
-    (1..PORT_ATTEMPTS).find_map(|_| free().ok()).map_or_else(free, Ok).map_err(no_port)
+/// For a process that starts later.
+fn free_address() -> Result<SocketAddr, CliError> {
+    free_port().map(|port| (Ipv4Addr::LOCALHOST, port).into()).map_err(no_port)
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it stands in map_err")]
@@ -383,8 +373,6 @@ async fn blocking<T: Send + 'static>(
 
 /// Shell variables that name everything in the sandbox.
 pub(crate) const ENVIRONMENT: &str = "env.sh";
-/// Ports that are tried until one is free for both carriers.
-const PORT_ATTEMPTS: u32 = 16;
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Country {

@@ -13,7 +13,7 @@ use peabiru_proto::origin::{Epoch, Origin};
 use peabiru_proto::time::{Clock as _, SystemClock};
 use peabiru_proto::wire::{AddLedgerRequest, LedgerRecord};
 
-use super::{Agency, Federation, free_link_port, passphrase, sections};
+use super::{Agency, Federation, free_port, passphrase, sections};
 use crate::echo::NAME;
 
 impl Federation {
@@ -23,7 +23,7 @@ impl Federation {
         let spec = SiteSpec {
             node: format!("{}/second", site.member).parse().unwrap(),
             member: site.member.clone(),
-            link: SocketAddr::from((Ipv4Addr::LOCALHOST, free_link_port())),
+            link: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())),
             sections: sections(name, token, *service, ""),
         };
         let folder = self.folder.path().join(format!("{name}-second"));

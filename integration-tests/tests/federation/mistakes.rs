@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 
 use peabiru_integration_tests::echo::wire::{NoteRequest, SayRequest};
 use peabiru_integration_tests::evidence::{exchange_of, export};
-use peabiru_integration_tests::federation::{
-    Agency, Federation, PASSPHRASE, free_link_port, free_port, ledger_folder,
-};
+use peabiru_integration_tests::federation::{Agency, Federation, PASSPHRASE, free_port, ledger_folder};
 use peabiru_integration_tests::process::{Ended, run};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_peabiru-spawned");
@@ -42,7 +40,7 @@ async fn a_folder_serves_one_process_and_the_one_that_has_it_goes_on() {
     mec.grant("MITIC").await;
     // The same node once more, on other ports.
     let config = fs::read_to_string(mec.agency.site.config()).unwrap();
-    let other = format!("127.0.0.1:{}", free_link_port());
+    let other = format!("127.0.0.1:{}", free_port());
     let config = config.replace(&mec.agency.site.link.to_string(), &other).replace("door.sock", "other.sock");
     let second = mec.agency.site.folder.join("second.toml");
     fs::write(&second, config).unwrap();

@@ -50,14 +50,18 @@ async fn given_up(carriers: &str) {
     let (feed, answers) = followed(&mec, &mut caller).await;
     drop(answers);
     soon("that the service hears of it", feed.closed()).await;
-    // In the middle of a request.
-    let (requests, stream) = mpsc::channel(1);
+    // In the middle of a request: a service must never take it for a whole one.
     let (mut gathered, mut broken_off) = (mec.agency.echo.gathered(), mec.agency.echo.broken_off());
-    let call = tokio::spawn(async move { caller.gather(ReceiverStream::new(stream)).await });
-    requests.send(GatherRequest { body: "a".into() }).await.unwrap();
-    soon("the request", gathered.wait_for(|gathered| gathered.len() == 1)).await.unwrap();
-    call.abort();
-    soon("that the service hears of the break", broken_off.wait_for(|times| *times > 0)).await.unwrap();
+    for times in 1..=8 {
+        let mut caller = mitic.caller("MEC").await;
+        let (requests, stream) = mpsc::channel(1);
+        let call = tokio::spawn(async move { caller.gather(ReceiverStream::new(stream)).await });
+        requests.send(GatherRequest { body: "a".into() }).await.unwrap();
+        soon("the request", gathered.wait_for(|gathered| gathered.len() == times)).await.unwrap();
+        call.abort();
+        let heard = broken_off.wait_for(|breaks| *breaks as usize == times);
+        soon("that the service hears of the break", heard).await.unwrap();
+    }
     mitic.stop().await;
     mec.stop().await;
 }

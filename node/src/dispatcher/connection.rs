@@ -2,7 +2,9 @@
 //! connections for REST, of which some are kept.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -15,7 +17,9 @@ use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Mutex;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
 
 use crate::grpc::body::RoadBody;
 
@@ -141,7 +145,10 @@ impl Connection {
     /// Sends a gRPC call on the live connection, or on a new one.
     pub(super) async fn send(&self, request: Request<RoadBody>) -> Result<Response<Incoming>, Fault> {
         let mut sender = self.grpc().await?;
-        sender.try_send_request(request).await.map_err(|failed| self.unanswered(failed))
+        let passed = CancellationToken::new();
+        let request = request.map(|body| body.holding(passed.clone().drop_guard()));
+        let sent = Sent { answer: Some(Box::pin(sender.try_send_request(request))), passed };
+        sent.await.map_err(|failed| self.unanswered(failed))
     }
 
     /// Sends a REST call on an idle connection, or on a new one. If an idle one turns out to be closed before anything
@@ -216,6 +223,40 @@ impl Connection {
     }
 }
 
+/// A call whose answer is waited for. If nobody waits any more, it is given up only once its request has passed, or has
+/// broken off with an error of its own: until then it could but be reset with `CANCEL`, which some servers show to a
+/// service as the end of its messages (tonic 0.14). Half a request must not look like a whole one.
+struct Sent<F: Future + Send + 'static> {
+    answer: Option<Pin<Box<F>>>,
+    /// The connection has let go of the request's body.
+    passed: CancellationToken,
+}
+
+impl<F: Future + Send> Future for Sent<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Some(answer) = &mut self.answer else { return Poll::Pending };
+        let answered = ready!(answer.as_mut().poll(context));
+        self.answer = None;
+        Poll::Ready(answered)
+    }
+}
+
+impl<F: Future + Send> Drop for Sent<F> {
+    fn drop(&mut self) {
+        if let Some(answer) = self.answer.take() {
+            let passed = self.passed.clone();
+            tokio::spawn(async move {
+                let _ = timeout(GIVEN_UP_HELD, passed.cancelled()).await;
+                // What passed is not written yet, and a reset discards what waits to be.
+                sleep(WRITTEN_WITHIN).await;
+                drop(answer);
+            });
+        }
+    }
+}
+
 fn drive(connection: impl Future<Output = Result<(), hyper::Error>> + Send + 'static) {
     tokio::spawn(async move {
         if let Err(error) = connection.await {
@@ -250,5 +291,79 @@ fn unreachable(endpoint: &Endpoint, error: &dyn std::fmt::Display) -> Fault {
 /// A service whose machine is gone without a word is noticed after these two.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_WAIT: Duration = Duration::from_secs(10);
+/// For a request that nobody waits for to pass to a service that reads it slowly.
+const GIVEN_UP_HELD: Duration = Duration::from_secs(10 * 60);
+/// For the end of that request to leave this machine.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
 /// HTTP/1.1 connections to one service that are kept while they carry nothing.
 const IDLE_CONNECTIONS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use h2::{Reason, RecvStream};
+    use tokio::net::TcpListener;
+    use tokio::sync::{mpsc, oneshot};
+
+    use super::*;
+    use crate::exchange::Piece;
+    use peabiru_ledger::payload::OpenBody;
+
+    /// A service whose one call is handed to the test, and a call with this body.
+    async fn called(body: RoadBody) -> (RecvStream, impl Future<Output = ()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let authority = listener.local_addr().unwrap().to_string();
+        let (called, call) = oneshot::channel();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut service = h2::server::handshake(stream).await.unwrap();
+            let (request, unanswered) = service.accept().await.unwrap().unwrap();
+            called.send(request.into_body()).unwrap();
+            while service.accept().await.is_some() {}
+            drop(unanswered);
+        });
+        let connection = Connection::new(Endpoint::Tcp { authority }.into());
+        let mut sending = Box::pin(async move {
+            let request = Request::post("http://localhost/a").body(body).unwrap();
+            let _ = connection.send(request).await;
+        });
+        let request = tokio::select! {
+            () = &mut sending => panic!("answered"),
+            request = call => request.unwrap(),
+        };
+        (request, sending)
+    }
+
+    async fn next(request: &mut RecvStream) -> Option<Result<Bytes, h2::Error>> {
+        let data = timeout(Duration::from_secs(30), request.data()).await.unwrap();
+        if let Some(Ok(data)) = &data {
+            request.flow_control().release_capacity(data.len()).unwrap();
+        }
+        data
+    }
+
+    #[tokio::test]
+    async fn half_a_request_that_nobody_waits_for_is_broken_off_and_not_cancelled() {
+        let (pieces, body) = mpsc::channel(1);
+        let (mut request, sending) = called(RoadBody::live(body, |_| None)).await;
+        drop(sending);
+        pieces.send(Ok(Piece::Data(Bytes::from_static(b"half")))).await.unwrap();
+        assert_eq!(next(&mut request).await.unwrap().unwrap(), "half");
+        drop(pieces);
+        let broken = next(&mut request).await.unwrap().unwrap_err();
+        assert_eq!(broken.reason(), Some(Reason::INTERNAL_ERROR));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_a_slow_service_still_reads_comes_whole() {
+        let bytes = 1024 * 1024;
+        let body = RoadBody::new(OpenBody::Whole(Bytes::from(vec![1; bytes])), None);
+        let (mut request, sending) = called(body).await;
+        drop(sending);
+        let mut read = 0;
+        while let Some(data) = next(&mut request).await {
+            read += data.unwrap().len();
+        }
+        assert_eq!(read, bytes);
+    }
+}

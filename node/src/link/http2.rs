@@ -286,7 +286,7 @@ impl Connection {
                     Err(error) => return Err(self.ended_or(error).await),
                 };
                 self.park();
-                Ok(Receiver::open(body, None))
+                Ok(Receiver::answer(body))
             }
             Control::Answered { incoming, outgoing } => {
                 let taken = tokio::select! {
@@ -296,7 +296,7 @@ impl Connection {
                 };
                 let (body, respond) = taken.ok_or_else(|| lost("the connection ended"))?;
                 *outgoing = Some(respond);
-                Ok(Receiver::open(body, None))
+                Ok(Receiver::request(body, None))
             }
         }
     }
@@ -327,7 +327,7 @@ impl Connection {
                     let Parked { body, mut respond } = taken.ok_or_else(|| lost("the connection ended"))?;
                     // One that the peer gave up meanwhile is passed over.
                     if let Ok(stream) = respond.send_response(http::Response::new(()), false) {
-                        return Ok((Sender::open(stream, None), Receiver::open(body, Some(place))));
+                        return Ok((Sender::open(stream, None), Receiver::request(body, Some(place))));
                     }
                 }
             }

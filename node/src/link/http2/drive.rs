@@ -135,7 +135,7 @@ impl Routes {
         match path.as_str() {
             EXCHANGE => match Arc::clone(&self.places).try_acquire_owned() {
                 Ok(place) => {
-                    let halves = (Sender::answer(respond, Some(place)), Receiver::open(body, None));
+                    let halves = (Sender::answer(respond, Some(place)), Receiver::request(body, None));
                     // There is a place in the queue for each that is served.
                     drop(self.accepted.try_send(halves));
                 }
@@ -168,7 +168,7 @@ pub(super) async fn park(
         let Ok((response, stream)) = open(&mut streams, PARKED) else { return };
         // The peer wants no more, or the connection is lost.
         let Ok(response) = response.await else { return };
-        let halves = (Sender::open(stream, Some(place)), Receiver::open(response.into_body(), None));
+        let halves = (Sender::open(stream, Some(place)), Receiver::answer(response.into_body()));
         if accepted.send(halves).await.is_err() {
             return;
         }

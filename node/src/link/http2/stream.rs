@@ -1,6 +1,7 @@
 //! The halves of a stream.
 
 use std::future::poll_fn;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
@@ -8,6 +9,7 @@ use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
 use http::{Response, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
 use super::reason;
 use crate::link::terms::{Code, StreamError, lost};
@@ -33,7 +35,8 @@ enum Sending {
 pub struct Receiver {
     half: Receiving,
     /// Held for as long as the answer to an exchange of ours is awaited.
-    _place: Option<OwnedSemaphorePermit>,
+    place: Option<OwnedSemaphorePermit>,
+    role: Role,
 }
 
 #[derive(Debug)]
@@ -41,6 +44,13 @@ enum Receiving {
     Awaited(ResponseFuture),
     Open(RecvStream),
     Stopped,
+}
+
+/// Of this side in HTTP/2: the client dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Client,
+    Server,
 }
 
 impl Sender {
@@ -114,12 +124,19 @@ impl Drop for Sender {
 }
 
 impl Receiver {
-    pub(super) fn open(body: RecvStream, place: Option<OwnedSemaphorePermit>) -> Self {
-        Self { half: Receiving::Open(body), _place: place }
+    /// Of the request body of the peer that dialled.
+    pub(super) fn request(body: RecvStream, place: Option<OwnedSemaphorePermit>) -> Self {
+        Self { half: Receiving::Open(body), place, role: Role::Server }
     }
 
+    /// Of an answer that has begun, of the peer that we dialled.
+    pub(super) fn answer(body: RecvStream) -> Self {
+        Self { half: Receiving::Open(body), place: None, role: Role::Client }
+    }
+
+    /// Of an answer that has not begun.
     pub(super) fn awaited(response: ResponseFuture, place: Option<OwnedSemaphorePermit>) -> Self {
-        Self { half: Receiving::Awaited(response), _place: place }
+        Self { half: Receiving::Awaited(response), place, role: Role::Client }
     }
 
     /// The next bytes; none at the end of the stream.
@@ -153,7 +170,67 @@ impl Receiver {
     }
 
     /// Reads no further. The peer learns it when the other half ends.
+    ///
+    /// A client that lets go of a stream resets it, and what waits to be sent on it is then discarded, though it be finished
+    /// (h2 0.4.20; a server's is sent). So a client holds it until the peer ends it too.
     pub fn stop(&mut self) {
-        self.half = Receiving::Stopped;
+        let half = std::mem::replace(&mut self.half, Receiving::Stopped);
+        let place = self.place.take();
+        if self.role == Role::Client {
+            tokio::spawn(async move {
+                let _ = timeout(STOPPED_HELD, discard(half)).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+/// Waits for the end. What comes takes the window's room and gets none back.
+async fn discard(half: Receiving) {
+    let mut body = match half {
+        Receiving::Awaited(response) => match response.await {
+            Ok(response) => response.into_body(),
+            Err(_) => return,
+        },
+        Receiving::Open(body) => body,
+        Receiving::Stopped => return,
+    };
+    while let Some(Ok(_)) = body.data().await {}
+}
+
+/// How long a stream that nobody reads any more is held at most.
+const STOPPED_HELD: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On one thread, so that nothing is on the wire before all is let go of.
+    #[tokio::test]
+    async fn what_was_finished_arrives_also_when_the_answer_is_not_read() {
+        let (ours, theirs) = tokio::io::duplex(1024);
+        let serving = tokio::spawn(async move {
+            let mut connection = h2::server::handshake(theirs).await.unwrap();
+            let (request, respond) = connection.accept().await.unwrap().unwrap();
+            tokio::spawn(async move { while connection.accept().await.is_some() {} });
+            let mut receiver = Receiver::request(request.into_body(), None);
+            let mut bytes = Vec::new();
+            while let Some(piece) = receiver.read().await.unwrap() {
+                bytes.extend_from_slice(&piece);
+            }
+            Sender::answer(respond, None).finish();
+            bytes
+        });
+        let (mut streams, connection) = h2::client::handshake(ours).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let (response, stream) = streams.send_request(http::Request::default(), false).unwrap();
+        let (mut sender, mut receiver) = (Sender::open(stream, None), Receiver::awaited(response, None));
+        sender.send(&mut [Bytes::from_static(b"mba'e"), Bytes::from_static(b"ichapa")]).await.unwrap();
+        sender.finish();
+        receiver.stop();
+        drop((sender, receiver, streams));
+        assert_eq!(serving.await.unwrap(), b"mba'eichapa");
+        // Nothing of it is held once the peer has ended it.
+        connection.await.unwrap().unwrap();
     }
 }
