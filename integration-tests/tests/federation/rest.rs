@@ -226,6 +226,11 @@ async fn metadata_services_say_what_x_roads_say() {
     assert_eq!(*endpoints, serde_json::json!([{ "method": "GET", "path": "/schools/*" }]));
     let document = ask(&mitic, "GET", "getOpenAPI?serviceCode=schools").await;
     assert_eq!(document.body(), peabiru_integration_tests::web::CONTRACT);
+    // A client may say the same purpose with all its calls.
+    let said = request("GET", "/r1/PY/GOV/MEC/app/allowedMethods", &mitic.agency.token)
+        .header("x-peabiru-purpose", "testing");
+    let said = call(mitic.node.door.unwrap(), said.body(Full::default()).unwrap()).await;
+    assert_eq!(json(&said), json(&allowed));
     let unknown = ask(&mitic, "GET", "getOpenAPI?serviceCode=pets").await;
     assert_eq!(header(&unknown, "x-peabiru-fault"), "service.unknown");
     assert_eq!(header(&ask(&mitic, "POST", "listMethods").await, "x-peabiru-fault"), "method.unknown");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use peabiru_integration_tests::federation::{Federation, Headers, Member, service};
 use prost::Message as _;
-use prost_types::FileDescriptorProto;
+use prost_types::{FileDescriptorProto, MethodDescriptorProto};
 use tonic::Code;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
@@ -95,7 +95,7 @@ async fn reflection_shows_what_may_be_called_and_nothing_else() {
     mec.grant_for("MITIC", &["testing"], &["Say", "Watch", "Inspect"]).await;
     assert!(listed(&seen).await.contains(ECHO));
     let echo = file(&seen, symbol(ECHO)).await.unwrap();
-    let methods: Vec<_> = echo.service[0].method.iter().map(|method| method.name()).collect();
+    let methods: Vec<_> = echo.service[0].method.iter().map(MethodDescriptorProto::name).collect();
     assert_eq!(methods, ["Say", "Watch"], "Inspect has another purpose than the grant");
     let by_name = MessageRequest::FileByFilename(echo.name().to_owned());
     assert_eq!(file(&seen, by_name).await.as_ref(), Some(&echo));

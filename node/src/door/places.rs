@@ -250,9 +250,9 @@ impl Body for AnswerBody {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         // Pending: it is the road or the service that gives nothing.
         if polled.is_pending() {
-            self.call.asked_for_more()
+            self.call.asked_for_more();
         } else {
-            self.call.given()
+            self.call.given();
         }
         polled
     }

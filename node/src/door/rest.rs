@@ -7,7 +7,7 @@ use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body::Body;
 use peabiru_ledger::payload::OpenBody;
 use peabiru_proto::context;
-use peabiru_proto::contract::MethodFacts;
+use peabiru_proto::contract::{METADATA, MethodFacts};
 use peabiru_proto::entry::ExchangeId;
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::id::{NodeId, ServiceId, SubsystemId};
@@ -237,7 +237,9 @@ impl RestDoor {
         target: &Target,
         operation: &MethodFacts,
     ) -> Result<Purpose, Fault> {
-        if let Some(purpose) = head.headers.get(context::PURPOSE) {
+        // Whoever asks a metadata service has that purpose, whatever a client says with all its calls.
+        let is_metadata = METADATA.contains(&target.service.code().as_str());
+        if let Some(purpose) = head.headers.get(context::PURPOSE).filter(|_| !is_metadata) {
             return parse_purpose(std::str::from_utf8(purpose.as_bytes()).unwrap_or_default());
         }
         let settings = self.shared.settings.load();

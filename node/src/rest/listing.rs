@@ -35,17 +35,17 @@ pub fn clients(conf: &GlobalConfiguration, instance: Option<&str>) -> String {
 #[must_use]
 pub fn service<'a>(service: &ServiceId, operations: impl Iterator<Item = &'a Template>) -> Value {
     let endpoint = |template: &Template| json!({ "method": template.verb(), "path": template.glob() });
-    listed(service, "OPENAPI", operations.map(endpoint).collect())
+    listed(service, "OPENAPI", &operations.map(endpoint).collect::<Vec<_>>())
 }
 
 /// One gRPC service with those of its methods that are to be seen, each as gRPC asks for it over HTTP.
 #[must_use]
 pub fn grpc_service(service: &ServiceId, methods: &[&str]) -> Value {
     let path = |method: &&str| json!({ "method": "POST", "path": format!("/{}/{method}", service.code()) });
-    listed(service, GRPC, methods.iter().map(path).collect())
+    listed(service, GRPC, &methods.iter().map(path).collect::<Vec<_>>())
 }
 
-fn listed(service: &ServiceId, kind: &str, endpoints: Vec<Value>) -> Value {
+fn listed(service: &ServiceId, kind: &str, endpoints: &[Value]) -> Value {
     let member = service.member();
     json!({
         "object_type": "SERVICE",
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_list_of_grpc_services_reads_back_and_anything_else_is_empty() {
         let id: ServiceId = "PY/GOV/MEC/app/road.test.v1.EchoService".parse().unwrap();
-        let list = services(&[grpc_service(&id, &["Say", "Note"]), listed(&id, "OPENAPI", Vec::new())]);
+        let list = services(&[grpc_service(&id, &["Say", "Note"]), listed(&id, "OPENAPI", &[])]);
         let methods = BTreeSet::from(["Say".to_owned(), "Note".to_owned()]);
         assert_eq!(read_grpc(list.as_bytes()), BTreeMap::from([(id.code(), methods)]));
         for other in ["", "[]", r#"{"service":7}"#, r#"{"service":[{"service_type":"GRPC"}]}"#] {

@@ -11,7 +11,7 @@ use peabiru_node::link::heads::Heads;
 use peabiru_proto::fault::FaultCode;
 use peabiru_proto::limits::{MAX_BODY_BYTES, MAX_FRAME_BYTES};
 use peabiru_proto::wire::link_frame::Frame;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::raw::{message, refusal};
@@ -226,3 +226,41 @@ async fn who_says_no_hello_or_another_ones_is_turned_away() {
     assert_eq!(mec.link.peers(), []);
     driver.abort();
 }
+
+/// CVE-2019-9511 to 9518 and VU#421644: frames that want an answer, hold nothing or never end, of a peer that reads nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floods_of_frames_keep_nobody_else_waiting() {
+    let road = Road::of(&["MEC", "MITIC", "DNCP"]);
+    let ((mec, _), (dncp, _)) = (road.start("MEC").await, road.start("DNCP").await);
+    let mitic = road.site("MITIC");
+    let frame = |kind: u8, flags: u8, stream: u32, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    };
+    // Field lines without a table: a POST to `/exchange`, and one that fills a head.
+    let opening = b"\x83\x87\0\x05:path\x09/exchange\0\x0a:authority\x04node";
+    let filler = [b"\0\x01x\x7f\x01".as_slice(), &[b'a'; 128]].concat();
+    for (what, begun, piece, ends) in [
+        ("PING", Vec::new(), frame(6, 0, 0, &[7; 8]), false),
+        ("SETTINGS", Vec::new(), frame(4, 0, 0, &[]), false),
+        ("empty DATA", frame(1, 4, 1, opening), frame(0, 0, 1, &[]), false),
+        ("CONTINUATION", frame(1, 0, 1, opening), frame(9, 0, 1, &filler), true),
+    ] {
+        let mut stream = tls(&road.guise(&mitic), &mec.site.id, mec.link.local_addr()).await;
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        stream.write_all(&[preface, frame(4, 0, 0, &[]).as_slice(), &begun].concat()).await.unwrap();
+        let mut refused = false;
+        for _ in 0..200 {
+            let written = tokio::time::timeout(SHORT, stream.write_all(&piece.repeat(1_000))).await;
+            refused = !matches!(written, Ok(Ok(())));
+            if refused {
+                break;
+            }
+        }
+        assert!(refused || !ends, "{what}: a head without end is taken");
+        assert_eq!(dncp.say(&mec.site.id, what).await, Ok(what.to_owned()));
+    }
+}
+
+/// For a peer to take more: it reads, or it does not.
+const SHORT: Duration = Duration::from_secs(2);
