@@ -1,4 +1,4 @@
-//! BATCH and CLOSE: the pieces and the end of one direction of a stream. FROZEN.
+//! BATCH and CLOSE: the pieces and the end of one direction of a stream. Not frozen yet: ARCHITECTURE.md says why.
 //!
 //! A direction is a chain in its sender's ledger: the opening (REQUEST or RESPONSE), batches, one CLOSE. What each link
 //! of it is for: the opening's leaf hash and the direction keep it from being moved to another exchange or turned
