@@ -38,7 +38,7 @@ pub(super) async fn run(folder: &Path) -> Result<(), CliError> {
     let per_exchange = |of: fn(&NodeCounters) -> u64| ratio(of(&after) - of(&before), counted);
     let program = super::process::own_program()?;
     let program = program.display();
-    let report = folder.join("report");
+    let files = folder.join("report");
     let evidence = Country::evidence_folder(folder);
     let rows: usize = findings.exchanges.iter().map(|source| source.rows).sum();
     let lang = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|name| std::env::var(name).ok());
@@ -52,6 +52,7 @@ pub(super) async fn run(folder: &Path) -> Result<(), CliError> {
 
   {}
 
+  the page              {}
   every figure          {}
   tables and maps       {}
   evidence              {}
@@ -65,12 +66,13 @@ Try next:
         per_exchange(|counters| counters.signatures),
         started.elapsed().as_secs_f64(),
         summary.join("\n  "),
-        report.join(report::ROADMAP).display(),
-        report.display(),
+        files.join(report::PAGE).display(),
+        files.join(report::ROADMAP).display(),
+        files.display(),
         evidence.display(),
         evidence.display(),
         country.instance.anchor_file.display(),
-        report.join(report::ROADMAP).display(),
+        files.join(report::ROADMAP).display(),
     ));
     country.stop().await;
     Ok(())

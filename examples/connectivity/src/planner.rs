@@ -12,7 +12,7 @@ use crate::receive::Accepted;
 use crate::wire::conatel::publication_service_client::PublicationServiceClient;
 use crate::wire::conatel::{ListIndicatorsRequest, ListProgrammesRequest};
 use crate::wire::ine::district_service_client::DistrictServiceClient;
-use crate::wire::ine::{ListDepartmentsRequest, ListDistrictsRequest, StreamBoundariesRequest};
+use crate::wire::ine::{ListBoundariesRequest, ListDepartmentsRequest, ListDistrictsRequest};
 use crate::wire::mec::ListSchoolsRequest;
 use crate::wire::mec::school_service_client::SchoolServiceClient;
 use crate::wire::mitic::ListPublicSpacesRequest;
@@ -129,27 +129,7 @@ impl Planner {
             }
         }
         pages!(self, reading, service, ine.list_districts, ListDistrictsRequest, districts => district);
-        let method = "stream_boundaries";
-        let answer = match ine.stream_boundaries(self.request(StreamBoundariesRequest {})).await {
-            Err(status) => return reading.missing(service, method, 0, status),
-            Ok(answer) => answer,
-        };
-        let exchange = reading.came(service, method, answer.metadata(), 0);
-        let mut rows = answer.into_inner();
-        let mut came = 0;
-        loop {
-            match rows.message().await {
-                Ok(Some(answer)) => {
-                    if let Some(row) = answer.boundary {
-                        came += 1;
-                        reading.findings.accepted.boundary(row, exchange);
-                    }
-                }
-                Ok(None) => break,
-                Err(status) => break reading.missing(service, method, came, status),
-            }
-        }
-        reading.findings.exchanges[exchange].rows = came;
+        pages!(self, reading, service, ine.list_boundaries, ListBoundariesRequest, boundaries => boundary);
     }
 
     fn request<T>(&self, message: T) -> Request<T> {

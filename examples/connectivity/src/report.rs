@@ -2,7 +2,9 @@
 
 mod csv;
 mod geojson;
+mod html;
 mod json;
+mod limits;
 mod provenance;
 mod summary;
 mod table;
@@ -56,6 +58,7 @@ impl<'a> Plan<'a> {
     pub fn files(&self) -> Vec<File> {
         let file = |name, text| File { name, text };
         vec![
+            file(PAGE, html::page(self)),
             file(ROADMAP, json::roadmap(self)),
             file("districts.csv", csv::districts(self)),
             file("departments.csv", csv::departments(self)),
@@ -69,3 +72,5 @@ impl<'a> Plan<'a> {
 
 /// Name of the file that holds every figure with its exchanges.
 pub const ROADMAP: &str = "roadmap.json";
+/// Name of the page for people.
+pub const PAGE: &str = "index.html";

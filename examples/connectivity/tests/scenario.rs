@@ -41,6 +41,7 @@ fn the_contracts_say_what_may_be_asked_and_what_changes_something() {
     let asked = [
         (Service::Districts, "ListDepartments"),
         (Service::Districts, "ListDistricts"),
+        (Service::Districts, "ListBoundaries"),
         (Service::Schools, "ListSchools"),
         (Service::SchoolsRest, "GET /schools/{establishment_code}"),
         (Service::Facilities, "ListFacilities"),
@@ -51,7 +52,7 @@ fn the_contracts_say_what_may_be_asked_and_what_changes_something() {
     for (service, method) in asked {
         assert_eq!(facts(service, method), (SideEffects::None, true, true), "{method}");
     }
-    assert_eq!(facts(Service::Districts, "StreamBoundaries"), (SideEffects::None, true, false));
+    assert_eq!(facts(Service::Schools, "StreamSchools"), (SideEffects::None, true, false));
     assert_eq!(facts(Service::Schools, "FlagSchool"), (SideEffects::Present, false, true));
 }
 
@@ -75,6 +76,8 @@ async fn the_planner_reads_every_row_and_the_same_rows_give_the_same_bytes() {
     let roadmap = files.iter().find(|file| file.name == "roadmap.json").unwrap();
     // These answers came over no road: their exchanges have no id, and nothing shows that they hold.
     assert!(!fallen(&roadmap.text, &BTreeSet::new()).unwrap().is_empty());
+    let page = &files.iter().find(|file| file.name == "index.html").unwrap().text;
+    assert!(page.contains("Presupuesto medio") && !page.contains("<script") && !page.contains("src="));
     for geojson in files.iter().filter(|file| file.name.ends_with(".geojson")) {
         let map: serde_json::Value = serde_json::from_str(&geojson.text).unwrap();
         assert!(map["features"].as_array().unwrap().len() >= 263, "{}", geojson.name);

@@ -1,10 +1,8 @@
 //! INE's service: departments, districts of the 2022 census, and the boundaries of 2012.
 
 use std::future::Future;
-use std::pin::Pin;
 
 use tokio::net::TcpListener;
-use tokio_stream::Stream;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
@@ -13,8 +11,8 @@ use super::paging::{Page, Sizes, page};
 use crate::data::{self, DataError};
 use crate::wire::ine::district_service_server::{DistrictService, DistrictServiceServer};
 use crate::wire::ine::{
-    Boundary, Department, District, ListDepartmentsRequest, ListDepartmentsResponse, ListDistrictsRequest,
-    ListDistrictsResponse, StreamBoundariesRequest, StreamBoundariesResponse,
+    Boundary, Department, District, ListBoundariesRequest, ListBoundariesResponse, ListDepartmentsRequest,
+    ListDepartmentsResponse, ListDistrictsRequest, ListDistrictsResponse,
 };
 
 /// Answers from INE's register.
@@ -74,16 +72,13 @@ impl DistrictService for Ine {
         Ok(Response::new(ListDistrictsResponse { districts: rows, next_page_token }))
     }
 
-    type StreamBoundariesStream =
-        Pin<Box<dyn Stream<Item = Result<StreamBoundariesResponse, Status>> + Send>>;
-
-    async fn stream_boundaries(
+    async fn list_boundaries(
         &self,
-        _request: Request<StreamBoundariesRequest>,
-    ) -> Result<Response<Self::StreamBoundariesStream>, Status> {
-        let boundaries = self.boundaries.clone();
-        let answers = boundaries.into_iter().map(|it| Ok(StreamBoundariesResponse { boundary: Some(it) }));
-        Ok(Response::new(Box::pin(tokio_stream::iter(answers))))
+        request: Request<ListBoundariesRequest>,
+    ) -> Result<Response<ListBoundariesResponse>, Status> {
+        let ListBoundariesRequest { page_size, page_token } = request.into_inner();
+        let Page { rows, next_page_token } = page(&self.boundaries, page_size, &page_token, &SIZES)?;
+        Ok(Response::new(ListBoundariesResponse { boundaries: rows, next_page_token }))
     }
 }
 

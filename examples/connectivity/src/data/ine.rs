@@ -161,7 +161,7 @@ mod tests {
             assert_eq!((walked(0), walked(1)), (0, 0));
         }
         let longest = boundaries.iter().map(prost::Message::encoded_len).max().unwrap();
-        assert!(longest < 64 * 1024, "{longest}: the road carries 64 KiB in one message of a stream");
+        assert!(longest < 64 * 1024, "{longest}: a page of one row fits a message of the road");
         assert!(boundaries[0].encoded_len() > 100);
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::Plan;
+use super::limits::LIMITS;
 use super::provenance::Provenance;
 use super::table::COLUMNS;
 use crate::equity::Equity;
@@ -24,7 +25,7 @@ pub(super) fn roadmap(plan: &Plan<'_>) -> String {
     let file = json!({
         "format": 1,
         "settings": plan.settings,
-        "limits": LIMITS,
+        "limits": LIMITS.map(|(spanish, english)| json!({ "es": spanish, "en": english })),
         "exchanges": exchanges(plan),
         "missing": missing(plan),
         "rejected": rejected(plan),
@@ -233,18 +234,3 @@ impl Writer<'_> {
         })
     }
 }
-
-/// What the figures do not say.
-const LIMITS: [&str; 8] = [
-    "Which site has broadband is not published. The plan treats every candidate as in need until CONATEL or MEC says otherwise; \
-     it lists need and missing information, it does not measure coverage.",
-    "National figures are national: none is spread over districts.",
-    "Health facilities are hospitals and IPS only; the primary network is missing. Their zone is not published, so the remoteness \
-     of most is unknown; for their priority the rural share of the district's pupils stands in, as a proxy.",
-    "Users of a health facility are at most the residents of its district, counted once in the year of its first facility.",
-    "Pupils are those of grades 1 to 9 in 2023, held constant; residents those of the 2022 census, held constant.",
-    "Distances are straight lines to the schools of the department's capital. Places of published programmes have no coordinates.",
-    "Unit costs are those of two programmes that mixed construction and service and fell short of plan; for health facilities the \
-     cost of schools is assumed; the exchange rate is an assumption.",
-    "Public spaces are shown and not planned: where more are needed is not published.",
-];

@@ -120,7 +120,7 @@ fn money(plan: &Plan<'_>, language: Language) -> [String; 2] {
 }
 
 /// Groups of three digits.
-fn number_in(language: Language, number: u64) -> String {
+pub(super) fn number_in(language: Language, number: u64) -> String {
     let separator = match language {
         Language::Spanish => '.',
         Language::English => ',',
