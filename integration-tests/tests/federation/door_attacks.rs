@@ -137,7 +137,7 @@ async fn idle_connections_make_room_for_those_who_call() {
     let door = mitic.node.door.unwrap();
     let mut held = Vec::new();
     for number in 0..CONNECTIONS * 16 {
-        let mut stream = TcpStream::connect(door).await.unwrap();
+        let mut stream = soon("a connection", TcpStream::connect(door)).await.unwrap();
         // Silent ones, one that began HTTP/2, a head and a body that drip.
         let begun: &[u8] = match number % 4 {
             0 => b"",
