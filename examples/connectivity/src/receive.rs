@@ -240,6 +240,7 @@ fn unique<T>(code: &str, among: &BTreeMap<String, T>) -> Result<(), Wrong> {
     check(!among.contains_key(code), Wrong::Duplicate)
 }
 
+#[allow(clippy::fn_params_excessive_bools, reason = "a condition, written where it is asked")]
 fn check(holds: bool, wrong: Wrong) -> Result<(), Wrong> {
     if holds { Ok(()) } else { Err(wrong) }
 }

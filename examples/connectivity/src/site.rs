@@ -214,6 +214,7 @@ impl Site {
 }
 
 impl Standing {
+    #[allow(clippy::fn_params_excessive_bools, reason = "a condition, named here")]
     fn of(is_candidate: bool) -> Self {
         if is_candidate { Self::Candidate } else { Self::Other }
     }

@@ -63,6 +63,8 @@ fn rejected(plan: &Plan<'_>) -> Value {
     plan.findings.accepted.rejected.iter().map(rejected).collect()
 }
 
+type OfReach = fn(&Reach) -> u64;
+
 struct Writer<'a> {
     provenance: Provenance,
     settings: &'a Settings,
@@ -179,7 +181,7 @@ impl Writer<'_> {
     }
 
     fn reach(&mut self, reach: &Figure<Reach>) -> Value {
-        let fields: [(&str, fn(&Reach) -> u64); 15] = [
+        let fields: [(&str, OfReach); 15] = [
             ("schools", |it| it.schools),
             ("health_facilities", |it| it.health),
             ("rural_sites", |it| it.rural_sites),
