@@ -302,10 +302,20 @@ impl Fault {
     /// Finds the fault in the details of a gRPC status.
     #[must_use]
     pub fn from_grpc_details(details: &[u8]) -> Option<Self> {
-        let status = RpcStatus::decode(details).ok()?;
-        let any = status.details.iter().find(|any| any.type_url == TYPE_URL)?;
-        Self::from_proto(&wire::Fault::decode(any.value.as_slice()).ok()?).ok()
+        Self::from_proto(&in_grpc_details(details)?).ok()
     }
+
+    /// The code of the fault in the details of a gRPC status, also one that only a later version knows.
+    #[must_use]
+    pub fn code_in_grpc_details(details: &[u8]) -> Option<String> {
+        in_grpc_details(details).map(|fault| fault.code)
+    }
+}
+
+fn in_grpc_details(details: &[u8]) -> Option<wire::Fault> {
+    let status = RpcStatus::decode(details).ok()?;
+    let any = status.details.iter().find(|any| any.type_url == TYPE_URL)?;
+    wire::Fault::decode(any.value.as_slice()).ok()
 }
 
 impl fmt::Display for Fault {

@@ -85,7 +85,7 @@ impl Draft {
             outcome: self.why.map_or(0, FaultCode::grpc_code),
             content_root,
             peer: self.taken,
-            fault: self.why,
+            fault: self.why.map(|code| code.to_string()),
         };
         impostor.put(self.exchange, &Body::Close(close), payload).await
     }

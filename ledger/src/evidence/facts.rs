@@ -71,7 +71,7 @@ impl Facts {
                 *bytes = Some(bytes.unwrap_or(0).saturating_add(head.body_bytes));
             }
             Body::Close(head) if head.direction == StreamDirection::Answer => {
-                let code = head.fault.map(|code| code.to_string());
+                let code = head.fault.clone();
                 self.outcome = Some(code.unwrap_or_else(|| format!("gRPC {}", head.outcome)));
             }
             Body::Fault(head) => {

@@ -227,6 +227,8 @@ impl Answering {
         match opened {
             Ok((arrived, context)) => {
                 let chain = Chain::of(&arrived, StreamDirection::Answer);
+                // Its memory is not kept for as long as the stream goes on.
+                drop(arrived);
                 // An error means that the caller has gone, which the reader's end tells too.
                 let _ = begun.send(Ok(context));
                 let noted = Noted::Queued;

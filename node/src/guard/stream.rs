@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use peabiru_ledger::payload::{Direction, OpenBody, OpenPayload};
 use peabiru_proto::entry::{Batch, Body, Close, Entry, ExchangeId, Reached, StreamDirection};
-use peabiru_proto::fault::{Fault, FaultCode, GRPC_DETAILS};
+use peabiru_proto::fault::{Fault, GRPC_DETAILS};
 use peabiru_proto::hash::LeafHash;
 use peabiru_proto::id::NodeId;
 use peabiru_proto::origin::Origin;
@@ -51,7 +51,7 @@ pub enum Link {
     /// The next bytes.
     Batch(Bytes),
     /// Nothing more comes; why, if a node broke off.
-    Close(AnswerEnd, Option<FaultCode>),
+    Close(AnswerEnd, Option<String>),
 }
 
 impl Sent {
@@ -186,17 +186,17 @@ impl Chain {
                 Ok(Link::Batch(body))
             }
             Body::Close(close) => {
-                let Close { opening, direction, previous, chunks, outcome, peer, fault, .. } = *close;
+                let Close { opening, direction, previous, chunks, outcome, peer, .. } = *close;
                 self.place.is_of(opening, direction, previous, chunks)?;
                 if peer.is_some_and(|named| !sent.has(&named)) {
                     return Err(Refusal::Stream("it says to have taken what was not sent"));
                 }
                 let context = read_context(self.open(arrived)?.context)?;
-                if fault.is_some_and(|code| !says(&context, code)) {
+                if close.fault.as_ref().is_some_and(|code| !says(&context, code)) {
                     return Err(Refusal::Stream("its status tells another fault than its head"));
                 }
                 self.closed = true;
-                Ok(Link::Close(AnswerEnd { outcome, context }, fault))
+                Ok(Link::Close(AnswerEnd { outcome, context }, close.fault.clone()))
             }
             _ => Err(Refusal::Stream("it is neither BATCH nor CLOSE")),
         }
@@ -214,10 +214,9 @@ impl Chain {
 }
 
 /// What the receiver's application is told is what the head says.
-fn says(context: &Context, code: FaultCode) -> bool {
+fn says(context: &Context, code: &str) -> bool {
     let details = context.trailers.iter().find(|field| field.name == GRPC_DETAILS);
-    let fault = details.and_then(|details| Fault::from_grpc_details(&details.value));
-    fault.is_some_and(|fault| fault.code == code)
+    details.and_then(|details| Fault::code_in_grpc_details(&details.value)).is_some_and(|told| told == code)
 }
 
 /// Entries of a direction that are remembered: more than the windows of a link's stream hold, for which a batch has some

@@ -123,8 +123,9 @@ impl Incoming {
             fault = session.ended(), if until.is_none() => Next::Over(fault),
             () = unread => Next::Unread,
             () = session.answered(), if hears => Next::Unread,
-            came = self.line.recv() => Next::Came(came),
+            // Before what comes: a peer that never pauses is heard no longer.
             () = enough => Next::Enough,
+            came = self.line.recv() => Next::Came(came),
         }
     }
 
@@ -144,12 +145,17 @@ impl Incoming {
         let body = Body::Received(received_head(arrived));
         let entry = self.core.entry(&self.ledger, exchange, conf.as_deref(), &body)?;
         let append = received_append(entry, arrived);
-        let kept = match self.noted {
-            Noted::Queued => self.ledger.queue(append),
-            Noted::Durable => self.ledger.append(vec![append]).await.map(drop),
+        let failed = |error| ledger_fault(&error, place);
+        let appending = match self.noted {
+            Noted::Queued => self.ledger.queue(append).map(|()| None),
+            Noted::Durable => self.ledger.begin(vec![append]).map(Some),
         };
-        kept.map_err(|error| ledger_fault(&error, place))?;
+        let appending = appending.map_err(failed)?;
+        // Whatever is sealed from now on stands after it in the ledger.
         self.session.took(self.chain.reached(&arrived.entry));
+        if let Some(appending) = appending {
+            appending.sealed().await.map_err(failed)?;
+        }
         self.session.touch();
         Ok(link)
     }
@@ -165,7 +171,7 @@ impl Incoming {
         }
     }
 
-    async fn closed(&self, reader: &mut Option<Reader>, end: AnswerEnd, why: Option<FaultCode>) {
+    async fn closed(&self, reader: &mut Option<Reader>, end: AnswerEnd, why: Option<String>) {
         if let Some(code) = why.filter(|_| self.chain.is_of_request()) {
             let what = format!("the consumer's node broke the request off: {code}");
             return self.session.end(self.session.cancelled(&what));

@@ -173,7 +173,7 @@ impl Outgoing {
         let (payload, content_root) =
             self.core.seal_payload(&self.exchange, self.direction(), &context, &[], place)?;
         let Link { opening, direction, previous, chunks, .. } = self.link;
-        let (peer, fault) = (self.session.taken(), why);
+        let (peer, fault) = (self.session.taken(), why.map(|code| code.to_string()));
         let head = Close { opening, direction, previous, chunks, outcome, content_root, peer, fault };
         let conf = self.core.globalconf.newest();
         let entry = self.entry(conf.as_deref(), &Body::Close(head))?;

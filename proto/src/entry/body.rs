@@ -114,7 +114,7 @@ pub(super) fn check_outcome(outcome: u32) -> Result<(), EntryError> {
     if outcome > GRPC_CODE_MAX { Err(refuse("outcome", "gRPC codes are 0 to 16")) } else { Ok(()) }
 }
 
-fn required(field: &'static str, text: &str) -> Result<(), EntryError> {
+pub(super) fn required(field: &'static str, text: &str) -> Result<(), EntryError> {
     if text.is_empty() {
         return Err(refuse(field, "it is required"));
     }

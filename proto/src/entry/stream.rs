@@ -9,10 +9,9 @@
 //! come before, or without, what it answers. Where a node broke off in the application's place it says why.
 
 use super::EntryError;
-use super::body::check_outcome;
+use super::body::{check_outcome, required};
 use super::fields::{Fields, Writer, refuse};
 use crate::content::chunk_count;
-use crate::fault::FaultCode;
 use crate::hash::{ContentRoot, LeafHash};
 use crate::limits::{MAX_BATCH_CHUNKS, MAX_CODE_BYTES};
 use crate::wire;
@@ -62,8 +61,9 @@ pub struct Close {
     pub content_root: ContentRoot,
     /// How far its author had come with the other direction; none only before the answer began.
     pub peer: Option<Reached>,
-    /// Why a node broke off; none if the application ended.
-    pub fault: Option<FaultCode>,
+    /// Why a node broke off; none if the application ended. A later version may know more codes than this one, and what it
+    /// sealed must still be read: a code is text here, as in a FAULT.
+    pub fault: Option<String>,
 }
 
 /// How far a direction was taken: an entry of it, and where that ends.
@@ -109,7 +109,7 @@ pub(super) fn read_close(fields: &mut Fields<'_>) -> Result<Close, EntryError> {
         },
         fault: match fields.text("fault_code", 18, MAX_CODE_BYTES)? {
             "" => None,
-            code => Some(code.parse().map_err(|error| refuse("fault_code", error))?),
+            code => Some(code.to_owned()),
         },
     })
 }
@@ -122,7 +122,7 @@ pub(super) fn write_close(out: &mut Writer, close: &Close) {
         out.bytes(16, leaf.as_ref());
         out.uint(17, *chunks);
     }
-    out.bytes(18, close.fault.map_or("", FaultCode::as_str).as_bytes());
+    out.bytes(18, close.fault.as_deref().unwrap_or_default().as_bytes());
 }
 
 pub(super) fn check_batch(batch: &Batch) -> Result<(), EntryError> {
@@ -143,7 +143,10 @@ pub(super) fn check_batch(batch: &Batch) -> Result<(), EntryError> {
 
 pub(super) fn check_close(close: &Close) -> Result<(), EntryError> {
     check_outcome(close.outcome)?;
-    match (close.direction, close.outcome, close.fault) {
+    if let Some(code) = &close.fault {
+        required("fault_code", code)?;
+    }
+    match (close.direction, close.outcome, &close.fault) {
         (_, 0, Some(_)) => return Err(refuse("fault_code", "nothing was broken off")),
         (StreamDirection::Request, 1.., None) => {
             return Err(refuse("fault_code", "it says why the request was broken off"));

@@ -126,7 +126,7 @@ impl Judge<'_> {
             self.findings.missing.push(format!("{folder}: incomplete: no CLOSE after {chunks} chunks"));
             return followed;
         };
-        let why = close.fault.map(|code| format!(", which its node made: {code}")).unwrap_or_default();
+        let why = close.fault.as_ref().map(|code| format!(", which its node made: {code}")).unwrap_or_default();
         self.findings.holds.push(format!("{folder}: {batches} batches, {bytes} bytes, and its end{why}"));
         followed
     }
