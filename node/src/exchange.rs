@@ -355,12 +355,21 @@ mod tests {
     fn what_was_passed_is_not_wanted_again_and_what_follows_is() {
         let (opening, content_root) = (LeafHash::from_bytes([1; 32]), ContentRoot::from_bytes([2; 32]));
         let (direction, previous) = (StreamDirection::Answer, None);
-        let batch =
-            Batch { opening, direction, previous, first_chunk: 0, chunks: 1, content_root, body_bytes: 9 };
+        let peer = Some(Reached { leaf: opening, chunks: 0 });
+        let batch = Batch {
+            opening,
+            direction,
+            previous,
+            first_chunk: 0,
+            chunks: 1,
+            content_root,
+            body_bytes: 9,
+            peer,
+        };
         let first = entry(&Body::Batch(batch.clone()));
         let previous = Some(first.leaf_hash());
         let second = entry(&Body::Batch(Batch { previous, first_chunk: 1, ..batch }));
-        let (peer, fault) = (Some(Reached { leaf: opening, chunks: 0 }), None);
+        let fault = None;
         let previous = Some(second.leaf_hash());
         let close = Close { opening, direction, previous, chunks: 2, outcome: 0, content_root, peer, fault };
         let close = entry(&Body::Close(close));

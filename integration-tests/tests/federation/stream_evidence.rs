@@ -64,8 +64,9 @@ async fn evidence_holds_every_batch_of_both_ways_and_what_is_missing_is_named() 
         assert_eq!((facts.method.as_str(), facts.outcome.as_deref()), ("Talk", Some("gRPC 0")));
         assert_eq!((facts.request_bytes, facts.answer_bytes), (Some(38), Some(38)));
         for (close, other) in [("answer", "request"), ("request", "answer")] {
-            let taken =
-                format!("stream/{close}/close.entry ends after 3 chunks of stream/{other}/ were taken");
+            let taken = format!(
+                "stream/{close}/close.entry ends, as it says, after 3 chunks of stream/{other}/ were taken"
+            );
             assert!(report.holds.contains(&taken), "{taken}: {:?}", report.holds);
         }
     }

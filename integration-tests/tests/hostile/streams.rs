@@ -30,7 +30,7 @@ struct Draft {
     context: Vec<u8>,
     /// When it says to have been made, if not now.
     made_at: Option<Timestamp>,
-    /// What its CLOSE says of the other direction, and why it came.
+    /// What it says of the other direction, and why its CLOSE came.
     taken: Option<Reached>,
     why: Option<FaultCode>,
 }
@@ -70,6 +70,7 @@ impl Draft {
             chunks: u32::try_from(chunk_count(body_bytes) - 1).unwrap(),
             content_root,
             body_bytes,
+            peer: self.taken,
         };
         let made_at = self.made_at.unwrap_or_else(|| SystemClock.now());
         impostor.put_at(made_at, self.exchange, &Body::Batch(batch), payload).await
@@ -144,7 +145,7 @@ async fn what_does_not_follow_is_delivered_to_nobody() {
     let elsewhere = impostor.open_stream(&mec).await;
     let of_elsewhere = Draft::after(&elsewhere, message("bad"));
     let stray = of_elsewhere.batch(&impostor).await;
-    for case in 0..14 {
+    for case in 0..15 {
         let opening = impostor.open_stream(&mec).await;
         let draft = Draft::after(&opening, message("good"));
         let first = draft.batch(&impostor).await;
@@ -157,7 +158,11 @@ async fn what_does_not_follow_is_delivered_to_nobody() {
                 (Draft { previous, ..honest }.batch(&impostor).await, broken)
             }
             2 => (first.clone(), broken),
-            3 => (Draft { direction: StreamDirection::Answer, ..honest }.batch(&impostor).await, broken),
+            3 => {
+                let taken = Some(Reached { leaf: opening.entry.entry.leaf_hash(), chunks: 0 });
+                let turned = Draft { direction: StreamDirection::Answer, taken, ..honest };
+                (turned.batch(&impostor).await, broken)
+            }
             4 => {
                 let exchange = ExchangeId::new(&SystemRandom::default());
                 (Draft { exchange, ..honest }.batch(&impostor).await, broken)
@@ -185,6 +190,10 @@ async fn what_does_not_follow_is_delivered_to_nobody() {
             13 => {
                 let why = Some(FaultCode::StreamIdle);
                 (Draft { why, ..honest }.close(&impostor).await, broken)
+            }
+            14 => {
+                let taken = Some(Reached { leaf: first.entry.entry.leaf_hash(), chunks: 0 });
+                (Draft { taken, ..honest }.batch(&impostor).await, broken)
             }
             // `message.altered` would say that the service was not asked, and it was.
             _ => (honest.batch(&impostor).await, FaultCode::ExchangeOutcomeUnknown),

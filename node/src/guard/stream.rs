@@ -23,6 +23,8 @@ pub struct Chain {
     origin: Origin,
     exchange: ExchangeId,
     place: Place,
+    /// How far its author said, last, to have come with the other direction.
+    taken: Option<Reached>,
     closed: bool,
 }
 
@@ -41,7 +43,7 @@ pub struct Place {
     pub made_at: Timestamp,
 }
 
-/// What this node has sent of its own direction: what a CLOSE of the other may say to have taken.
+/// What this node has sent of its own direction: what entries of the other may say to have taken.
 #[derive(Debug, Default)]
 pub struct Sent(VecDeque<Reached>);
 
@@ -55,7 +57,7 @@ pub enum Link {
 }
 
 impl Sent {
-    /// One more. A peer is never further behind than the windows between two nodes hold.
+    /// One more.
     pub fn note(&mut self, entry: Reached) {
         if self.0.len() >= SENT_REMEMBERED {
             self.0.pop_front();
@@ -63,9 +65,12 @@ impl Sent {
         self.0.push_back(entry);
     }
 
-    fn has(&self, named: &Reached) -> bool {
+    /// Whether this was sent. What a peer names may be older than all that is remembered, if it waited long for its
+    /// reader; that it was sent is then for whoever has the evidence to say.
+    fn may_have(&self, named: &Reached) -> bool {
+        let is_older = self.0.front().is_some_and(|oldest| named.chunks < oldest.chunks);
         // What a peer names is most often the newest.
-        self.0.iter().rev().any(|sent| sent == named)
+        is_older || self.0.iter().rev().any(|sent| sent == named)
     }
 }
 
@@ -121,6 +126,7 @@ impl Chain {
             origin: opening.entry.origin().clone(),
             exchange: opening.entry.exchange(),
             place: Place::after(&opening.entry, direction),
+            taken: None,
             closed: false,
         }
     }
@@ -149,7 +155,7 @@ impl Chain {
         self.place.reached(newest)
     }
 
-    /// Judges the next link: same peer and ledger → same exchange → time → its place → seal → payload. `sent` is what a CLOSE
+    /// Judges the next link: same peer and ledger → same exchange → time → its place → seal → payload. `sent` is what it
     /// may name of the other direction.
     ///
     /// # Errors
@@ -175,8 +181,9 @@ impl Chain {
         check_not_future(created_at, arrived.received_at)?;
         match entry.body() {
             Body::Batch(batch) => {
-                let Batch { opening, direction, previous, first_chunk, chunks, .. } = *batch;
+                let Batch { opening, direction, previous, first_chunk, chunks, peer, .. } = *batch;
                 self.place.is_of(opening, direction, previous, first_chunk)?;
+                self.says_taken(peer, sent)?;
                 let OpenPayload { context, body } = self.open(arrived)?;
                 if !context.is_empty() {
                     return Err(Refusal::Stream("the context of a batch is empty"));
@@ -188,9 +195,7 @@ impl Chain {
             Body::Close(close) => {
                 let Close { opening, direction, previous, chunks, outcome, peer, .. } = *close;
                 self.place.is_of(opening, direction, previous, chunks)?;
-                if peer.is_some_and(|named| !sent.has(&named)) {
-                    return Err(Refusal::Stream("it says to have taken what was not sent"));
-                }
+                self.says_taken(peer, sent)?;
                 let context = read_context(self.open(arrived)?.context)?;
                 if close.fault.as_ref().is_some_and(|code| !says(&context, code)) {
                     return Err(Refusal::Stream("its status tells another fault than its head"));
@@ -200,6 +205,19 @@ impl Chain {
             }
             _ => Err(Refusal::Stream("it is neither BATCH nor CLOSE")),
         }
+    }
+
+    /// What its author says to have taken was sent, and is not less than before.
+    fn says_taken(&mut self, named: Option<Reached>, sent: &Sent) -> Result<(), Refusal> {
+        if named.is_some_and(|named| !sent.may_have(&named)) {
+            return Err(Refusal::Stream("it says to have taken what was not sent"));
+        }
+        let chunks = |reached: Option<Reached>| reached.map(|reached| reached.chunks);
+        if chunks(named) < chunks(self.taken) {
+            return Err(Refusal::Stream("it says to have taken less than before"));
+        }
+        self.taken = named;
+        Ok(())
     }
 
     fn open(&self, arrived: &Arrived) -> Result<OpenPayload, Refusal> {
@@ -219,6 +237,5 @@ fn says(context: &Context, code: &str) -> bool {
     details.and_then(|details| Fault::code_in_grpc_details(&details.value)).is_some_and(|told| told == code)
 }
 
-/// Entries of a direction that are remembered: more than the windows of a link's stream hold, for which a batch has some
-/// hundred bytes at least.
+/// Entries of a direction that are remembered.
 const SENT_REMEMBERED: usize = 2048;

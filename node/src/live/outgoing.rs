@@ -139,7 +139,9 @@ impl Outgoing {
         let chunks =
             u32::try_from(chunk_count(body_bytes) - 1).map_err(|_| internal("a batch is too long"))?;
         let Link { opening, direction, previous, chunks: first_chunk, .. } = self.link;
-        let head = Batch { opening, direction, previous, first_chunk, chunks, content_root, body_bytes };
+        let peer = self.session.taken();
+        let head =
+            Batch { opening, direction, previous, first_chunk, chunks, content_root, body_bytes, peer };
         let conf = self.core.conf(place)?;
         let entry = self.entry(Some(&conf), &Body::Batch(head))?;
         self.link.advance(&entry, chunks);

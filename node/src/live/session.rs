@@ -107,7 +107,7 @@ impl Session {
         self.ways().taken
     }
 
-    /// Judges an entry of the peer's direction: its CLOSE may name what this node sent.
+    /// Judges an entry of the peer's direction: it may name what this node sent.
     pub(crate) fn judge(&self, chain: &mut Chain, arrived: &Arrived) -> Result<Link, Refusal> {
         chain.take(arrived, &self.ways().sent)
     }

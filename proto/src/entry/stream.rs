@@ -5,8 +5,8 @@
 //! round; the hash of the batch before keeps it in its place; the count of chunks says at once where a gap is; the
 //! CLOSE's count says that nothing is missing at the end.
 //!
-//! A CLOSE also names the newest entry of the other direction that its author had taken: an answer cannot be told to have
-//! come before, or without, what it answers. Where a node broke off in the application's place it says why.
+//! Each batch and CLOSE also names the newest entry of the other direction that its author had taken: an answer cannot be
+//! told to have come before, or without, what it answers. Where a node broke off in the application's place it says why.
 
 use super::EntryError;
 use super::body::{check_outcome, required};
@@ -42,6 +42,8 @@ pub struct Batch {
     pub content_root: ContentRoot,
     /// At least 1.
     pub body_bytes: u64,
+    /// How far its author had come with the other direction; none only before the answer began.
+    pub peer: Option<Reached>,
 }
 
 /// The end of one direction of a stream.
@@ -84,6 +86,7 @@ pub(super) fn read_batch(fields: &mut Fields<'_>) -> Result<Batch, EntryError> {
         chunks: fields.uint32("chunks", 14)?,
         content_root: fields.digest("content_root", 15, ContentRoot::from_slice)?,
         body_bytes: fields.uint(16)?,
+        peer: read_reached(fields, 17)?,
     })
 }
 
@@ -92,6 +95,7 @@ pub(super) fn write_batch(out: &mut Writer, batch: &Batch) {
     out.uint(14, u64::from(batch.chunks));
     out.bytes(15, batch.content_root.as_ref());
     out.uint(16, batch.body_bytes);
+    write_reached(out, 17, batch.peer.as_ref());
 }
 
 pub(super) fn read_close(fields: &mut Fields<'_>) -> Result<Close, EntryError> {
@@ -102,11 +106,7 @@ pub(super) fn read_close(fields: &mut Fields<'_>) -> Result<Close, EntryError> {
         chunks: fields.uint(13)?,
         outcome: fields.uint32("outcome", 14)?,
         content_root: fields.digest("content_root", 15, ContentRoot::from_slice)?,
-        peer: match (fields.optional_digest("peer_leaf_hash", 16, LeafHash::from_slice)?, fields.uint(17)?) {
-            (Some(leaf), chunks) => Some(Reached { leaf, chunks }),
-            (None, 0) => None,
-            (None, _) => return Err(refuse("peer_chunks", "it counts to an entry that is not named")),
-        },
+        peer: read_reached(fields, 16)?,
         fault: match fields.text("fault_code", 18, MAX_CODE_BYTES)? {
             "" => None,
             code => Some(code.to_owned()),
@@ -118,10 +118,7 @@ pub(super) fn write_close(out: &mut Writer, close: &Close) {
     write_place(out, &close.opening, close.direction, close.previous.as_ref(), close.chunks);
     out.uint(14, u64::from(close.outcome));
     out.bytes(15, close.content_root.as_ref());
-    if let Some(Reached { leaf, chunks }) = &close.peer {
-        out.bytes(16, leaf.as_ref());
-        out.uint(17, *chunks);
-    }
+    write_reached(out, 16, close.peer.as_ref());
     out.bytes(18, close.fault.as_deref().unwrap_or_default().as_bytes());
 }
 
@@ -138,6 +135,7 @@ pub(super) fn check_batch(batch: &Batch) -> Result<(), EntryError> {
     if batch.first_chunk.checked_add(batch.chunks.into()).is_none() {
         return Err(refuse("first_chunk", "the chunks after it cannot be counted"));
     }
+    check_reached(batch.direction, batch.peer.as_ref())?;
     check_place("first_chunk", batch.previous.as_ref(), batch.first_chunk)
 }
 
@@ -153,16 +151,38 @@ pub(super) fn check_close(close: &Close) -> Result<(), EntryError> {
         }
         _ => {}
     }
-    if close.direction == StreamDirection::Answer && close.peer.is_none() {
-        return Err(refuse("peer_leaf_hash", "who answers has taken the REQUEST"));
-    }
+    check_reached(close.direction, close.peer.as_ref())?;
     check_place("chunks", close.previous.as_ref(), close.chunks)
+}
+
+fn check_reached(direction: StreamDirection, peer: Option<&Reached>) -> Result<(), EntryError> {
+    match (direction, peer) {
+        (StreamDirection::Answer, None) => Err(refuse("peer_leaf_hash", "who answers has taken the REQUEST")),
+        _ => Ok(()),
+    }
 }
 
 fn check_place(field: &'static str, previous: Option<&LeafHash>, before: u64) -> Result<(), EntryError> {
     match (previous, before) {
         (None, 0) | (Some(_), 1..) => Ok(()),
         _ => Err(refuse(field, "it counts chunks if, and only if, there is a batch before")),
+    }
+}
+
+/// A leaf hash with this number, and a count of chunks with the next.
+fn read_reached(fields: &mut Fields<'_>, number: u32) -> Result<Option<Reached>, EntryError> {
+    let leaf = fields.optional_digest("peer_leaf_hash", number, LeafHash::from_slice)?;
+    match (leaf, fields.uint(number + 1)?) {
+        (Some(leaf), chunks) => Ok(Some(Reached { leaf, chunks })),
+        (None, 0) => Ok(None),
+        (None, _) => Err(refuse("peer_chunks", "it counts to an entry that is not named")),
+    }
+}
+
+fn write_reached(out: &mut Writer, number: u32, peer: Option<&Reached>) {
+    if let Some(Reached { leaf, chunks }) = peer {
+        out.bytes(number, leaf.as_ref());
+        out.uint(number + 1, *chunks);
     }
 }
 

@@ -26,8 +26,11 @@ struct Followed {
     ends: HashMap<LeafHash, u64>,
     /// Chunks whose batches are not in the file.
     gaps: Vec<Range<u64>>,
+    /// What its entries say of the other direction, one after the other; the file of each.
+    named: Vec<(String, Option<Reached>)>,
     /// If it holds its place.
     close: Option<Close>,
+    opens: bool,
 }
 
 /// What a BATCH or CLOSE says of its place.
@@ -50,14 +53,20 @@ impl Followed {
             bytes: 0,
             ends: HashMap::from([(opening.entry.leaf_hash(), 0)]),
             gaps: Vec::new(),
+            named: Vec::new(),
             close: None,
+            opens: match opening.entry.body() {
+                Body::Request(head) => head.content.is_stream(),
+                Body::Response(head) => head.content.is_stream(),
+                _ => false,
+            },
         }
     }
 
     /// Whether an entry that ends before this chunk may be one that the file does not have.
     fn may_lack(&self, chunks: u64) -> bool {
         let in_gap = |gap: &Range<u64>| gap.start < chunks && chunks <= gap.end;
-        self.gaps.iter().any(in_gap) || self.close.is_none() && chunks >= self.chunks
+        self.opens && (self.gaps.iter().any(in_gap) || self.close.is_none() && chunks >= self.chunks)
     }
 }
 
@@ -98,12 +107,7 @@ impl Judge<'_> {
         confs: &[GlobalConfiguration],
     ) -> Followed {
         let mut followed = Followed::of(side, opening);
-        let opens = match opening.entry.body() {
-            Body::Request(head) => head.content.is_stream(),
-            Body::Response(head) => head.content.is_stream(),
-            _ => false,
-        };
-        if !opens {
+        if !followed.opens {
             self.no_stream(side);
             return followed;
         }
@@ -126,7 +130,8 @@ impl Judge<'_> {
             self.findings.missing.push(format!("{folder}: incomplete: no CLOSE after {chunks} chunks"));
             return followed;
         };
-        let why = close.fault.as_ref().map(|code| format!(", which its node made: {code}")).unwrap_or_default();
+        let why =
+            close.fault.as_ref().map(|code| format!(", which its node made: {code}")).unwrap_or_default();
         self.findings.holds.push(format!("{folder}: {batches} batches, {bytes} bytes, and its end{why}"));
         followed
     }
@@ -202,12 +207,16 @@ impl Judge<'_> {
         followed.chunks = placed.before;
         match entry.body() {
             Body::Batch(head) => {
+                followed.named.push((file, head.peer));
                 followed.previous = Some(entry.leaf_hash());
                 followed.chunks = placed.before.saturating_add(head.chunks.into());
                 followed.batches += 1;
                 followed.bytes = followed.bytes.saturating_add(head.body_bytes);
             }
-            Body::Close(head) => followed.close = Some(head.clone()),
+            Body::Close(head) => {
+                followed.named.push((file, head.peer));
+                followed.close = Some(head.clone());
+            }
             _ => {}
         }
         followed.ends.insert(entry.leaf_hash(), followed.chunks);
@@ -222,25 +231,41 @@ impl Judge<'_> {
         }
     }
 
-    /// The entry of the other direction that a CLOSE names is one that the other side made, and ends where the CLOSE says.
+    /// Each entry of the other direction that an entry names is one that the other side made, and ends where it says; none is
+    /// before one that was named earlier.
     fn reached(&mut self, of: Option<&Followed>, other: Option<&Followed>, other_side: Side) {
-        let Some((of, close)) = of.and_then(|of| Some((of, of.close.as_ref()?))) else { return };
-        let file = format!("{}.entry", StreamLink::Close.path(of.side));
+        let Some(of) = of else { return };
         let folder = other_side.stream_folder();
-        let Some(Reached { leaf, chunks }) = close.peer else {
-            return self.findings.holds.push(format!("{file} ends before anything of {folder} was taken"));
-        };
-        match other {
-            Some(other) if other.ends.get(&leaf) == Some(&chunks) => {
-                self.findings.holds.push(format!("{file} ends after {chunks} chunks of {folder} were taken"));
+        let mut before = None;
+        let mut not_there = 0_u64;
+        for (file, named) in &of.named {
+            let chunks = named.map(|named| named.chunks);
+            if chunks < before {
+                self.findings.fail(file, &"it says to have taken less than the one before it");
             }
-            Some(other) if other.ends.contains_key(&leaf) || !other.may_lack(chunks) => {
-                self.findings.fail(&file, &"what it says to have taken is not what the other side made");
-            }
-            Some(_) | None => {
-                self.findings.missing.push(format!("{folder}: the entry that {file} says to have taken"));
+            before = chunks;
+            let Some(Reached { leaf, chunks }) = named else { continue };
+            match other {
+                Some(other) if other.ends.get(leaf) == Some(chunks) => {}
+                Some(other) if other.ends.contains_key(leaf) || !other.may_lack(*chunks) => {
+                    self.findings.fail(file, &"what it says to have taken is not what the other side made");
+                }
+                Some(_) | None => not_there += 1,
             }
         }
+        if not_there > 0 {
+            let of_folder = of.side.stream_folder();
+            let what = format!("{folder}: what {not_there} entries of {of_folder} say to have taken");
+            self.findings.missing.push(what);
+        }
+        let Some(close) = &of.close else { return };
+        let file = format!("{}.entry", StreamLink::Close.path(of.side));
+        self.findings.holds.push(match close.peer {
+            None => format!("{file} ends, as it says, before anything of {folder} was taken"),
+            Some(Reached { chunks, .. }) => {
+                format!("{file} ends, as it says, after {chunks} chunks of {folder} were taken")
+            }
+        });
     }
 
     /// That it arrived, in the other party's ledger.

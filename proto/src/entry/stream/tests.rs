@@ -21,11 +21,12 @@ fn batch() -> Batch {
         chunks: 2,
         content_root: ContentRoot::from_bytes(digest(14)),
         body_bytes: CHUNK_BYTES as u64 + 1,
+        peer: Some(Reached { leaf: leaf(17), chunks: 5 }),
     }
 }
 
 fn first() -> Batch {
-    Batch { previous: None, first_chunk: 0, direction: StreamDirection::Request, ..batch() }
+    Batch { previous: None, first_chunk: 0, direction: StreamDirection::Request, peer: None, ..batch() }
 }
 
 fn close() -> Close {
