@@ -121,7 +121,7 @@ fn answer_in(held: &[Entry], request: &Entry) -> Option<Told> {
             });
             Some(match closed {
                 Some(close) => {
-                    let code = close.fault.map_or("", FaultCode::as_str);
+                    let code = close.fault.as_deref().unwrap_or_default();
                     (ExchangeState::Answered, close.outcome, code.to_owned())
                 }
                 None => (ExchangeState::Unclosed, 0, String::new()),

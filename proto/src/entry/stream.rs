@@ -170,7 +170,7 @@ fn check_place(field: &'static str, previous: Option<&LeafHash>, before: u64) ->
 }
 
 /// A leaf hash with this number, and a count of chunks with the next.
-fn read_reached(fields: &mut Fields<'_>, number: u32) -> Result<Option<Reached>, EntryError> {
+fn read_reached(fields: &mut Fields<'_>, number: usize) -> Result<Option<Reached>, EntryError> {
     let leaf = fields.optional_digest("peer_leaf_hash", number, LeafHash::from_slice)?;
     match (leaf, fields.uint(number + 1)?) {
         (Some(leaf), chunks) => Ok(Some(Reached { leaf, chunks })),
