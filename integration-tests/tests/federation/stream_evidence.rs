@@ -101,12 +101,13 @@ async fn evidence_holds_every_batch_of_both_ways_and_what_is_missing_is_named() 
         let before = [
             "stream/request/: chunks 0 to 2, before stream/request/close.entry",
             "stream/answer/: chunks 0 to 0, before stream/answer/1.entry",
+            "stream/request/: what 2 entries of stream/answer/ say to have taken",
         ];
         assert_eq!(report.missing, before);
     }
-    // Gathered anew without what a CLOSE says to have taken.
+    // Gathered anew without what the other side says to have taken.
     let report = verify(&without(&tar, "stream/request/close.entry"), Some(&anchor));
-    let taken = "stream/request/: the entry that stream/answer/close.entry says to have taken".to_owned();
+    let taken = "stream/request/: what 1 entries of stream/answer/ say to have taken".to_owned();
     assert!(report.missing.contains(&taken), "{report:?}");
     mitic.stop().await;
     mec.stop().await;
