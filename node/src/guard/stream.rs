@@ -48,6 +48,7 @@ pub struct Place {
 pub struct Sent(VecDeque<Reached>);
 
 /// What a link brought.
+#[allow(clippy::large_enum_variant, reason = "one at a time, on the stack of its task")]
 #[derive(Debug)]
 pub enum Link {
     /// The next bytes.
