@@ -48,7 +48,7 @@ pub struct Leaving {
     pub appending: Appending,
     /// Of the entry.
     pub payload: Arc<Payload>,
-    /// If it is ahead of another of its stream: its part of [`BATCHES_AHEAD_MAX`].
+    /// If it is ahead of another of its stream: its part of `BATCHES_AHEAD_MAX`.
     pub ahead: Option<OwnedSemaphorePermit>,
 }
 
