@@ -121,7 +121,8 @@ def shown(channel, token):
     with_token = grpc.intercept_channel(channel, WithMetadata([token]))
     database = ProtoReflectionDescriptorDatabase(with_token)
     names = sorted(name for name in database.get_services() if not name.startswith("grpc."))
-    same(names, ["py.ine.v1.DistrictService", "py.mec.v1.SchoolService"])
+    agencies = ["conatel.v1.Publication", "ine.v1.District", "mec.v1.School", "mitic.v1.PublicSpace", "mspbs.v1.Facility"]
+    same(names, [f"py.{agency}Service" for agency in agencies])
     schools = DescriptorPool(database).FindServiceByName("py.mec.v1.SchoolService")
     same([method.name for method in schools.methods if method.name == "ListSchools"], ["ListSchools"])
     assert "FlagSchool" not in schools.methods_by_name, "no grant covers it"
