@@ -3,6 +3,8 @@
 use std::future::Future;
 
 use tokio::net::TcpListener;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 pub mod conatel;
 pub mod ine;
@@ -13,6 +15,11 @@ pub mod mspbs;
 mod paging;
 
 use crate::data::DataError;
+use crate::wire::conatel::publication_service_server::PublicationServiceServer;
+use crate::wire::ine::district_service_server::DistrictServiceServer;
+use crate::wire::mec::school_service_server::SchoolServiceServer;
+use crate::wire::mitic::public_space_service_server::PublicSpaceServiceServer;
+use crate::wire::mspbs::facility_service_server::FacilityServiceServer;
 
 /// A service that an agency offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,14 +88,17 @@ impl Service {
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeError> {
-        match self {
-            Self::Districts => ine::Ine::open()?.serve(listener, stop).await?,
-            Self::Schools => mec::Mec::open()?.serve(listener, stop).await?,
-            Self::SchoolsRest => mec_rest::MecRest::open()?.serve(listener, stop).await?,
-            Self::Facilities => mspbs::Mspbs::open()?.serve(listener, stop).await?,
-            Self::Publications => conatel::Conatel::open()?.serve(listener, stop).await?,
-            Self::PublicSpaces => mitic::Mitic::open()?.serve(listener, stop).await?,
-        }
-        Ok(())
+        let mut grpc = Server::builder();
+        let router = match self {
+            Self::SchoolsRest => return Ok(mec_rest::MecRest::open()?.serve(listener, stop).await?),
+            Self::Districts => grpc.add_service(DistrictServiceServer::new(ine::Ine::open()?)),
+            Self::Schools => grpc.add_service(SchoolServiceServer::new(mec::Mec::open()?)),
+            Self::Facilities => grpc.add_service(FacilityServiceServer::new(mspbs::Mspbs::open()?)),
+            Self::Publications => grpc.add_service(PublicationServiceServer::new(conatel::Conatel::open()?)),
+            Self::PublicSpaces => grpc.add_service(PublicSpaceServiceServer::new(mitic::Mitic::open()?)),
+        };
+        // Without it the system holds each answer back for 40 ms, until the last part of it is acknowledged.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        Ok(router.serve_with_incoming_shutdown(incoming, stop).await?)
     }
 }

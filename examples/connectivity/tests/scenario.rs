@@ -140,7 +140,7 @@ async fn ask(schools: Vec<School>) -> Findings {
 async fn a_doubt_is_counted_and_one_about_an_unknown_site_refused() {
     let listener = listener().await;
     let mut client = SchoolServiceClient::new(channel(&listener).await);
-    tokio::spawn(Mec::open().unwrap().serve(listener, std::future::pending()));
+    tokio::spawn(Service::Schools.serve(listener, std::future::pending()));
     let mut flag = async |code: &str, doubt: Doubt| {
         let request = FlagSchoolRequest { establishment_code: code.to_owned(), doubt: doubt.into() };
         client
@@ -159,7 +159,7 @@ async fn a_doubt_is_counted_and_one_about_an_unknown_site_refused() {
 async fn a_district_is_streamed_row_by_row_and_an_unknown_one_refused() {
     let listener = listener().await;
     let mut client = SchoolServiceClient::new(channel(&listener).await);
-    tokio::spawn(Mec::open().unwrap().serve(listener, std::future::pending()));
+    tokio::spawn(Service::Schools.serve(listener, std::future::pending()));
     let mut ask = async |district_code: &str| {
         client.stream_schools(StreamSchoolsRequest { district_code: district_code.to_owned() }).await
     };

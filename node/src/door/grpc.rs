@@ -199,24 +199,28 @@ where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: std::fmt::Display,
 {
-    let (unpacking, place) = (unpacker()?, Place::ConsumerNode);
-    let (pieces, receiver) = mpsc::channel(PIECES_QUEUED);
+    let unpacking = unpacker()?;
     match body::read(body, MAX_BODY_BYTES).await {
         Ok(Read::Whole(body, _)) => {
             if let Some((body, messages)) = unpacking.whole(body.clone(), MAX_BODY_BYTES)? {
                 return Ok(CallBody::Whole(body, messages));
             }
             // Small only as long as it was compressed.
-            let rest = RoadBody::default();
-            tokio::spawn(body::hand_on(body, rest, place, pieces, Counting(unpacker()?)));
-            Ok(CallBody::Large(receiver))
+            Ok(piece_by_piece(body, RoadBody::default(), unpacker()?))
         }
-        Ok(Read::More(first, rest)) => {
-            tokio::spawn(body::hand_on(first, rest, place, pieces, Counting(unpacking)));
-            Ok(CallBody::Large(receiver))
-        }
+        Ok(Read::More(first, rest)) => Ok(piece_by_piece(first, rest, unpacking)),
         Err(error) => Err(invalid(&format!("the body broke off: {error}"))),
     }
+}
+
+fn piece_by_piece<B>(first: Bytes, rest: B, unpacker: Unpacker) -> CallBody
+where
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: std::fmt::Display,
+{
+    let (pieces, receiver) = mpsc::channel(PIECES_QUEUED);
+    tokio::spawn(body::hand_on(first, rest, Place::ConsumerNode, pieces, Counting(unpacker)));
+    CallBody::Large(receiver)
 }
 
 /// Counts a caller's messages.

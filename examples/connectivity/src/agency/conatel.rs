@@ -1,15 +1,10 @@
 //! CONATEL's service: published figures and programmes.
 
-use std::future::Future;
-
-use tokio::net::TcpListener;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
 use super::paging::{Page, Sizes, page};
 use crate::data::{self, DataError};
-use crate::wire::conatel::publication_service_server::{PublicationService, PublicationServiceServer};
+use crate::wire::conatel::publication_service_server::PublicationService;
 use crate::wire::conatel::{
     Indicator, ListIndicatorsRequest, ListIndicatorsResponse, ListProgrammesRequest, ListProgrammesResponse,
     Programme,
@@ -29,23 +24,6 @@ impl Conatel {
     /// The first row that does not parse.
     pub fn open() -> Result<Self, DataError> {
         Ok(Self { indicators: data::indicators()?, programmes: data::programmes()? })
-    }
-
-    /// Serves until `stop` ends.
-    ///
-    /// # Errors
-    /// What the transport says.
-    pub async fn serve(
-        self,
-        listener: TcpListener,
-        stop: impl Future<Output = ()>,
-    ) -> Result<(), tonic::transport::Error> {
-        // Without it the system holds each answer back for 40 ms, until the last part of it is acknowledged.
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        Server::builder()
-            .add_service(PublicationServiceServer::new(self))
-            .serve_with_incoming_shutdown(incoming, stop)
-            .await
     }
 }
 

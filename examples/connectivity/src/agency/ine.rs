@@ -1,15 +1,10 @@
 //! INE's service: departments, districts of the 2022 census, and the boundaries of 2012.
 
-use std::future::Future;
-
-use tokio::net::TcpListener;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
 use super::paging::{Page, Sizes, page};
 use crate::data::{self, DataError};
-use crate::wire::ine::district_service_server::{DistrictService, DistrictServiceServer};
+use crate::wire::ine::district_service_server::DistrictService;
 use crate::wire::ine::{
     Boundary, Department, District, ListBoundariesRequest, ListBoundariesResponse, ListDepartmentsRequest,
     ListDepartmentsResponse, ListDistrictsRequest, ListDistrictsResponse,
@@ -34,23 +29,6 @@ impl Ine {
             districts: data::districts()?,
             boundaries: data::boundaries()?,
         })
-    }
-
-    /// Serves until `stop` ends.
-    ///
-    /// # Errors
-    /// What the transport says.
-    pub async fn serve(
-        self,
-        listener: TcpListener,
-        stop: impl Future<Output = ()>,
-    ) -> Result<(), tonic::transport::Error> {
-        // Without it the system holds each answer back for 40 ms, until the last part of it is acknowledged.
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        Server::builder()
-            .add_service(DistrictServiceServer::new(self))
-            .serve_with_incoming_shutdown(incoming, stop)
-            .await
     }
 }
 

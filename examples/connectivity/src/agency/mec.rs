@@ -1,19 +1,15 @@
 //! MEC's service: school sites and their pupils.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 
-use tokio::net::TcpListener;
 use tokio_stream::Stream;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
 use super::paging::{Page, Sizes, page};
 use crate::data::{self, DataError};
-use crate::wire::mec::school_service_server::{SchoolService, SchoolServiceServer};
+use crate::wire::mec::school_service_server::SchoolService;
 use crate::wire::mec::{
     Doubt, FlagSchoolRequest, FlagSchoolResponse, ListSchoolsRequest, ListSchoolsResponse, School,
     StreamSchoolsRequest, StreamSchoolsResponse,
@@ -40,23 +36,6 @@ impl Mec {
     #[must_use]
     pub fn with(schools: Vec<School>) -> Self {
         Self { schools, doubts: Mutex::default() }
-    }
-
-    /// Serves until `stop` ends.
-    ///
-    /// # Errors
-    /// What the transport says.
-    pub async fn serve(
-        self,
-        listener: TcpListener,
-        stop: impl Future<Output = ()>,
-    ) -> Result<(), tonic::transport::Error> {
-        // Without it the system holds each answer back for 40 ms, until the last part of it is acknowledged.
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        Server::builder()
-            .add_service(SchoolServiceServer::new(self))
-            .serve_with_incoming_shutdown(incoming, stop)
-            .await
     }
 }
 

@@ -1,15 +1,10 @@
 //! MITIC's service: public spaces with free internet.
 
-use std::future::Future;
-
-use tokio::net::TcpListener;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
 use super::paging::{Page, Sizes, page};
 use crate::data::{self, DataError};
-use crate::wire::mitic::public_space_service_server::{PublicSpaceService, PublicSpaceServiceServer};
+use crate::wire::mitic::public_space_service_server::PublicSpaceService;
 use crate::wire::mitic::{ListPublicSpacesRequest, ListPublicSpacesResponse, PublicSpace};
 
 /// Answers from MITIC's register.
@@ -25,23 +20,6 @@ impl Mitic {
     /// The first row that does not parse.
     pub fn open() -> Result<Self, DataError> {
         Ok(Self { spaces: data::public_spaces()? })
-    }
-
-    /// Serves until `stop` ends.
-    ///
-    /// # Errors
-    /// What the transport says.
-    pub async fn serve(
-        self,
-        listener: TcpListener,
-        stop: impl Future<Output = ()>,
-    ) -> Result<(), tonic::transport::Error> {
-        // Without it the system holds each answer back for 40 ms, until the last part of it is acknowledged.
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        Server::builder()
-            .add_service(PublicSpaceServiceServer::new(self))
-            .serve_with_incoming_shutdown(incoming, stop)
-            .await
     }
 }
 

@@ -1,15 +1,10 @@
 //! MSPBS's service: health facilities.
 
-use std::future::Future;
-
-use tokio::net::TcpListener;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
 use super::paging::{Page, Sizes, page};
 use crate::data::{self, DataError};
-use crate::wire::mspbs::facility_service_server::{FacilityService, FacilityServiceServer};
+use crate::wire::mspbs::facility_service_server::FacilityService;
 use crate::wire::mspbs::{Facility, ListFacilitiesRequest, ListFacilitiesResponse};
 
 /// Answers from MSPBS's register.
@@ -25,23 +20,6 @@ impl Mspbs {
     /// The first row that does not parse.
     pub fn open() -> Result<Self, DataError> {
         Ok(Self { facilities: data::facilities()? })
-    }
-
-    /// Serves until `stop` ends.
-    ///
-    /// # Errors
-    /// What the transport says.
-    pub async fn serve(
-        self,
-        listener: TcpListener,
-        stop: impl Future<Output = ()>,
-    ) -> Result<(), tonic::transport::Error> {
-        // Without it the system holds each answer back for 40 ms, until the last part of it is acknowledged.
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        Server::builder()
-            .add_service(FacilityServiceServer::new(self))
-            .serve_with_incoming_shutdown(incoming, stop)
-            .await
     }
 }
 
