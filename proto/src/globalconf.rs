@@ -93,6 +93,8 @@ pub struct Ledger {
     pub epoch: Epoch,
     /// DER.
     pub sealing_certificate: Bytes,
+    /// A second one: of the key that the ledger goes over to, or of the same key for longer.
+    pub next_sealing_certificate: Option<Bytes>,
 }
 
 /// One version of a service's contract.
@@ -411,9 +413,14 @@ impl GlobalConfiguration {
         if origin != Origin::of_ledger(&self.domain, member, &node, epoch) {
             return Err(format!("{origin} is not the origin of {member} at {node}, epoch {epoch}"));
         }
-        let sealing_certificate = record.sealing_certificate;
-        let ledger =
-            Ledger { origin: origin.clone(), member: member.clone(), node, epoch, sealing_certificate };
+        let ledger = Ledger {
+            origin: origin.clone(),
+            member: member.clone(),
+            node,
+            epoch,
+            sealing_certificate: record.sealing_certificate,
+            next_sealing_certificate: Some(record.next_sealing_certificate).filter(|der| !der.is_empty()),
+        };
         match self.ledgers.insert(origin, ledger) {
             None => Ok(()),
             Some(twice) => Err(format!("the ledger {} is listed twice", twice.origin)),
@@ -470,6 +477,15 @@ impl GlobalConfiguration {
                 .extend(purposes.into_iter().map(|purpose| (purpose, authority.certificate.clone())));
         }
         Ok(())
+    }
+}
+
+impl Ledger {
+    /// Whether this is a sealing certificate of it.
+    #[must_use]
+    pub fn has_certificate(&self, certificate: &[u8]) -> bool {
+        self.sealing_certificate == certificate
+            || self.next_sealing_certificate.as_ref().is_some_and(|next| next == certificate)
     }
 }
 

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use bytes::Bytes;
-use peabiru_certs::chain;
 use peabiru_proto::content;
 use peabiru_proto::entry::{Body, Entry, GlobalconfRef, Received, Request};
 use peabiru_proto::globalconf::{ConfigurationAnchor, GlobalConfiguration};
@@ -15,7 +14,7 @@ use peabiru_proto::hash::{ContentRoot, ContractDigest, Digest, LeafHash, Snapsho
 use peabiru_proto::id::{MemberId, NodeId};
 use peabiru_proto::limits::CLOCK_SKEW;
 use peabiru_proto::time::Timestamp;
-use peabiru_proto::wire::{self, KeyPurpose};
+use peabiru_proto::wire;
 use prost::Message as _;
 
 use super::stream::{STREAM_README, StreamLink};
@@ -23,7 +22,8 @@ use super::{
     Evidence, Facts, Failure, MANIFEST, NOTICE_ENTRY, NOTICE_PROOF, Outcome, PARTS, README, Report, Role,
     SNAPSHOT, SNAPSHOTS, Side, chunk_file, part_file, salt_file, snapshot_file,
 };
-use crate::checkpoint::VerifyingKey;
+use crate::certified::certified_keys;
+use crate::checkpoint::{VerifyingKey, VerifyingKeys};
 use crate::payload::ClearPayload;
 use crate::seal::Seal;
 use crate::snapshot::{NOTICE_SNAPSHOT, verify_snapshot};
@@ -351,8 +351,8 @@ impl<'a> Judge<'a> {
                 .findings
                 .fail(&file, &format_args!("no snapshot in the file registers the ledger {origin}"));
         };
-        match key_of(conf, &sealed.entry)
-            .and_then(|key| sealed.seal.checkpoint.verify(&key).map_err(|error| error.to_string()))
+        match keys_of(conf, &sealed.entry)
+            .and_then(|keys| sealed.seal.checkpoint.verify_by(&keys).map_err(|error| error.to_string()))
         {
             Ok(()) => self.findings.holds.push(format!("{entry_file} is sealed by {origin}")),
             Err(error) => self.findings.fail(&file, &error),
@@ -374,7 +374,12 @@ impl<'a> Judge<'a> {
         let names = match answer.entry.body() {
             Body::Response(head) => Some((head.request_leaf, head.received_leaf, &head.addressee)),
             Body::Fault(head) => Some((head.request_leaf, head.received_leaf, &head.addressee)),
-            Body::Request(_) | Body::Received(_) | Body::Batch(_) | Body::Close(_) | Body::Notice(_) => None,
+            Body::Request(_)
+            | Body::Received(_)
+            | Body::Batch(_)
+            | Body::Close(_)
+            | Body::KeyChange(_)
+            | Body::Notice(_) => None,
         };
         let Some((request_leaf, received_leaf, addressee)) = names else {
             return self.findings.fail(&Role::Answer.entry_file(), &"it is neither RESPONSE nor FAULT");
@@ -474,18 +479,13 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// The key that sealed, by a certificate that held when the entry was made.
-fn key_of(conf: &GlobalConfiguration, entry: &Entry) -> Result<VerifyingKey, String> {
+/// The keys that may have sealed, by certificates that held when the entry was made.
+fn keys_of(conf: &GlobalConfiguration, entry: &Entry) -> Result<VerifyingKeys, String> {
     let origin = entry.origin();
     let ledger = conf
         .ledger(origin)
         .ok_or_else(|| format!("snapshot {} does not register {origin}", conf.version()))?;
-    let authorities: Vec<_> = conf.authorities(KeyPurpose::Sealing).collect();
-    let at = entry.common().created_at;
-    let verified = chain::verify(&ledger.sealing_certificate, &authorities, KeyPurpose::Sealing, at)
-        .map_err(|error| format!("sealing certificate: {error}"))?;
-    verified
-        .sealing_key(origin)
-        .map(VerifyingKey::from_bytes)
+    certified_keys(conf, ledger, entry.common().created_at)
+        .map(|certified| certified.keys)
         .map_err(|error| format!("sealing certificate: {error}"))
 }
