@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Request;
 use peabiru_certs::SecretKey;
@@ -100,7 +101,7 @@ async fn the_authentication_certificate_is_changed_over_and_the_old_one_withdraw
     let listed = federation.officers.security.list_members(ListMembersRequest {}).await.unwrap();
     hears(&mec, listed.into_inner().globalconf_version).await;
     for caller in [&mut asking, &mut asked] {
-        let until = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+        let until = tokio::time::Instant::now() + Duration::from_secs(30);
         while let Err(status) = caller.say(SayRequest::default()).await {
             assert!(tokio::time::Instant::now() < until, "{status:?}");
             tokio::task::yield_now().await;
@@ -114,7 +115,9 @@ async fn the_authentication_certificate_is_changed_over_and_the_old_one_withdraw
 fn issue_sealing(federation: &Federation, agency: &Agency, name: &str) -> bytes::Bytes {
     let key = SecretKey::generate(Algorithm::Ed25519);
     let subject = Subject::Sealing { origin: agency.site.origin.clone(), member: agency.site.member.clone() };
-    let certificate = federation.ca.issue_for_key(&key, subject, SystemClock.now()).unwrap();
+    // The authority dates it back by a minute: it holds from the next second on, so not when earlier entries were made.
+    let from = SystemClock.now().plus(Duration::from_secs(61));
+    let certificate = federation.ca.issue_for_key(&key, subject, from).unwrap();
     let keys = agency.site.folder.join("keys");
     key.write_encrypted(&keys.join(format!("{name}.key")), &passphrase()).unwrap();
     write_certificate(&keys.join(format!("{name}.crt")), &certificate).unwrap();
@@ -154,7 +157,15 @@ async fn a_ledger_goes_over_to_its_next_key_while_exchanges_pass_and_all_evidenc
     exchanges.push(said(&mut asking).await);
     let origin = mitic.agency.site.origin.to_string();
     let request = AddLedgerCertificateRequest { origin: origin.clone(), certificate: certificate.clone() };
-    let added = federation.officers.registration.add_ledger_certificate(request).await.unwrap().into_inner();
+    let until = tokio::time::Instant::now() + Duration::from_secs(30);
+    let added = loop {
+        match federation.officers.registration.add_ledger_certificate(request.clone()).await {
+            Ok(added) => break added.into_inner(),
+            // It does not hold yet.
+            Err(status) => assert!(tokio::time::Instant::now() < until, "{status:?}"),
+        }
+        tokio::task::yield_now().await;
+    };
     federation.officers.approve(added.proposal).await.unwrap();
     let version = published(&mut federation).await;
     hears(&mitic, version).await;

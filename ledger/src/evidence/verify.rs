@@ -13,6 +13,7 @@ use peabiru_proto::globalconf::{ConfigurationAnchor, GlobalConfiguration};
 use peabiru_proto::hash::{ContentRoot, ContractDigest, Digest, LeafHash, SnapshotDigest};
 use peabiru_proto::id::{MemberId, NodeId};
 use peabiru_proto::limits::CLOCK_SKEW;
+use peabiru_proto::origin::Origin;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire;
 use prost::Message as _;
@@ -351,9 +352,18 @@ impl<'a> Judge<'a> {
                 .findings
                 .fail(&file, &format_args!("no snapshot in the file registers the ledger {origin}"));
         };
-        match keys_of(conf, &sealed.entry)
-            .and_then(|keys| sealed.seal.checkpoint.verify_by(&keys).map_err(|error| error.to_string()))
-        {
+        let made_at = sealed.entry.common().created_at;
+        let holds_under = |conf: &GlobalConfiguration, at| {
+            let keys = keys_of(conf, origin, at)?;
+            sealed.seal.checkpoint.verify_by(&keys).map_err(|error| error.to_string())
+        };
+        // A head of after a change of keys proves an entry of before it, which names a snapshot that did not know the key yet.
+        // Only a later snapshot counts, as of its own time: a key that was withdrawn stays so.
+        let later = |other: &&GlobalConfiguration| other.version() > conf.version() && knows(other);
+        let later =
+            || confs.iter().filter(later).find_map(|it| holds_under(it, made_at.max(it.created_at())).ok());
+        let holds = holds_under(conf, made_at).or_else(|error| later().ok_or(error));
+        match holds {
             Ok(()) => self.findings.holds.push(format!("{entry_file} is sealed by {origin}")),
             Err(error) => self.findings.fail(&file, &error),
         }
@@ -479,13 +489,12 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// The keys that may have sealed, by certificates that held when the entry was made.
-fn keys_of(conf: &GlobalConfiguration, entry: &Entry) -> Result<VerifyingKeys, String> {
-    let origin = entry.origin();
+/// The keys that may have sealed, by certificates that held at this time.
+fn keys_of(conf: &GlobalConfiguration, origin: &Origin, at: Timestamp) -> Result<VerifyingKeys, String> {
     let ledger = conf
         .ledger(origin)
         .ok_or_else(|| format!("snapshot {} does not register {origin}", conf.version()))?;
-    certified_keys(conf, ledger, entry.common().created_at)
+    certified_keys(conf, ledger, at)
         .map(|certified| certified.keys)
         .map_err(|error| format!("sealing certificate: {error}"))
 }

@@ -178,7 +178,13 @@ async fn only_the_key_that_is_due_opens_the_ledger() {
     assert_eq!(refused(1, Some(3)), Some(second));
     for (first, next) in [(1, Some(2)), (2, None), (2, Some(3))] {
         let store = open(&disk, first, next).unwrap();
-        assert_eq!(store.ledgers()[0].verifying_key(), second);
+        let ledger = store.ledgers().remove(0);
+        assert_eq!(ledger.verifying_key(), second);
+        for (position, due) in [(0, 1), (2, 1), (3, 2)] {
+            let checkpoint = ledger.shared().state().checkpoint_over(LogPosition::new(position)).unwrap();
+            assert!(checkpoint.verify(&key(due).verifying_key()).is_ok(), "entry {position}");
+        }
+        drop(ledger);
         store.stopped();
     }
 }
