@@ -198,6 +198,9 @@ fn new_stream_id(disk: &dyn Disk, folder: &Path, random: &dyn Random) -> Result<
     Ok(id)
 }
 
+/// Ledgers ready to go on, their hash files, and what was erased.
+type Finished = (Vec<Arc<Shared>>, Vec<HashFile>, Erasures);
+
 /// A ledger, as far as it was read.
 struct Replayed {
     identity: LedgerIdentity,
@@ -315,7 +318,7 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    fn finish(self, durable: Durable) -> Result<(Vec<Arc<Shared>>, Vec<HashFile>, Erasures), LedgerError> {
+    fn finish(self, durable: Durable) -> Result<Finished, LedgerError> {
         let heads = self.ledgers.iter().map(|Replayed { identity, tree, .. }| Head {
             origin: identity.origin.clone(),
             size: tree.size(),

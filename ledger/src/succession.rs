@@ -64,6 +64,15 @@ impl Succession {
             && self.newest.as_ref().is_some_and(|newest| newest.verify(key).is_ok())
     }
 
+    /// Takes a record in as `note` does, and checks who signed the checkpoint that it stores.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub(crate) fn check(&mut self, body: &CommitBody, size: TreeSize) -> Result<(), String> {
+        self.note(body, size)?;
+        self.check_newest()
+    }
+
     /// Whether this key seals from here on, as far as the records say.
     pub(crate) fn admits(&self, key: &VerifyingKey) -> bool {
         match self.changed {
@@ -82,7 +91,7 @@ impl Succession {
     ///
     /// # Errors
     /// What is wrong, in words.
-    pub(crate) fn check_newest(&self) -> Result<(), String> {
+    fn check_newest(&self) -> Result<(), String> {
         let (Some(changed), Some(newest)) = (self.changed, &self.newest) else { return Ok(()) };
         if newest.size() > changed.at && newest.verify(&changed.to).is_err() {
             return Err(format!(

@@ -11,23 +11,13 @@ use peabiru_certs::peer::{TlsIdentity, pinning_client};
 use peabiru_certs::pem::{read_certificate, write_certificate};
 use peabiru_certs::profile::Subject;
 use peabiru_integration_tests::echo::wire::SayRequest;
-use peabiru_integration_tests::evidence::{self, exchange_of};
-use peabiru_integration_tests::federation::{Agency, Caller, Federation, Member, ledger_folder, passphrase};
-use peabiru_ledger::disk::{Disk, RealDisk};
-use peabiru_ledger::evidence::{Outcome, verify};
-use peabiru_ledger::verify::verify_folder;
-use peabiru_node::config::Config;
-use peabiru_node::node::{Environment, Running};
+use peabiru_integration_tests::federation::{Agency, Federation, Member, passphrase};
 use peabiru_proto::hash::Digest;
 use peabiru_proto::time::{Clock as _, SystemClock};
-use peabiru_proto::wire::{
-    AddLedgerCertificateRequest, AddNodeCertificateRequest, ListMembersRequest,
-    RemoveLedgerCertificateRequest, RemoveNodeCertificateRequest,
-};
+use peabiru_proto::wire::{AddNodeCertificateRequest, ListMembersRequest, RemoveNodeCertificateRequest};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_util::sync::CancellationToken;
 
 /// Makes a key with its certificate in the node's folder.
 fn issue(federation: &Federation, agency: &Agency, name: &str) -> bytes::Bytes {
@@ -108,132 +98,6 @@ async fn the_authentication_certificate_is_changed_over_and_the_old_one_withdraw
         }
     }
     mitic.stop().await;
-    mec.stop().await;
-}
-
-/// Makes the next sealing key of the agency's ledger, with its certificate, in the node's folder.
-fn issue_sealing(federation: &Federation, agency: &Agency, name: &str) -> bytes::Bytes {
-    let key = SecretKey::generate(Algorithm::Ed25519);
-    let subject = Subject::Sealing { origin: agency.site.origin.clone(), member: agency.site.member.clone() };
-    // The authority dates it back by a minute: it holds from the next second on, so not when earlier entries were made.
-    let from = SystemClock.now().plus(Duration::from_secs(61));
-    let certificate = federation.ca.issue_for_key(&key, subject, from).unwrap();
-    let keys = agency.site.folder.join("keys");
-    key.write_encrypted(&keys.join(format!("{name}.key")), &passphrase()).unwrap();
-    write_certificate(&keys.join(format!("{name}.crt")), &certificate).unwrap();
-    certificate
-}
-
-async fn published(federation: &mut Federation) -> u64 {
-    let listed = federation.officers.security.list_members(ListMembersRequest {}).await.unwrap();
-    listed.into_inner().globalconf_version
-}
-
-async fn export(member: &Member, exchange: &str) -> Vec<u8> {
-    evidence::export(&mut member.admin().await, exchange).await.unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_ledger_goes_over_to_its_next_key_while_exchanges_pass_and_all_evidence_holds() {
-    let mut federation = Federation::start().await;
-    let anchor = federation.instance.anchor.clone();
-    let [mitic, mec] = federation.members(["MITIC", "MEC"]).await;
-    mec.grant("MITIC").await;
-    mitic.grant("MEC").await;
-    let mut asking = mitic.caller("MEC").await;
-    let said =
-        async |caller: &mut Caller| exchange_of(caller.say(SayRequest::default()).await.unwrap().metadata());
-    let mut exchanges = vec![said(&mut asking).await];
-    let certificate = issue_sealing(&federation, &mitic.agency, "sealing-2");
-    let config = fs::read_to_string(mitic.agency.site.config()).unwrap();
-    let both = "sealing_certificate = \"keys/sealing.crt\"\nnext_sealing_key = \"keys/sealing-2.key\"\n\
-                next_sealing_certificate = \"keys/sealing-2.crt\"\n";
-    edit(&mitic.agency, "sealing_certificate = \"keys/sealing.crt\"\n", both);
-
-    // Nobody knows it yet: the node goes on with the key in force.
-    let refused = mitic.node.reload().await.unwrap_err();
-    assert_eq!(refused.code(), "node.sealing_certificate_unregistered");
-    assert!(refused.to_string().contains("keys/sealing-2.crt"), "{refused}");
-    exchanges.push(said(&mut asking).await);
-    let origin = mitic.agency.site.origin.to_string();
-    let request = AddLedgerCertificateRequest { origin: origin.clone(), certificate: certificate.clone() };
-    let until = tokio::time::Instant::now() + Duration::from_secs(30);
-    let added = loop {
-        match federation.officers.registration.add_ledger_certificate(request.clone()).await {
-            Ok(added) => break added.into_inner(),
-            // It does not hold yet.
-            Err(status) => assert!(tokio::time::Instant::now() < until, "{status:?}"),
-        }
-        tokio::task::yield_now().await;
-    };
-    federation.officers.approve(added.proposal).await.unwrap();
-    let version = published(&mut federation).await;
-    hears(&mitic, version).await;
-    hears(&mec, version).await;
-
-    // It goes over while calls pass, and none is lost.
-    let (stop, calling) = (CancellationToken::new(), mitic.caller("MEC").await);
-    let calls = tokio::spawn({
-        let (stop, mut calling) = (stop.clone(), calling);
-        async move {
-            let mut exchanges = Vec::new();
-            while !stop.is_cancelled() || exchanges.is_empty() {
-                let answer = calling.say(SayRequest::default()).await.unwrap();
-                exchanges.push(exchange_of(answer.metadata()));
-            }
-            exchanges
-        }
-    });
-    let changes = mitic.node.reload().await.unwrap();
-    let change = changes.iter().find(|change| change.key.starts_with("the sealing certificate")).unwrap();
-    assert_eq!(change.after, Some(Digest::of(&certificate).to_string()));
-    exchanges.push(said(&mut asking).await);
-    stop.cancel();
-    exchanges.extend(calls.await.unwrap());
-    assert!(mitic.node.reload().await.unwrap().is_empty(), "it is done");
-
-    // A key that nobody named before is no key of this ledger.
-    fs::write(mitic.agency.site.config(), config.replace("keys/sealing.", "keys/authentication.")).unwrap();
-    assert!(mitic.node.reload().await.is_err());
-    fs::write(mitic.agency.site.config(), &config).unwrap();
-    assert_eq!(mitic.node.reload().await.unwrap_err().code(), "node.sealing_key_other");
-    fs::write(mitic.agency.site.config(), config.replace("keys/sealing.", "keys/sealing-2.")).unwrap();
-    mitic.node.reload().await.unwrap();
-
-    // Without the old one everything before still verifies, and what comes after does.
-    let old = read_certificate(&mitic.agency.site.folder.join("keys/sealing.crt")).unwrap();
-    let certificate_sha256 = Digest::of(&old).as_bytes().to_vec().into();
-    let request = RemoveLedgerCertificateRequest { origin, certificate_sha256 };
-    let removed =
-        federation.officers.registration.remove_ledger_certificate(request).await.unwrap().into_inner();
-    federation.officers.approve(removed.proposal).await.unwrap();
-    let version = published(&mut federation).await;
-    hears(&mitic, version).await;
-    hears(&mec, version).await;
-    exchanges.push(said(&mut asking).await);
-    exchanges.push(said(&mut mec.caller("MITIC").await).await);
-    // Across a restart too, and a new connection to a peer that holds heads of the old key.
-    let mec = mec.stop().await.start().await;
-    let mitic = mitic.stop().await.start().await;
-    exchanges.push(said(&mut mitic.caller("MEC").await).await);
-    for exchange in &exchanges {
-        for member in [&mitic, &mec] {
-            let report = verify(&export(member, exchange).await, Some(&anchor));
-            assert_eq!((report.outcome, &report.failures[..]), (Outcome::Verified, &[][..]), "{exchange}");
-            assert_eq!(report.missing, Vec::<String>::new(), "{exchange}");
-        }
-    }
-
-    // Only the key that seals it opens the ledger.
-    let agency = mitic.stop().await;
-    edit(&agency, "keys/sealing-2.", "keys/sealing.");
-    let config = Arc::new(Config::load(&agency.site.config()).unwrap());
-    let started = Running::start(&config, &passphrase(), &Environment::default()).await;
-    let error = started.map(|_| ()).unwrap_err();
-    assert_eq!(error.code(), "ledger.other_key", "{error}");
-    let folder = ledger_folder(&agency.site);
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    verify_folder(&disk, &folder).unwrap();
     mec.stop().await;
 }
 
