@@ -215,6 +215,14 @@ pub(crate) fn what(event: &RegistryEvent) -> String {
             let origin = event.ledger.as_ref().map_or("", |it| &it.origin);
             format!("register the ledger {origin} of {}", event.member)
         }
+        Some(Event::LedgerCertificateAdded(event)) => {
+            let sha256 = Digest::of(&event.certificate);
+            format!("register the sealing certificate {sha256} of {} of {}", event.origin, event.member)
+        }
+        Some(Event::LedgerCertificateRemoved(event)) => {
+            let sha256 = hex(&event.certificate_sha256);
+            format!("withdraw the sealing certificate {sha256} of {} of {}", event.origin, event.member)
+        }
         Some(Event::LedgerWithdrawn(event)) => {
             format!("withdraw the ledger {} of {}", event.origin, event.member)
         }

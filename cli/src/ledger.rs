@@ -5,16 +5,18 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Subcommand;
+use data_encoding::HEXLOWER;
 use peabiru_certs::pem::read_certificate;
 use peabiru_ledger::LedgerError;
 use peabiru_ledger::disk::{Disk, RealDisk};
 use peabiru_ledger::verify::{FolderReport, verify_folder};
 use peabiru_proto::entry::{Body, Content, Entry, Verdict};
+use peabiru_proto::hash::Digest;
 use peabiru_proto::id::{MemberId, NodeId};
 use peabiru_proto::origin::Origin;
 use peabiru_proto::wire::{
-    AddLedgerRequest, ExportTilesRequest, GetEntryRequest, LedgerRecord, ListEntriesRequest,
-    WithdrawLedgerRequest,
+    AddLedgerCertificateRequest, AddLedgerRequest, ExportTilesRequest, GetEntryRequest, LedgerRecord,
+    ListEntriesRequest, RemoveLedgerCertificateRequest, WithdrawLedgerRequest,
 };
 
 use crate::CliError;
@@ -74,6 +76,29 @@ pub(crate) enum Verb {
         /// Its name.
         origin: Origin,
     },
+    /// Registers a second sealing certificate of a ledger, of its next key or of the same key for longer; another officer
+    /// approves.
+    #[command(
+        after_help = "Example:\n  peabiru ledger add-certificate py.peabiru.example/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/1 --certificate MEC/keys/sealing-next.crt"
+    )]
+    AddCertificate {
+        /// The ledger's name.
+        origin: Origin,
+        /// The certificate.
+        #[arg(long, value_name = "FILE")]
+        certificate: PathBuf,
+    },
+    /// Withdraws one of a ledger's two sealing certificates, once its node seals with the other key; another officer approves.
+    #[command(
+        after_help = "Example:\n  peabiru ledger remove-certificate py.peabiru.example/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/1 --certificate MEC/keys/sealing.crt"
+    )]
+    RemoveCertificate {
+        /// The ledger's name.
+        origin: Origin,
+        /// The certificate.
+        #[arg(long, value_name = "FILE")]
+        certificate: PathBuf,
+    },
     /// Registers a member's ledger at a node; a security officer approves.
     #[command(
         after_help = "Example:\n  peabiru ledger register --member PY/GOV/MEC --node PY/GOV/MEC/node1 --origin py.peabiru.example/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/1 --certificate MEC/keys/sealing.crt"
@@ -109,11 +134,28 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
                 origin: origin.to_string(),
                 node: node.to_string(),
                 sealing_certificate: read_certificate(&certificate)?,
+                ..LedgerRecord::default()
             };
             let request = AddLedgerRequest { member: member.to_string(), ledger: Some(ledger) };
             let added = connect.registry().await?.add_ledger(request).await?.into_inner();
             let done = format!("{origin} is registered");
             answered(connect.output, &done, added.globalconf_version, added.proposal);
+            Ok(())
+        }
+        Verb::AddCertificate { origin, certificate } => {
+            let certificate = read_certificate(&certificate)?;
+            let request = AddLedgerCertificateRequest { origin: origin.to_string(), certificate };
+            let added = connect.registry().await?.add_ledger_certificate(request).await?.into_inner();
+            let done = format!("{origin} has another sealing certificate");
+            answered(connect.output, &done, added.globalconf_version, added.proposal);
+            Ok(())
+        }
+        Verb::RemoveCertificate { origin, certificate } => {
+            let certificate_sha256 = Digest::of(&read_certificate(&certificate)?).as_bytes().to_vec().into();
+            let request = RemoveLedgerCertificateRequest { origin: origin.to_string(), certificate_sha256 };
+            let removed = connect.registry().await?.remove_ledger_certificate(request).await?.into_inner();
+            let done = format!("the certificate seals {origin} no more");
+            answered(connect.output, &done, removed.globalconf_version, removed.proposal);
             Ok(())
         }
         Verb::Withdraw { origin } => {
@@ -183,6 +225,7 @@ fn about(entry: &Entry) -> String {
             format!("{} bytes of a stream, from chunk {}", head.body_bytes, head.first_chunk)
         }
         Body::Close(head) => format!("the end of a stream, {} chunks, gRPC {}", head.chunks, head.outcome),
+        Body::KeyChange(head) => format!("from here on the key {} seals", HEXLOWER.encode(&head.next_key)),
         Body::Notice(head) => format!("{} {}", head.code, head.subject),
     }
 }

@@ -117,6 +117,7 @@ impl Site {
             node: self.node.to_string(),
             epoch: Epoch::FIRST.number(),
             sealing_certificate: self.sealing_certificate.clone(),
+            ..Default::default()
         };
         let request = AddLedgerRequest { member: self.member.to_string(), ledger: Some(ledger) };
         let added = officers.registration.add_ledger(request).await?.into_inner();

@@ -69,6 +69,14 @@ const RUN: &[(&str, &str, &str)] = &[
     ("node add", "", "s: MEC/: MSP/:; s:GOV/MEC:GOV/MSP:"),
     ("node address", "APPROVE", "s:GOV/MEC:GOV/MSP:"),
     ("ledger register", "", "s: MEC/: MSP/:; s:GOV/MEC:GOV/MSP:g; s:py.peabiru.example/a*/1:$(ORIGIN):"),
+    (
+        "ledger add-certificate",
+        "APPROVE; mkdir -p keys; peabiru certificate request keys/sealing-next --kind sealing --name PY/GOV/MSP; \
+         peabiru certificate issue keys/sealing-next.csr --instance-folder PY --kind sealing --node PY/GOV/MSP/node1 \
+         --member PY/GOV/MSP; cp keys/sealing-next.crt MSP/keys/",
+        "s: MEC/: MSP/:; s:py.peabiru.example/a*/1:$(ORIGIN):",
+    ),
+    ("ledger remove-certificate", "APPROVE", "s: MEC/: MSP/:; s:py.peabiru.example/a*/1:$(ORIGIN):"),
     ("ledger withdraw", "APPROVE", "s:py.peabiru.example/a*/1:$(ORIGIN):"),
     ("certificate request", "mkdir -p keys", "s:GOV/MEC:GOV/MSP:"),
     (

@@ -115,7 +115,7 @@ impl Bench<'_> {
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let origin: Origin = "py.peabiru.example/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/1".parse().unwrap();
         let key = SealingKey::from_pkcs8(SecretKey::generate(Algorithm::Ed25519).pkcs8()).unwrap();
-        let identity = LedgerIdentity { origin: origin.clone(), key };
+        let identity = LedgerIdentity { origin: origin.clone(), key, next_key: None };
         let random: Arc<dyn Random> = Arc::new(SystemRandom::default());
         let config = StoreConfig::new(folder.clone());
         let storage_key = Some(StorageKey::generate());

@@ -22,6 +22,13 @@ pub struct SealingKey(Ed25519KeyPair);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VerifyingKey([u8; 32]);
 
+/// The keys of which any may seal a ledger: one, or two while it goes over from one to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VerifyingKeys {
+    first: VerifyingKey,
+    second: Option<VerifyingKey>,
+}
+
 /// What a checkpoint says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -130,6 +137,31 @@ impl VerifyingKey {
     }
 }
 
+impl VerifyingKeys {
+    /// One or two.
+    #[must_use]
+    pub const fn new(first: VerifyingKey, second: Option<VerifyingKey>) -> Self {
+        Self { first, second }
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = VerifyingKey> {
+        [Some(self.first), self.second].into_iter().flatten()
+    }
+
+    /// Whether everything that holds under `other` holds under these.
+    #[must_use]
+    pub fn include(&self, other: &Self) -> bool {
+        other.iter().all(|key| self.iter().any(|own| own == key))
+    }
+}
+
+impl From<VerifyingKey> for VerifyingKeys {
+    fn from(key: VerifyingKey) -> Self {
+        Self::new(key, None)
+    }
+}
+
 impl Checkpoint {
     fn text(&self) -> String {
         format!("{}\n{}\n{}\n", self.origin, self.size, BASE64.encode(self.root.as_bytes()))
@@ -175,6 +207,15 @@ impl SignedCheckpoint {
         let holds = self.0.key_id == key.id(origin)
             && UnparsedPublicKey::new(&ED25519, key.0).verify(text.as_bytes(), &self.0.signature).is_ok();
         if holds { Ok(()) } else { Err(CheckpointError::Signature { origin: origin.clone(), size: *size }) }
+    }
+
+    /// Checks that the signature is by one of these keys.
+    ///
+    /// # Errors
+    /// `Signature` if it is by none.
+    pub fn verify_by(&self, keys: &VerifyingKeys) -> Result<(), CheckpointError> {
+        self.verify(&keys.first)
+            .or_else(|error| keys.second.map_or(Err(error), |second| self.verify(&second)))
     }
 
     /// What it says.

@@ -29,19 +29,30 @@ use crate::written::Written;
 /// One ledger as writer and readers share it.
 pub(crate) struct Shared {
     pub(crate) origin: Origin,
-    key: SealingKey,
     state: Mutex<LedgerState>,
 }
 
 /// Entries that are durable, and their newest head.
 pub(crate) struct LedgerState {
+    /// Seals the next commit.
+    pub(crate) key: Arc<SealingKey>,
     pub(crate) tree: Tree,
     pub(crate) head: Option<SignedCheckpoint>,
+    /// The last checkpoint of each key before, ascending.
+    pub(crate) finals: Vec<SignedCheckpoint>,
+}
+
+impl LedgerState {
+    /// The newest checkpoint over an entry that is signed by the key of its time: a snapshot of then knows it.
+    pub(crate) fn checkpoint_over(&self, position: LogPosition) -> Option<SignedCheckpoint> {
+        let holds = |checkpoint: &&SignedCheckpoint| position.index() < checkpoint.size().entries();
+        self.finals.iter().chain(&self.head).find(holds).cloned()
+    }
 }
 
 impl Shared {
-    pub(crate) fn new(origin: Origin, key: SealingKey, tree: Tree, head: Option<SignedCheckpoint>) -> Self {
-        Self { origin, key, state: Mutex::new(LedgerState { tree, head }) }
+    pub(crate) fn new(origin: Origin, state: LedgerState) -> Self {
+        Self { origin, state: Mutex::new(state) }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, LedgerState> {
@@ -53,6 +64,8 @@ impl Shared {
 pub(crate) struct Group<R> {
     pub(crate) ledger: usize,
     pub(crate) items: Vec<Item>,
+    /// Of a KEY_CHANGE: the key that it names. It is the last entry of its commit, and the last that the key before seals.
+    pub(crate) next_key: Option<Arc<SealingKey>>,
     pub(crate) reply: R,
 }
 
@@ -140,7 +153,11 @@ impl<R> Committer<R> {
                 break;
             }
             let group = self.waiting.pop_front().expect("it was just looked at");
+            let last = group.next_key.is_some();
             self.in_flight.entry(group.ledger).or_default().push(group);
+            if last {
+                break;
+            }
         }
         (!self.in_flight.is_empty()).then(|| self.encode())
     }
@@ -174,9 +191,14 @@ impl<R> Committer<R> {
         let signatures = heads.len() as u64;
         for ((number, released), head) in in_flight.into_iter().zip(durable.heads(heads)) {
             let ledger = &self.ledgers[number];
-            let checkpoint = ledger.key.sign(&head);
+            let key = Arc::clone(&ledger.state().key);
+            let checkpoint = key.sign(&head);
             let mut state = ledger.state();
             state.head = Some(checkpoint.clone());
+            if let Some(next) = released.last().and_then(|group| group.next_key.clone()) {
+                state.key = next;
+                state.finals.push(checkpoint.clone());
+            }
             groups.extend(seal(released, &checkpoint, &state.tree, &*older(number)));
         }
         Release { groups, signatures, hashes }

@@ -52,9 +52,11 @@ fn open(disk: &SimDisk, seed: u64) -> Result<Opened, LedgerError> {
 }
 
 fn open_with(disk: &SimDisk, seed: u64, config: &StoreConfig) -> Result<Opened, LedgerError> {
-    let identities = (1..)
-        .zip(ORIGINS)
-        .map(|(seed, origin)| LedgerIdentity { origin: origin.parse().unwrap(), key: key(seed) });
+    let identities = (1..).zip(ORIGINS).map(|(seed, origin)| LedgerIdentity {
+        origin: origin.parse().unwrap(),
+        key: key(seed),
+        next_key: None,
+    });
     let mut payloads = HashMap::new();
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let storage_key = Some(StorageKey::from_bytes([7; 32]));

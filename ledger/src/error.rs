@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use peabiru_proto::fault::FaultCode;
 use peabiru_proto::origin::Origin;
 
+use crate::checkpoint::VerifyingKey;
 use crate::payload::PayloadError;
 use crate::position::{LogPosition, TreeSize};
 
@@ -43,6 +44,20 @@ pub enum LedgerError {
         /// Which.
         origin: Origin,
     },
+    /// None of the given keys seals the ledger.
+    #[error(
+        "{origin} is sealed by another key than the one given{}: give the key that sealed it last",
+        named.map_or_else(String::new, |key| format!(", since it went over to {}", key.vkey(origin)))
+    )]
+    OtherKey {
+        /// Which.
+        origin: Origin,
+        /// The key that its last KEY_CHANGE names, if it has one.
+        named: Option<VerifyingKey>,
+    },
+    /// An entry that is a KEY_CHANGE without its key, or a key without its entry.
+    #[error("a KEY_CHANGE goes alone, with the key that it names")]
+    KeyChange,
     /// Slots were wrapped by another storage key.
     #[error("{segment}, byte {offset}: its payloads are wrapped by another storage key")]
     StorageKey {
@@ -144,6 +159,8 @@ impl LedgerError {
             Self::Disk { .. } => "ledger.disk",
             Self::Corrupt { .. } => "ledger.corrupt",
             Self::UnknownLedger { .. } => "ledger.unknown",
+            Self::OtherKey { .. } => "ledger.other_key",
+            Self::KeyChange => "ledger.key_change",
             Self::StorageKey { .. } => "ledger.storage_key",
             Self::Full { .. } => "ledger.full",
             Self::DiskFull { .. } => "ledger.disk_full",

@@ -12,13 +12,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use peabiru_certs::StorageKey;
-use peabiru_proto::entry::ExchangeId;
+use peabiru_proto::entry::{Entry, ExchangeId};
 use peabiru_proto::origin::Origin;
 use peabiru_proto::random::Random;
 use tokio::sync::{oneshot, watch};
 
 pub use crate::LedgerError;
-use crate::checkpoint::SignedCheckpoint;
+use crate::checkpoint::{SealingKey, SignedCheckpoint, VerifyingKey};
 use crate::committer::{BATCH_ENTRIES_MAX, Committer, Group, Shared, Stream};
 use crate::disk::Disk;
 pub use crate::erasure::NOTICE_ERASED;
@@ -36,6 +36,7 @@ pub use crate::recover::{DroppedTail, LedgerIdentity, RecoveredEntry, Recovery, 
 use crate::seal::SealedEntry;
 pub use crate::segment::FillAhead;
 use crate::segment::{Segments, StreamEnd, at};
+use crate::succession::next_key;
 use crate::tree::HashSource;
 use crate::writer::{Command, QUEUED_WAIT, Reply, Writer, batch_bytes_max};
 
@@ -325,6 +326,28 @@ impl Ledger {
         Ok(Appending { answer, inner: Arc::clone(&self.inner) })
     }
 
+    /// Appends a KEY_CHANGE: `next`, the key that it names, seals everything after it. The key before seals it, and is dropped.
+    ///
+    /// # Errors
+    /// `KeyChange` if the entry names another key; else as `append`.
+    pub async fn change_key(&self, change: Entry, next: SealingKey) -> Result<SealedEntry, LedgerError> {
+        if next_key(&change) != Some(next.verifying_key()) {
+            return Err(LedgerError::KeyChange);
+        }
+        let (reply, answer) = oneshot::channel();
+        let append = Append { entry: change, payload: None, foreign: None };
+        let group = self.encode(vec![append], Some(reply))?;
+        self.send_command(Command::Append(Group { next_key: Some(Arc::new(next)), ..group }))?;
+        let appending = Appending { answer, inner: Arc::clone(&self.inner) };
+        appending.sealed().await?.pop().ok_or(LedgerError::KeyChange)
+    }
+
+    /// The key that seals the next commit.
+    #[must_use]
+    pub fn verifying_key(&self) -> VerifyingKey {
+        self.shared().state().key.verifying_key()
+    }
+
     /// Appends an entry with the next commit, which waits for [`StoreConfig::queued_wait`] at most to be asked for; nobody waits for it.
     ///
     /// # Errors
@@ -413,7 +436,7 @@ impl Ledger {
         LedgerError::NoSuchEntry { position: LogPosition::new(index), size: self.size() }
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.inner.ledgers[self.number]
     }
 
@@ -422,6 +445,13 @@ impl Ledger {
     }
 
     fn group(&self, appends: Vec<Append>, reply: Reply) -> Result<Group<Reply>, LedgerError> {
+        if appends.iter().any(|append| next_key(&append.entry).is_some()) {
+            return Err(LedgerError::KeyChange);
+        }
+        self.encode(appends, reply)
+    }
+
+    fn encode(&self, appends: Vec<Append>, reply: Reply) -> Result<Group<Reply>, LedgerError> {
         if let Some(foreign) = appends.iter().find(|append| append.entry.origin() != self.origin()) {
             return Err(LedgerError::WrongLedger { origin: foreign.entry.origin().clone() });
         }
@@ -443,7 +473,7 @@ impl Ledger {
         if bytes > max || items.len() > BATCH_ENTRIES_MAX {
             return Err(LedgerError::TooLarge { bytes, max });
         }
-        Ok(Group { ledger: self.number, items, reply })
+        Ok(Group { ledger: self.number, items, next_key: None, reply })
     }
 
     fn send_command(&self, command: Command) -> Result<(), LedgerError> {

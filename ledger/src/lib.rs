@@ -6,6 +6,7 @@
 //!                            └─ recover: after any crash the same seals hold
 //! ```
 
+pub mod certified;
 pub mod checkpoint;
 mod committer;
 #[cfg(test)]
@@ -33,6 +34,7 @@ mod segment;
 pub mod slot;
 pub mod snapshot;
 pub mod status_note;
+mod succession;
 pub mod tile;
 pub mod tlog_proof;
 pub mod tree;

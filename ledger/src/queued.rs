@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn group() -> Group<Reply> {
-        Group { ledger: 0, items: Vec::new(), reply: None }
+        Group { ledger: 0, items: Vec::new(), next_key: None, reply: None }
     }
 
     #[test]

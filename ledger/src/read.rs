@@ -21,7 +21,7 @@ use crate::slot::{self, SlotState};
 pub struct StoredEntry {
     /// The entry.
     pub entry: Entry,
-    /// Its seal, by the newest checkpoint.
+    /// Its seal, by the newest checkpoint; after a change of keys by the last one of the key of its time.
     pub seal: Seal,
     /// What is kept of its payload.
     pub payload: PayloadState,
@@ -63,8 +63,8 @@ impl Ledger {
     /// # Errors
     /// `NoSuchEntry`, `Index`, `Disk`, `Corrupt`.
     pub fn read(&self, position: LogPosition) -> Result<StoredEntry, LedgerError> {
-        let head = self.head().filter(|head| position.index() < head.size().entries());
-        let checkpoint = head.ok_or_else(|| self.no_such_entry(position.index()))?;
+        let checkpoint = self.shared().state().checkpoint_over(position);
+        let checkpoint = checkpoint.ok_or_else(|| self.no_such_entry(position.index()))?;
         let found = self.find(position)?;
         let kept = payload_of(&found.item, &found.record, self.inner.storage_key.as_ref(), &self.inner.large);
         let payload = match (found.slot_state(), kept) {

@@ -14,8 +14,8 @@ use peabiru_proto::origin::Origin;
 use peabiru_proto::random::Random;
 
 use crate::LedgerError;
-use crate::checkpoint::{SealingKey, SignedCheckpoint};
-use crate::committer::Shared;
+use crate::checkpoint::SealingKey;
+use crate::committer::{LedgerState, Shared};
 use crate::disk::Disk;
 use crate::durable::{Durable, Head};
 use crate::erasure::{Erasures, slots};
@@ -28,6 +28,7 @@ use crate::record::{Record, StorageKeyId, StreamId};
 use crate::scan::{End, Scanned, Scanner, corrupt};
 use crate::segment::{Location, Segments, at, name, zero};
 use crate::slot::{self, SlotCipher, SlotState};
+use crate::succession::Succession;
 use crate::tree::Tree;
 
 /// A ledger's name and key.
@@ -37,6 +38,8 @@ pub struct LedgerIdentity {
     pub origin: Origin,
     /// Signs its checkpoints.
     pub key: SealingKey,
+    /// The key to go over to. It signs from the start on if the ledger's last KEY_CHANGE names it.
+    pub next_key: Option<SealingKey>,
 }
 
 /// What was found at the start.
@@ -143,7 +146,7 @@ pub(crate) fn recover(
     let dropped_tail = drop_tail(segments, &end)?;
     let durable = make_durable(segments, from, end.at)?;
     let files = std::mem::take(&mut replay.files);
-    let (ledgers, hashes, erasures) = replay.finish(durable);
+    let (ledgers, hashes, erasures) = replay.finish(durable)?;
     let erasures_finished = erasures.finish(segments, stream, &end)?;
     let payloads_lost = settle_files(large, &files, &erasures)?;
     let shutdown = match (end.next_sequence, end.closed && !end.torn) {
@@ -195,11 +198,21 @@ fn new_stream_id(disk: &dyn Disk, folder: &Path, random: &dyn Random) -> Result<
     Ok(id)
 }
 
+/// Ledgers ready to go on, their hash files, and what was erased.
+type Finished = (Vec<Arc<Shared>>, Vec<HashFile>, Erasures);
+
+/// A ledger, as far as it was read.
+struct Replayed {
+    identity: LedgerIdentity,
+    tree: Tree,
+    succession: Succession,
+}
+
 struct Replay<'a> {
     large: &'a LargeFiles,
     /// Files of large bodies, with the entry whose payload they are and the record that names them.
     files: Vec<(LeafHash, FileRef, Location)>,
-    ledgers: Vec<(Origin, SealingKey, Tree)>,
+    ledgers: Vec<Replayed>,
     hashes: Vec<HashFile>,
     storage_key: Option<&'a StorageKey>,
     visit: &'a mut dyn FnMut(&RecoveredEntry<'_>),
@@ -223,8 +236,9 @@ impl<'a> Replay<'a> {
             let path = hashes_folder.join(identity.origin.as_str().replace('/', "_"));
             hashes.push(HashFile::new(disk.open(&path).map_err(at(&path))?));
         }
-        let ledgers =
-            identities.into_iter().map(|identity| (identity.origin, identity.key, Tree::default())).collect();
+        let begin =
+            |identity| Replayed { identity, tree: Tree::default(), succession: Succession::default() };
+        let ledgers = identities.into_iter().map(begin).collect();
         Ok(Self {
             large,
             files: Vec::new(),
@@ -268,14 +282,15 @@ impl<'a> Replay<'a> {
     }
 
     fn apply(&mut self, location: Location, record: &Record, body: &CommitBody) -> Result<(), LedgerError> {
-        let known = self.ledgers.iter().position(|(origin, ..)| *origin == body.origin);
+        let known = self.ledgers.iter().position(|known| known.identity.origin == body.origin);
         let number = known.ok_or_else(|| LedgerError::UnknownLedger { origin: body.origin.clone() })?;
         if let Some(key) = self.storage_key.filter(|_| !record.slots.is_empty())
             && record.header.storage_key != StorageKeyId::of(key)
         {
             return Err(LedgerError::StorageKey { segment: name(location.segment), offset: location.offset });
         }
-        let (origin, _, tree) = &mut self.ledgers[number];
+        let Replayed { identity: LedgerIdentity { origin, .. }, tree, succession } =
+            &mut self.ledgers[number];
         check_continuity(tree, body).map_err(|what| corrupt(location, what))?;
         let mut completed = Vec::new();
         for item in &body.items {
@@ -298,22 +313,35 @@ impl<'a> Replay<'a> {
             });
             self.entries += 1;
         }
+        succession.note(body, tree.size()).map_err(|what| corrupt(location, what))?;
         self.hashes[number].write(&completed);
         Ok(())
     }
 
-    fn finish(self, durable: Durable) -> (Vec<Arc<Shared>>, Vec<HashFile>, Erasures) {
-        let heads = self.ledgers.iter().map(|(origin, _, tree)| Head {
-            origin: origin.clone(),
+    fn finish(self, durable: Durable) -> Result<Finished, LedgerError> {
+        let heads = self.ledgers.iter().map(|Replayed { identity, tree, .. }| Head {
+            origin: identity.origin.clone(),
             size: tree.size(),
             root: tree.root(),
         });
         let heads = durable.heads(heads.collect());
-        let sign = |((origin, key, tree), head): ((Origin, SealingKey, Tree), _)| {
-            let checkpoint: Option<SignedCheckpoint> = (!tree.size().is_empty()).then(|| key.sign(&head));
-            Arc::new(Shared::new(origin, key, tree, checkpoint))
+        let sign = |(Replayed { identity, tree, succession }, head): (Replayed, _)| {
+            let LedgerIdentity { origin, key, next_key } = identity;
+            let given = [Some(key), next_key].into_iter().flatten();
+            let (seals, before): (Vec<_>, Vec<_>) =
+                given.partition(|key| succession.admits(&key.verifying_key()));
+            let other = || LedgerError::OtherKey { origin: origin.clone(), named: succession.named() };
+            let key = seals.into_iter().next().ok_or_else(other)?;
+            let mut finals = succession.finals();
+            let ends = before.iter().find(|key| succession.ends(&key.verifying_key(), tree.size()));
+            finals.extend(ends.map(|key| key.sign(&head)));
+            let sign =
+                || finals.last().filter(|_| ends.is_some()).cloned().unwrap_or_else(|| key.sign(&head));
+            let head = (!tree.size().is_empty()).then(sign);
+            Ok(Arc::new(Shared::new(origin, LedgerState { key: Arc::new(key), tree, head, finals })))
         };
-        (self.ledgers.into_iter().zip(heads).map(sign).collect(), self.hashes, self.erasures)
+        let ledgers = self.ledgers.into_iter().zip(heads).map(sign).collect::<Result<_, LedgerError>>()?;
+        Ok((ledgers, self.hashes, self.erasures))
     }
 }
 

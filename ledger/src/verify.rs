@@ -16,6 +16,7 @@ use crate::large::check_content;
 use crate::recover::{Shutdown, check_continuity, no_stream_id, stream_id};
 use crate::scan::{Scanned, Scanner, corrupt};
 use crate::segment::{Location, Segments, at, first_nonzero};
+use crate::succession::Succession;
 use crate::tree::Tree;
 
 /// A folder in which nothing is wrong.
@@ -62,7 +63,8 @@ pub fn verify_folder(disk: &Arc<dyn Disk>, folder: &Path) -> Result<FolderReport
     let segments = Segments::open(Arc::clone(disk), folder, 0)?;
     let stream = stream_id(&**disk, folder)?.ok_or_else(no_stream_id)?;
     let mut scanner = Scanner::new(&segments, stream)?;
-    let (mut trees, mut erasures, mut records) = (Vec::<(Origin, Tree)>::new(), Erasures::default(), 0);
+    let (mut trees, mut erasures, mut records) =
+        (Vec::<(Origin, Tree, Succession)>::new(), Erasures::default(), 0);
     let mut files = Vec::new();
     let mut before = scanner.end().at;
     while let Some(Scanned { location, record, body }) = scanner.next()? {
@@ -72,12 +74,12 @@ pub fn verify_folder(disk: &Arc<dyn Disk>, folder: &Path) -> Result<FolderReport
         before = scanner.end().at;
         let Some(body) = body else { continue };
         records += 1;
-        let known = trees.iter().position(|(origin, _)| *origin == body.origin);
+        let known = trees.iter().position(|(origin, ..)| *origin == body.origin);
         let number = known.unwrap_or_else(|| {
-            trees.push((body.origin.clone(), Tree::default()));
+            trees.push((body.origin.clone(), Tree::default(), Succession::default()));
             trees.len() - 1
         });
-        let tree = &mut trees[number].1;
+        let (_, tree, succession) = &mut trees[number];
         check_continuity(tree, &body).map_err(|what| corrupt(location, what))?;
         for item in &body.items {
             tree.push(item.entry.leaf_hash(), &mut |_, _, _| {});
@@ -86,6 +88,7 @@ pub fn verify_folder(disk: &Arc<dyn Disk>, folder: &Path) -> Result<FolderReport
                 files.push((item.entry.leaf_hash(), file, location));
             }
         }
+        succession.check(&body, tree.size()).map_err(|what| corrupt(location, what))?;
         erasures.note_slots(location, &record, &body);
     }
     let end = scanner.end().clone();
@@ -109,7 +112,7 @@ pub fn verify_folder(disk: &Arc<dyn Disk>, folder: &Path) -> Result<FolderReport
         (_, true) => Shutdown::Clean,
         (_, false) => Shutdown::Crashed,
     };
-    let report = |(origin, tree): (Origin, Tree)| LedgerReport {
+    let report = |(origin, tree, _): (Origin, Tree, _)| LedgerReport {
         origin,
         entries: tree.size().entries(),
         root: tree.root(),

@@ -153,7 +153,12 @@ pub(crate) fn answers(entry: &Entry, request_leaf: &LeafHash) -> bool {
     match entry.body() {
         Body::Response(head) => head.request_leaf == *request_leaf,
         Body::Fault(head) => head.request_leaf == *request_leaf,
-        Body::Request(_) | Body::Received(_) | Body::Batch(_) | Body::Close(_) | Body::Notice(_) => false,
+        Body::Request(_)
+        | Body::Received(_)
+        | Body::Batch(_)
+        | Body::Close(_)
+        | Body::KeyChange(_)
+        | Body::Notice(_) => false,
     }
 }
 

@@ -153,6 +153,7 @@ impl Config {
         if self.ledgers.is_empty() {
             return Err(At::start("a node hosts at least one member: add a [[ledgers]] table"));
         }
+        self.ledgers.iter().try_for_each(LedgerSection::check)?;
         unique(self.ledgers.iter().map(|ledger| &ledger.member), "member")?;
         unique(self.services.iter().map(|service| &service.service), "service")?;
         check_routes(&self.routes)

@@ -43,7 +43,7 @@ pub enum NodeError {
     #[error(transparent)]
     Certs(#[from] CertsError),
     /// A sealing key that is none.
-    #[error("the sealing key of {member} is no Ed25519 key")]
+    #[error("the sealing key of {member} is no Ed25519 key, or not the one of its certificate")]
     SealingKey {
         /// Whose.
         member: MemberId,
@@ -107,6 +107,25 @@ pub enum NodeError {
         /// Its file.
         path: PathBuf,
     },
+    /// Sealing certificates of which none is of the key that seals.
+    #[error(
+        "[[ledgers]] of {member}: neither sealing_certificate nor next_sealing_certificate is of the key that seals its ledger. Keep \
+         the key in force as sealing_key, and name the one to go over to as next_sealing_key"
+    )]
+    SealingKeyOther {
+        /// Whose.
+        member: MemberId,
+    },
+    /// A sealing certificate to go over to that peers do not know.
+    #[error(
+        "[[ledgers]] next_sealing_certificate: {} is not registered for the ledger in the global configuration in force: register it \
+         first (peabiru ledger add-certificate), and wait until it is in force",
+        path.display()
+    )]
+    SealingUnregistered {
+        /// Its file.
+        path: PathBuf,
+    },
     /// Runtime, signals or a task.
     #[error("the node stopped: {0}")]
     Stopped(String),
@@ -132,6 +151,8 @@ impl NodeError {
             Self::Listen { .. } => "node.listen",
             Self::ServiceHost { .. } => "node.service_host",
             Self::Unregistered { .. } => "node.certificate_unregistered",
+            Self::SealingKeyOther { .. } => "node.sealing_key_other",
+            Self::SealingUnregistered { .. } => "node.sealing_certificate_unregistered",
             Self::Stopped(_) => "node.stopped",
         }
     }

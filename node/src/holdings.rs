@@ -104,7 +104,7 @@ impl Shared<'_> {
             Body::Batch(head) => self.is_of(&head.opening),
             Body::Close(head) => self.is_of(&head.opening),
             // Beside the entry that it answers for; without it, it proves nothing.
-            Body::Request(_) | Body::Received(_) | Body::Notice(_) => false,
+            Body::Request(_) | Body::Received(_) | Body::KeyChange(_) | Body::Notice(_) => false,
         }
     }
 

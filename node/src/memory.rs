@@ -127,7 +127,12 @@ impl Memory {
                 }
             },
             Body::Notice(notice) if notice.code == NOTICE_GRANT => self.note_grant(notice, recovered),
-            Body::Response(_) | Body::Fault(_) | Body::Batch(_) | Body::Close(_) | Body::Notice(_) => {}
+            Body::Response(_)
+            | Body::Fault(_)
+            | Body::Batch(_)
+            | Body::Close(_)
+            | Body::KeyChange(_)
+            | Body::Notice(_) => {}
         }
     }
 

@@ -33,7 +33,7 @@ use crate::door::{self, Door, Listener};
 use crate::globalconf::Globalconf;
 use crate::guard::Guard;
 use crate::inbound::Answering;
-use crate::keys::{HostedLedger, Keys, read_anchor};
+use crate::keys::{HostedLedger, Keys, certificate_in_force, read_anchor};
 use crate::link::heads::Heads;
 use crate::link::{Link, LinkConfig, LinkParts, Waits};
 use crate::memory::{Memory, Unanswered};
@@ -196,8 +196,8 @@ impl Opened {
         };
         let mut members = Vec::new();
         let mut identities = Vec::new();
-        for HostedLedger { member, identity, certificate } in ledgers {
-            members.push((member, identity.origin.clone(), certificate));
+        for HostedLedger { member, identity } in ledgers {
+            members.push((member, identity.origin.clone()));
             identities.push(identity);
         }
         let random = Arc::clone(&environment.random);
@@ -212,8 +212,13 @@ impl Opened {
         let heads = Heads::open(folder)?;
         memory.heads.values().for_each(|head| heads.remember(head));
         let globalconf = Globalconf::open(folder.join("globalconf"), anchor, Arc::clone(&environment.clock))?;
-        let by_member = members.iter().map(|(member, origin, _)| {
-            (member.clone(), store.ledger(origin).expect("the store was opened with this identity"))
+        let certificates = config.ledgers.iter().zip(&members).map(|(section, (member, origin))| {
+            let key = store.ledger(origin).expect("the store was opened with this identity").verifying_key();
+            Ok::<_, NodeError>((member.clone(), certificate_in_force(section, &key)?.0))
+        });
+        let certificates = certificates.collect::<Result<_, _>>()?;
+        let by_member = members.into_iter().map(|(member, origin)| {
+            (member, store.ledger(&origin).expect("the store was opened with this identity"))
         });
         let spool = Spool::new(
             store.large_files().clone(),
@@ -236,7 +241,7 @@ impl Opened {
             unanswered,
             authentication,
             door,
-            certificates: members.into_iter().map(|(member, _, certificate)| (member, certificate)).collect(),
+            certificates,
         })
     }
 
@@ -285,6 +290,7 @@ impl Opened {
             passphrase,
             shown: Arc::clone(&shown),
         });
+        reloader.go_over_at_start().await;
         let operator = Admin { core, store, link, reloader, refresher, shown };
         let Rest { metrics, admin_socket, stop: stop_rest, tasks: rest } =
             Rest::start(config, operator.clone(), unanswered, every).await?;

@@ -1,21 +1,25 @@
 //! `node.toml`, read again by a running node: all of it is put in force, or nothing.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use peabiru_certs::Passphrase;
 use peabiru_certs::peer::TlsIdentity;
+use peabiru_ledger::checkpoint::VerifyingKey;
 use peabiru_ledger::ledger::Store;
+use peabiru_proto::entry::{Body, ExchangeId, KeyChange};
 use peabiru_proto::hash::Digest;
-use peabiru_proto::id::ServiceId;
+use peabiru_proto::id::{MemberId, ServiceId};
 use tokio::sync::{Mutex, watch};
 
 use crate::NodeError;
-use crate::config::{Change, Config};
+use crate::config::{Change, Config, LedgerSection};
 use crate::core::Core;
 use crate::dispatcher::{Dispatcher, Location};
 use crate::door::Door;
-use crate::keys::open_other_tls;
+use crate::keys::{Sealing, open_other_tls};
 use crate::link::Link;
 use crate::logging;
 use crate::provider::Provider;
@@ -46,6 +50,8 @@ struct Read {
     next: Config,
     changes: Vec<Change>,
     locations: Vec<(ServiceId, Location)>,
+    /// Of each hosted member.
+    sealing: Vec<(MemberId, Sealing)>,
     /// Other ones than those in force.
     authentication: Option<TlsIdentity>,
     door: Option<TlsIdentity>,
@@ -71,21 +77,17 @@ impl Reloader {
 
     async fn apply(&self, in_force: &Arc<Config>) -> Result<(Arc<Config>, Vec<Change>), NodeError> {
         let (before, passphrase) = (Arc::clone(in_force), self.passphrase.clone());
-        let shown = self.shown.current();
+        let (shown, sealed_by) = (self.shown.current(), self.sealed_by());
         let read = tokio::task::spawn_blocking({
             let shown = Arc::clone(&shown);
-            move || Read::files(&before, &passphrase, &shown)
+            move || Read::files(&before, &passphrase, &shown, &sealed_by)
         });
         let read = read.await.map_err(|error| NodeError::Stopped(error.to_string()))??;
-        let Read { next, mut changes, locations, authentication, door } = read;
+        let Read { next, mut changes, locations, sealing, authentication, door } = read;
         if let Some(identity) = &authentication {
             self.check_registered(&identity.certificate, &next)?;
         }
-        let other = |key: &str, before: &[u8], after: &TlsIdentity| Change {
-            key: key.to_owned(),
-            before: Some(Digest::of(before).to_string()),
-            after: Some(Digest::of(&after.certificate).to_string()),
-        };
+        sealing.iter().try_for_each(|(member, sealing)| self.check_sealing(member, sealing))?;
         let mut certificates = Certificates::clone(&shown);
         // What can fail comes first; of what can, the link's identity is the last.
         let door_tls = match &self.door_tls {
@@ -95,15 +97,27 @@ impl Reloader {
             }
             None => None,
         };
+        // A ledger that went over stays so, whatever fails after it: the next reload finds it done.
+        for (member, sealing) in sealing {
+            let certificate = self.go_over(&member, sealing).await?;
+            let known = certificates.sealing.iter_mut().find(|(known, _)| *known == member);
+            let Some((_, before)) = known.filter(|(_, before)| *before != certificate) else { continue };
+            changes.push(other(&format!("the sealing certificate of {member}"), before, &certificate));
+            *before = certificate;
+        }
         if let Some(identity) = authentication {
-            changes.push(other("the authentication certificate", &shown.authentication, &identity));
+            changes.push(other(
+                "the authentication certificate",
+                &shown.authentication,
+                &identity.certificate,
+            ));
             certificates.authentication = identity.certificate.clone();
             self.link.replace_identity(identity)?;
         }
         if let Some((tls, in_force, identity)) = door_tls {
             if certificates.door.as_ref() != Some(&identity.certificate) {
                 let before = certificates.door.unwrap_or_default();
-                changes.push(other("the door's certificate", &before, &identity));
+                changes.push(other("the door's certificate", &before, &identity.certificate));
                 certificates.door = Some(identity.certificate.clone());
             }
             tls.in_force.store(Arc::new(in_force));
@@ -112,6 +126,68 @@ impl Reloader {
         self.shown.set(certificates);
         self.set(&next, locations);
         Ok((Arc::new(next), changes))
+    }
+
+    /// The keys that seal now.
+    fn sealed_by(&self) -> HashMap<MemberId, VerifyingKey> {
+        let keys = self.shown.current();
+        let of = |member: &MemberId| Some((member.clone(), self.core.ledger(member)?.verifying_key()));
+        keys.sealing.iter().filter_map(|(member, _)| of(member)).collect()
+    }
+
+    /// At a start: goes over to the keys that the configuration names, where that can be. A reload tries again.
+    pub(crate) async fn go_over_at_start(&self) {
+        let in_force = Arc::clone(&*self.in_force.lock().await);
+        let (passphrase, sealed_by) = (self.passphrase.clone(), self.sealed_by());
+        if in_force.ledgers.iter().all(|section| section.next().is_none()) {
+            return;
+        }
+        let open = tokio::task::spawn_blocking(move || open_sealing(&in_force, &sealed_by, &passphrase));
+        let gone = async {
+            let opened = open.await.map_err(|error| NodeError::Stopped(error.to_string()))??;
+            let mut certificates = Certificates::clone(&self.shown.current());
+            for (member, sealing) in opened {
+                self.check_sealing(&member, &sealing)?;
+                let certificate = self.go_over(&member, sealing).await?;
+                if let Some((_, shown)) = certificates.sealing.iter_mut().find(|(known, _)| *known == member)
+                {
+                    *shown = certificate;
+                }
+                self.shown.set(certificates.clone());
+            }
+            Ok::<_, NodeError>(())
+        };
+        if let Err(error) = gone.await {
+            tracing::warn!(%error, code = error.code(), "the ledger goes on with its key: reload when this is mended");
+        }
+    }
+
+    /// Peers would refuse what the next key seals.
+    fn check_sealing(&self, member: &MemberId, sealing: &Sealing) -> Result<(), NodeError> {
+        let Some(next) = &sealing.next else { return Ok(()) };
+        let conf = self.core.globalconf.newest();
+        let ledger = self.core.ledger(member);
+        let known = ledger.and_then(|ledger| conf.as_ref()?.ledger(ledger.origin()));
+        if known.is_some_and(|known| known.has_certificate(&next.certificate)) {
+            return Ok(());
+        }
+        Err(NodeError::SealingUnregistered { path: next.path.clone() })
+    }
+
+    /// Seals a KEY_CHANGE with the key in force, and everything after it with the next. Gives the certificate of the key that
+    /// seals from here on.
+    async fn go_over(&self, member: &MemberId, sealing: Sealing) -> Result<Bytes, NodeError> {
+        let (Some(next), Some(ledger)) = (sealing.next, self.core.ledger(member)) else {
+            return Ok(sealing.certificate);
+        };
+        let change = KeyChange { next_key: *next.key.verifying_key().as_bytes() };
+        let conf = self.core.globalconf.newest();
+        let exchange = ExchangeId::new(&*self.core.random);
+        let entry = self.core.entry(ledger, exchange, conf.as_deref(), &Body::KeyChange(change));
+        let entry = entry.map_err(|fault| NodeError::Stopped(fault.to_string()))?;
+        ledger.change_key(entry, next.key).await?;
+        tracing::info!(%member, origin = %ledger.origin(), "the ledger went over to its next sealing key");
+        Ok(next.certificate)
     }
 
     /// Peers would turn this node away.
@@ -142,7 +218,12 @@ impl Reloader {
 impl Read {
     /// Reads everything that the configuration names. Keys are opened only if their certificate is another one: that is
     /// slow on purpose.
-    fn files(before: &Config, passphrase: &Passphrase, shown: &Certificates) -> Result<Self, NodeError> {
+    fn files(
+        before: &Config,
+        passphrase: &Passphrase,
+        shown: &Certificates,
+        sealed_by: &HashMap<MemberId, VerifyingKey>,
+    ) -> Result<Self, NodeError> {
         let next = Config::load(&before.path)?;
         let changes = before.changes(&next)?;
         let locations = settings::locations(&next)?;
@@ -153,6 +234,29 @@ impl Read {
             (Some(files), Some(than)) => open_other_tls(files.certificate, files.key, passphrase, than)?,
             _ => None,
         };
-        Ok(Self { next, changes, locations, authentication, door })
+        let sealing = open_sealing(&next, sealed_by, passphrase)?;
+        Ok(Self { next, changes, locations, sealing, authentication, door })
+    }
+}
+
+fn open_sealing(
+    config: &Config,
+    sealed_by: &HashMap<MemberId, VerifyingKey>,
+    passphrase: &Passphrase,
+) -> Result<Vec<(MemberId, Sealing)>, NodeError> {
+    let open = |section: &LedgerSection| {
+        let member = section.member.get_ref().clone();
+        let in_force = sealed_by.get(&member)?;
+        Some(Sealing::open(section, in_force, passphrase).map(|sealing| (member, sealing)))
+    };
+    config.ledgers.iter().filter_map(open).collect()
+}
+
+/// One certificate instead of another.
+fn other(key: &str, before: &[u8], after: &[u8]) -> Change {
+    Change {
+        key: key.to_owned(),
+        before: Some(Digest::of(before).to_string()),
+        after: Some(Digest::of(after).to_string()),
     }
 }

@@ -75,7 +75,7 @@ impl Shown {
         let mut all = vec![judged(CertificateRole::Authentication, None, authentication, own)];
         for (member, certificate) in sealing {
             let ledger = self.core.ledger(member).and_then(|ledger| conf.ledger(ledger.origin()));
-            let known = ledger.map(|ledger| ledger.sealing_certificate == *certificate);
+            let known = ledger.map(|ledger| ledger.has_certificate(certificate));
             all.push(judged(CertificateRole::Sealing, Some(member), certificate, known));
         }
         all.extend(door.iter().map(|door| judged(CertificateRole::Door, None, door, Some(true))));

@@ -77,6 +77,8 @@ pub enum Body {
     Batch(Batch),
     /// The end of one direction of a stream.
     Close(Close),
+    /// Another key seals from here on.
+    KeyChange(KeyChange),
     /// An administrative fact.
     Notice(Notice),
 }
@@ -189,6 +191,13 @@ pub struct FaultHead {
     pub content_root: ContentRoot,
     /// Bytes of the body.
     pub body_bytes: u64,
+}
+
+/// The last entry that the ledger's key seals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyChange {
+    /// The Ed25519 public key that seals from here on.
+    pub next_key: [u8; 32],
 }
 
 /// An administrative fact.
@@ -368,6 +377,7 @@ impl Body {
             Self::Fault(_) => EntryKind::Fault,
             Self::Batch(_) => EntryKind::Batch,
             Self::Close(_) => EntryKind::Close,
+            Self::KeyChange(_) => EntryKind::KeyChange,
             Self::Notice(_) => EntryKind::Notice,
         }
     }
@@ -382,7 +392,7 @@ impl Body {
             Self::Batch(head) => Some((head.content_root, head.body_bytes)),
             Self::Close(head) => Some((head.content_root, 0)),
             Self::Notice(head) => Some((head.content_root, head.body_bytes)),
-            Self::Received(_) => None,
+            Self::Received(_) | Self::KeyChange(_) => None,
         }
     }
 }
@@ -455,9 +465,7 @@ fn decode_kind(number: u64) -> Result<EntryKind, EntryError> {
     let kind = i32::try_from(number).ok().and_then(|number| EntryKind::try_from(number).ok());
     match kind {
         None | Some(EntryKind::Unspecified) => Err(EntryError::Kind(number)),
-        Some(kind @ (EntryKind::Anchor | EntryKind::KeyChange | EntryKind::Epoch)) => {
-            Err(EntryError::KindNotYet(kind))
-        }
+        Some(kind @ (EntryKind::Anchor | EntryKind::Epoch)) => Err(EntryError::KindNotYet(kind)),
         Some(kind) => Ok(kind),
     }
 }

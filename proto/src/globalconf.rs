@@ -2,6 +2,7 @@
 //!
 //! It is assembled from bytes whose signatures and digests were checked; what contradicts itself is refused whole.
 
+mod address;
 mod anchor;
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message as _;
 
+pub use address::Address;
 pub use anchor::{ConfigurationAnchor, InvalidAnchor, RegistryAddress};
 
 use crate::contract::{ContractDocument, ContractError, METADATA, ServiceFacts};
@@ -64,22 +66,6 @@ pub struct Node {
     pub certificates: Vec<Bytes>,
 }
 
-/// How a node is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// It listens.
-    Direct {
-        /// Name or address.
-        host: String,
-        /// UDP and TCP.
-        port: u16,
-    },
-    /// It dials out; peers use that connection.
-    DialOut,
-    /// Another node splices connections to it.
-    Relay(NodeId),
-}
-
 /// The ledger of (member, node, epoch).
 #[derive(Debug, Clone)]
 pub struct Ledger {
@@ -93,6 +79,8 @@ pub struct Ledger {
     pub epoch: Epoch,
     /// DER.
     pub sealing_certificate: Bytes,
+    /// A second one: of the key that the ledger goes over to, or of the same key for longer.
+    pub next_sealing_certificate: Option<Bytes>,
 }
 
 /// One version of a service's contract.
@@ -411,9 +399,14 @@ impl GlobalConfiguration {
         if origin != Origin::of_ledger(&self.domain, member, &node, epoch) {
             return Err(format!("{origin} is not the origin of {member} at {node}, epoch {epoch}"));
         }
-        let sealing_certificate = record.sealing_certificate;
-        let ledger =
-            Ledger { origin: origin.clone(), member: member.clone(), node, epoch, sealing_certificate };
+        let ledger = Ledger {
+            origin: origin.clone(),
+            member: member.clone(),
+            node,
+            epoch,
+            sealing_certificate: record.sealing_certificate,
+            next_sealing_certificate: Some(record.next_sealing_certificate).filter(|der| !der.is_empty()),
+        };
         match self.ledgers.insert(origin, ledger) {
             None => Ok(()),
             Some(twice) => Err(format!("the ledger {} is listed twice", twice.origin)),
@@ -473,46 +466,20 @@ impl GlobalConfiguration {
     }
 }
 
+impl Ledger {
+    /// Whether this is a sealing certificate of it.
+    #[must_use]
+    pub fn has_certificate(&self, certificate: &[u8]) -> bool {
+        self.sealing_certificate == certificate
+            || self.next_sealing_certificate.as_ref().is_some_and(|next| next == certificate)
+    }
+}
+
 impl Contract {
     /// What the document says of this service.
     #[must_use]
     pub fn facts(&self) -> Option<&ServiceFacts> {
         self.document.service(&self.service.code())
-    }
-}
-
-impl Address {
-    /// Reads the message.
-    ///
-    /// # Errors
-    /// What is wrong with it, in words.
-    pub fn from_proto(address: wire::NodeAddress) -> Result<Self, String> {
-        use wire::node_address::Address as Wire;
-        match address.address {
-            Some(Wire::Direct(direct)) => match u16::try_from(direct.port) {
-                Ok(port @ 1..) if !direct.host.is_empty() => Ok(Self::Direct { host: direct.host, port }),
-                _ => Err("a direct address needs a host and a port from 1 to 65535".to_owned()),
-            },
-            Some(Wire::DialOut(_)) => Ok(Self::DialOut),
-            Some(Wire::Relay(relay)) => {
-                relay.relay.parse().map(Self::Relay).map_err(|error| format!("{error}"))
-            }
-            None => Err("a node's address is neither direct, dial-out nor relay".to_owned()),
-        }
-    }
-
-    /// The message.
-    #[must_use]
-    pub fn to_proto(&self) -> wire::NodeAddress {
-        use wire::node_address::Address as Wire;
-        let address = match self {
-            Self::Direct { host, port } => {
-                Wire::Direct(wire::DirectAddress { host: host.clone(), port: (*port).into() })
-            }
-            Self::DialOut => Wire::DialOut(wire::DialOutAddress {}),
-            Self::Relay(relay) => Wire::Relay(wire::RelayAddress { relay: relay.to_string() }),
-        };
-        wire::NodeAddress { address: Some(address) }
     }
 }
 

@@ -70,6 +70,7 @@ url = "http://{}"
             node: node.to_string(),
             epoch: Epoch::FIRST.number(),
             sealing_certificate: certificate,
+            ..Default::default()
         };
         let request = AddLedgerRequest { member: member.to_string(), ledger: Some(ledger) };
         let added = self.officers.registration.add_ledger(request).await.unwrap().into_inner();

@@ -25,6 +25,7 @@ mod reload;
 mod rest;
 mod rest_attacks;
 mod routes;
+mod sealing_switch;
 mod shown;
 mod stream_ends;
 mod stream_evidence;

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Request;
 use peabiru_certs::SecretKey;
 use peabiru_certs::key::Algorithm;
 use peabiru_certs::peer::{TlsIdentity, pinning_client};
-use peabiru_certs::pem::write_certificate;
+use peabiru_certs::pem::{read_certificate, write_certificate};
 use peabiru_certs::profile::Subject;
 use peabiru_integration_tests::echo::wire::SayRequest;
 use peabiru_integration_tests::federation::{Agency, Federation, Member, passphrase};
@@ -80,7 +81,7 @@ async fn the_authentication_certificate_is_changed_over_and_the_old_one_withdraw
     assert_eq!(mec.status().await.peers, since, "the live connection goes on");
 
     // Without the old one, only connections with the new one are let in, whoever dials.
-    let old = peabiru_certs::pem::read_certificate(&mitic.agency.site.folder.join("keys/authentication.crt"));
+    let old = read_certificate(&mitic.agency.site.folder.join("keys/authentication.crt"));
     let certificate_sha256 = Digest::of(&old.unwrap()).as_bytes().to_vec().into();
     let request =
         RemoveNodeCertificateRequest { node: mitic.agency.site.node.to_string(), certificate_sha256 };
@@ -90,7 +91,7 @@ async fn the_authentication_certificate_is_changed_over_and_the_old_one_withdraw
     let listed = federation.officers.security.list_members(ListMembersRequest {}).await.unwrap();
     hears(&mec, listed.into_inner().globalconf_version).await;
     for caller in [&mut asking, &mut asked] {
-        let until = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+        let until = tokio::time::Instant::now() + Duration::from_secs(30);
         while let Err(status) = caller.say(SayRequest::default()).await {
             assert!(tokio::time::Instant::now() < until, "{status:?}");
             tokio::task::yield_now().await;

@@ -75,7 +75,7 @@ impl Impostor {
         };
         let origin = agency.site.origin.clone();
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let identities = vec![LedgerIdentity { origin: origin.clone(), key: sealing }];
+        let identities = vec![LedgerIdentity { origin: origin.clone(), key: sealing, next_key: None }];
         let random = Arc::new(SystemRandom::default());
         let (store, _) = Store::open(&disk, &config, identities, Some(storage), random, &mut |_| {}).unwrap();
         let ledger = store.ledger(&origin).unwrap();

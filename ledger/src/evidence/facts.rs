@@ -79,7 +79,7 @@ impl Facts {
                 self.outcome = Some(head.code.clone());
                 self.answer_bytes = Some(head.body_bytes);
             }
-            Body::Received(_) | Body::Close(_) | Body::Notice(_) => {}
+            Body::Received(_) | Body::Close(_) | Body::KeyChange(_) | Body::Notice(_) => {}
         }
     }
 }

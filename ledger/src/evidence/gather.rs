@@ -52,7 +52,12 @@ impl Evidence {
         let answers = |copy: &&Copy| match copy.entry.body() {
             Body::Response(head) => head.request_leaf == request,
             Body::Fault(head) => head.request_leaf == request,
-            Body::Request(_) | Body::Received(_) | Body::Batch(_) | Body::Close(_) | Body::Notice(_) => false,
+            Body::Request(_)
+            | Body::Received(_)
+            | Body::Batch(_)
+            | Body::Close(_)
+            | Body::KeyChange(_)
+            | Body::Notice(_) => false,
         };
         let answer = copies.iter().find(answers).map(|copy| copy.entry.leaf_hash());
         let mut files = BTreeMap::new();

@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use bytes::Bytes;
-use peabiru_certs::chain;
 use peabiru_proto::content;
 use peabiru_proto::entry::{Body, Entry, GlobalconfRef, Received, Request};
 use peabiru_proto::globalconf::{ConfigurationAnchor, GlobalConfiguration};
 use peabiru_proto::hash::{ContentRoot, ContractDigest, Digest, LeafHash, SnapshotDigest};
 use peabiru_proto::id::{MemberId, NodeId};
 use peabiru_proto::limits::CLOCK_SKEW;
+use peabiru_proto::origin::Origin;
 use peabiru_proto::time::Timestamp;
-use peabiru_proto::wire::{self, KeyPurpose};
+use peabiru_proto::wire;
 use prost::Message as _;
 
 use super::stream::{STREAM_README, StreamLink};
@@ -23,7 +23,8 @@ use super::{
     Evidence, Facts, Failure, MANIFEST, NOTICE_ENTRY, NOTICE_PROOF, Outcome, PARTS, README, Report, Role,
     SNAPSHOT, SNAPSHOTS, Side, chunk_file, part_file, salt_file, snapshot_file,
 };
-use crate::checkpoint::VerifyingKey;
+use crate::certified::certified_keys;
+use crate::checkpoint::{VerifyingKey, VerifyingKeys};
 use crate::payload::ClearPayload;
 use crate::seal::Seal;
 use crate::snapshot::{NOTICE_SNAPSHOT, verify_snapshot};
@@ -351,9 +352,18 @@ impl<'a> Judge<'a> {
                 .findings
                 .fail(&file, &format_args!("no snapshot in the file registers the ledger {origin}"));
         };
-        match key_of(conf, &sealed.entry)
-            .and_then(|key| sealed.seal.checkpoint.verify(&key).map_err(|error| error.to_string()))
-        {
+        let made_at = sealed.entry.common().created_at;
+        let holds_under = |conf: &GlobalConfiguration, at| {
+            let keys = keys_of(conf, origin, at)?;
+            sealed.seal.checkpoint.verify_by(&keys).map_err(|error| error.to_string())
+        };
+        // A head of after a change of keys proves an entry of before it, which names a snapshot that did not know the key yet.
+        // Only a later snapshot counts, as of its own time: a key that was withdrawn stays so.
+        let later = |other: &&GlobalConfiguration| other.version() > conf.version() && knows(other);
+        let later =
+            || confs.iter().filter(later).find_map(|it| holds_under(it, made_at.max(it.created_at())).ok());
+        let holds = holds_under(conf, made_at).or_else(|error| later().ok_or(error));
+        match holds {
             Ok(()) => self.findings.holds.push(format!("{entry_file} is sealed by {origin}")),
             Err(error) => self.findings.fail(&file, &error),
         }
@@ -374,7 +384,12 @@ impl<'a> Judge<'a> {
         let names = match answer.entry.body() {
             Body::Response(head) => Some((head.request_leaf, head.received_leaf, &head.addressee)),
             Body::Fault(head) => Some((head.request_leaf, head.received_leaf, &head.addressee)),
-            Body::Request(_) | Body::Received(_) | Body::Batch(_) | Body::Close(_) | Body::Notice(_) => None,
+            Body::Request(_)
+            | Body::Received(_)
+            | Body::Batch(_)
+            | Body::Close(_)
+            | Body::KeyChange(_)
+            | Body::Notice(_) => None,
         };
         let Some((request_leaf, received_leaf, addressee)) = names else {
             return self.findings.fail(&Role::Answer.entry_file(), &"it is neither RESPONSE nor FAULT");
@@ -474,18 +489,12 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// The key that sealed, by a certificate that held when the entry was made.
-fn key_of(conf: &GlobalConfiguration, entry: &Entry) -> Result<VerifyingKey, String> {
-    let origin = entry.origin();
+/// The keys that may have sealed, by certificates that held at this time.
+fn keys_of(conf: &GlobalConfiguration, origin: &Origin, at: Timestamp) -> Result<VerifyingKeys, String> {
     let ledger = conf
         .ledger(origin)
         .ok_or_else(|| format!("snapshot {} does not register {origin}", conf.version()))?;
-    let authorities: Vec<_> = conf.authorities(KeyPurpose::Sealing).collect();
-    let at = entry.common().created_at;
-    let verified = chain::verify(&ledger.sealing_certificate, &authorities, KeyPurpose::Sealing, at)
-        .map_err(|error| format!("sealing certificate: {error}"))?;
-    verified
-        .sealing_key(origin)
-        .map(VerifyingKey::from_bytes)
+    certified_keys(conf, ledger, at)
+        .map(|certified| certified.keys)
         .map_err(|error| format!("sealing certificate: {error}"))
 }

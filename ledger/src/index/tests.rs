@@ -26,8 +26,11 @@ struct Opened {
 
 fn open(folder: &Path, key: &SecretKey, random: &Arc<dyn Random>) -> Opened {
     let origin: Origin = "py.peabiru.example/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/1".parse().unwrap();
-    let identity =
-        LedgerIdentity { origin: origin.clone(), key: SealingKey::from_pkcs8(key.pkcs8()).unwrap() };
+    let identity = LedgerIdentity {
+        origin: origin.clone(),
+        key: SealingKey::from_pkcs8(key.pkcs8()).unwrap(),
+        next_key: None,
+    };
     // Segments so small that the stream goes through several.
     let config =
         StoreConfig { segment_bytes: 64 * 1024, min_free_bytes: 0, ..StoreConfig::new(folder.to_owned()) };

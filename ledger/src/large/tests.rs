@@ -224,7 +224,8 @@ fn open_with(
         fill_ahead: FillAhead::Inline,
         ..StoreConfig::new(PathBuf::from(FOLDER))
     };
-    let identity = LedgerIdentity { origin: "py.example/registry/1".parse().unwrap(), key: key(1) };
+    let identity =
+        LedgerIdentity { origin: "py.example/registry/1".parse().unwrap(), key: key(1), next_key: None };
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let random = Arc::new(SeededRandom::new(1));
     let storage = Some(StorageKey::from_bytes([7; 32]));
@@ -345,7 +346,11 @@ async fn erasing_takes_the_file_away_also_if_it_was_interrupted() {
         let config = StoreConfig { segment_bytes: 64 * 1024, ..StoreConfig::new(real.path().to_owned()) };
         let disk: Arc<dyn Disk> = Arc::new(crate::disk::RealDisk);
         let open = || {
-            let identity = LedgerIdentity { origin: "py.example/registry/1".parse().unwrap(), key: key(1) };
+            let identity = LedgerIdentity {
+                origin: "py.example/registry/1".parse().unwrap(),
+                key: key(1),
+                next_key: None,
+            };
             let random = Arc::new(SeededRandom::new(1));
             let storage = Some(StorageKey::from_bytes([7; 32]));
             Store::open(&disk, &config, vec![identity], storage, random, &mut |_| {}).unwrap()

@@ -77,8 +77,7 @@ impl Admin {
         let core = self.core.clone();
         let tar = blocking(move || {
             let all: Vec<_> = held.iter().chain(&theirs).cloned().collect();
-            let (snapshots, parts) = trust(&core, &all).map_err(|error| internal(&error.to_string()))?;
-            gather(&core, &exchange, &held, Gathered { held: all, snapshots, parts })
+            gather(&core, &exchange, &held, all)
         })
         .await?;
         let (sender, receiver) = mpsc::channel(QUEUE);
@@ -105,8 +104,13 @@ fn gather(
     core: &Core,
     exchange: &ExchangeId,
     own: &[HeldEntry],
-    mut gathered: Gathered,
+    all: Vec<HeldEntry>,
 ) -> Result<Bytes, Fault> {
+    let known =
+        |versions: &BTreeSet<u64>| trust(core, versions).map_err(|error| internal(&error.to_string()));
+    let mut versions = named(&all);
+    let (snapshots, parts) = known(&versions)?;
+    let mut gathered = Gathered { held: all, snapshots, parts };
     let file = |gathered: &Gathered| {
         let evidence = Evidence::gather(exchange, gathered.clone()).map_err(|error| {
             let what = format!("exchange {exchange}: {error}");
@@ -123,6 +127,16 @@ fn gather(
     let (tar, outcome) = file(&gathered)?;
     if outcome != Outcome::Failed {
         return Ok(tar);
+    }
+    // What was being made while its ledger went over to another key names a snapshot of before that key.
+    if let Some(newest) = core.globalconf.newest()
+        && versions.insert(newest.version())
+    {
+        (gathered.snapshots, gathered.parts) = known(&versions)?;
+        let (tar, outcome) = file(&gathered)?;
+        if outcome != Outcome::Failed {
+            return Ok(tar);
+        }
     }
     gathered.held = own.to_vec();
     let (tar, outcome) = file(&gathered)?;
@@ -199,13 +213,17 @@ fn counterparty(held: &[HeldEntry], own: &NodeId, from: FromChunks) -> Option<(N
 
 type Trust = (Vec<GetSnapshotResponse>, BTreeMap<Digest, Bytes>);
 
-/// The snapshots that the entries name, as far as this node held them, with their parts.
-fn trust(core: &Core, held: &[HeldEntry]) -> Result<Trust, RefreshError> {
+/// The snapshots that the entries name.
+fn named(held: &[HeldEntry]) -> BTreeSet<u64> {
     let version =
         |held: &HeldEntry| Entry::decode(held.entry.clone()).ok()?.common().globalconf.map(|it| it.version);
-    let versions: BTreeSet<u64> = held.iter().filter_map(version).collect();
+    held.iter().filter_map(version).collect()
+}
+
+/// These snapshots, as far as this node held them, with their parts.
+fn trust(core: &Core, versions: &BTreeSet<u64>) -> Result<Trust, RefreshError> {
     let (mut snapshots, mut parts) = (Vec::new(), BTreeMap::new());
-    for version in versions {
+    for &version in versions {
         let Some(answer) = core.globalconf.snapshot(version)? else { continue };
         let snapshot =
             answer.snapshot.as_ref().and_then(|signed| wire::Snapshot::decode(signed.snapshot.clone()).ok());

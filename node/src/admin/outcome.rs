@@ -132,7 +132,12 @@ fn answer_in(held: &[Entry], request: &Entry) -> Option<Told> {
             Some((ExchangeState::Refused, 0, head.code.clone()))
         }
         Body::Fault(head) => Some((ExchangeState::NeverAnswered, 0, head.code.clone())),
-        Body::Request(_) | Body::Received(_) | Body::Batch(_) | Body::Close(_) | Body::Notice(_) => None,
+        Body::Request(_)
+        | Body::Received(_)
+        | Body::Batch(_)
+        | Body::Close(_)
+        | Body::KeyChange(_)
+        | Body::Notice(_) => None,
     }
 }
 

@@ -235,9 +235,19 @@ fn put_keys(all: &mut Settings, keys: &KeysSection, ledgers: &[LedgerSection]) {
             ("authentication_certificate", authentication_certificate),
         ],
     );
-    for LedgerSection { member, epoch, sealing_key, sealing_certificate } in ledgers {
-        let files = (epoch.get(), sealing_key, sealing_certificate);
-        all.put(Section::Ledgers, AtStart, &[(member.get_ref().as_str(), &files)]);
+    for ledger in ledgers {
+        let LedgerSection {
+            member,
+            epoch,
+            sealing_key,
+            sealing_certificate,
+            next_sealing_key: _,
+            next_sealing_certificate: _,
+        } = ledger;
+        let member = member.get_ref().as_str();
+        all.put(Section::Ledgers, AtStart, &[(member, epoch)]);
+        let sealing = (sealing_key, sealing_certificate, ledger.next());
+        all.put(Section::Ledgers, AtReload, &[(&format!("{member} sealing"), &sealing)]);
     }
 }
 

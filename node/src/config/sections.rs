@@ -62,6 +62,10 @@ pub struct LedgerSection {
     pub sealing_key: PathBuf,
     /// Its registered certificate (PEM).
     pub sealing_certificate: PathBuf,
+    /// Encrypted Ed25519 key that the ledger goes over to.
+    pub next_sealing_key: Option<PathBuf>,
+    /// Its registered certificate (PEM).
+    pub next_sealing_certificate: Option<PathBuf>,
 }
 
 /// `[link]`
@@ -264,8 +268,26 @@ impl KeysSection {
 }
 
 impl LedgerSection {
+    /// Both files of the key to go over to, if there is one.
+    #[must_use]
+    pub fn next(&self) -> Option<(&Path, &Path)> {
+        self.next_sealing_certificate.as_deref().zip(self.next_sealing_key.as_deref())
+    }
+
+    pub(super) fn check(&self) -> Result<(), At> {
+        if self.next_sealing_key.is_some() != self.next_sealing_certificate.is_some() {
+            let reason = "next_sealing_key and next_sealing_certificate go together: set both or none";
+            return Err(At::new(self.member.span(), reason));
+        }
+        Ok(())
+    }
+
     pub(super) fn resolve(&mut self, folder: &Path) {
         absolute(folder, [&mut self.sealing_key, &mut self.sealing_certificate]);
+        absolute(
+            folder,
+            [&mut self.next_sealing_key, &mut self.next_sealing_certificate].into_iter().flatten(),
+        );
     }
 }
 

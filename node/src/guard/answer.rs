@@ -138,9 +138,12 @@ impl<'a> AnswerHead<'a> {
                 is_stream: false,
                 outcome: Outcome::Fault(&head.code),
             }),
-            Body::Request(_) | Body::Received(_) | Body::Batch(_) | Body::Close(_) | Body::Notice(_) => {
-                Err(Refusal::Shape("an answer is a RESPONSE or a FAULT entry"))
-            }
+            Body::Request(_)
+            | Body::Received(_)
+            | Body::Batch(_)
+            | Body::Close(_)
+            | Body::KeyChange(_)
+            | Body::Notice(_) => Err(Refusal::Shape("an answer is a RESPONSE or a FAULT entry")),
         }
     }
 }

@@ -275,11 +275,17 @@ impl Inner {
         for head in &hello.known {
             let (origin, size) = (head.origin(), head.size());
             let Some(ledger) = self.ledgers.get(origin) else { continue };
-            let key = self
+            // Part of what this node has: whether it is signed, by a key of today or of before, matters no more.
+            if size <= ledger.size()
+                && ledger.root_at(size).map_err(|error| error.to_string())? == *head.root()
+            {
+                continue;
+            }
+            let keys = self
                 .keys
-                .key(&conf, origin, &self.own, self.clock.now())
+                .of(&conf, origin, &self.own, self.clock.now())
                 .map_err(|error| error.to_string())?;
-            if head.verify(&key).is_err() {
+            if head.verify_by(&keys).is_err() {
                 return Err(format!("the peer's head of {origin} at {size} is not signed by this node"));
             }
             // Released heads are never ahead of what is durable, and nobody else has the key: our disk went back.
@@ -288,8 +294,6 @@ impl Inner {
                     "a peer holds {origin} at {size}, this node has {}: was its disk restored?",
                     ledger.size()
                 )
-            } else if ledger.root_at(size).map_err(|error| error.to_string())? == *head.root() {
-                continue;
             } else {
                 format!("a peer holds another {origin} at {size} than this node has: was its disk restored?")
             };

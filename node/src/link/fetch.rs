@@ -134,9 +134,9 @@ impl Inner {
         until: Instant,
     ) -> Result<Incoming, Fault> {
         let origin = message.entry().origin();
-        let key =
-            (self.conf)().and_then(|conf| self.keys.key(&conf, origin, &peer.id, self.clock.now()).ok());
-        let known = key.map(|key| self.heads.verified(origin, message.tree_size(), &key));
+        let keys =
+            (self.conf)().and_then(|conf| self.keys.of(&conf, origin, &peer.id, self.clock.now()).ok());
+        let known = keys.map(|keys| self.heads.verified(origin, message.tree_size(), &keys));
         if known != Some(Known::Forgotten) {
             return Ok(message);
         }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use peabiru_ledger::checkpoint::{CheckpointError, SignedCheckpoint, VerifyingKey};
+use peabiru_ledger::checkpoint::{CheckpointError, SignedCheckpoint, VerifyingKeys};
 use peabiru_ledger::position::TreeSize;
 use peabiru_ledger::proof::{ConsistencyProof, ProofError};
 use peabiru_proto::id::NodeId;
@@ -138,12 +138,12 @@ impl Heads {
         peer: &NodeId,
         serial: u64,
         update: &Update,
-        key: &VerifyingKey,
+        keys: &VerifyingKeys,
         now: Timestamp,
     ) -> Result<(), HeadError> {
         // Dear, so outside the lock.
-        update.checkpoint.verify(key)?;
-        let taken = self.inner().take(peer, serial, update, key);
+        update.checkpoint.verify_by(keys)?;
+        let taken = self.inner().take(peer, serial, update, keys);
         let Err(Contradiction::Fork(held)) = taken else {
             return taken.map_err(|contradiction| contradiction.into_error(update));
         };
@@ -154,17 +154,17 @@ impl Heads {
         Err(Contradiction::Fork(held).into_error(update))
     }
 
-    /// The checkpoint of this size, if it was verified under this key.
+    /// The checkpoint of this size, if it was verified under these keys.
     #[must_use]
-    pub fn verified(&self, origin: &Origin, size: TreeSize, key: &VerifyingKey) -> Known {
+    pub fn verified(&self, origin: &Origin, size: TreeSize, keys: &VerifyingKeys) -> Known {
         let mut inner = self.inner();
         if inner.refused.contains(origin) {
             return Known::Refused;
         }
         let Some(chain) = inner.ledgers.get_mut(origin) else { return Known::NotYet };
-        match chain.verified(size, key) {
+        match chain.verified(size, keys) {
             Some(head) => Known::Verified(head),
-            None if size < chain.newest.size() && chain.key == Some(*key) => Known::Forgotten,
+            None if size < chain.newest.size() && chain.holds_under(keys) => Known::Forgotten,
             None => Known::NotYet,
         }
     }
@@ -214,7 +214,7 @@ struct Serials {
 #[derive(Debug)]
 struct Chain {
     /// Under which they were verified; none for a head of before a restart.
-    key: Option<VerifyingKey>,
+    keys: Option<VerifyingKeys>,
     newest: SignedCheckpoint,
     recent: VecDeque<SignedCheckpoint>,
 }
@@ -233,7 +233,7 @@ impl Inner {
         peer: &NodeId,
         serial: u64,
         update: &Update,
-        key: &VerifyingKey,
+        keys: &VerifyingKeys,
     ) -> Result<(), Contradiction> {
         let origin = update.checkpoint.origin();
         let known = self.serials.get(peer);
@@ -245,9 +245,9 @@ impl Inner {
         }
         let full = self.ledgers.len() >= MAX_LEDGERS;
         let taken = match self.ledgers.get_mut(origin) {
-            Some(chain) => chain.extend(update, key),
+            Some(chain) => chain.extend(update, keys),
             None if full => Err(Contradiction::TooMany),
-            None => Chain::begin(update, key).map(|chain| {
+            None => Chain::begin(update, keys).map(|chain| {
                 self.ledgers.insert(origin.clone(), chain);
             }),
         };
@@ -260,17 +260,17 @@ impl Inner {
 
 impl Chain {
     fn of(newest: SignedCheckpoint) -> Self {
-        Self { key: None, recent: VecDeque::from([newest.clone()]), newest }
+        Self { keys: None, recent: VecDeque::from([newest.clone()]), newest }
     }
 
-    fn begin(update: &Update, key: &VerifyingKey) -> Result<Self, Contradiction> {
+    fn begin(update: &Update, keys: &VerifyingKeys) -> Result<Self, Contradiction> {
         if !update.from.is_empty() || !update.proof.hashes().is_empty() {
             return Err(Contradiction::OutOfOrder(TreeSize::EMPTY));
         }
-        Ok(Self { key: Some(*key), ..Self::of(update.checkpoint.clone()) })
+        Ok(Self { keys: Some(*keys), ..Self::of(update.checkpoint.clone()) })
     }
 
-    fn extend(&mut self, update: &Update, key: &VerifyingKey) -> Result<(), Contradiction> {
+    fn extend(&mut self, update: &Update, keys: &VerifyingKeys) -> Result<(), Contradiction> {
         let new = &update.checkpoint;
         if let Some(held) = self.find(new.size()) {
             return if held.root() == new.root() { Ok(()) } else { Err(Contradiction::Fork(held.clone())) };
@@ -281,7 +281,7 @@ impl Chain {
         }
         let consistent = update.proof.verify(newest.size(), newest.root(), new.size(), new.root());
         consistent.map_err(|_| Contradiction::Fork(newest.clone()))?;
-        self.verified_under(key);
+        self.verified_under(keys);
         self.newest = new.clone();
         if self.recent.len() >= RECENT_HEADS_MAX {
             self.recent.pop_front();
@@ -290,23 +290,29 @@ impl Chain {
         Ok(())
     }
 
-    fn verified(&mut self, size: TreeSize, key: &VerifyingKey) -> Option<SignedCheckpoint> {
+    fn verified(&mut self, size: TreeSize, keys: &VerifyingKeys) -> Option<SignedCheckpoint> {
         let found = self.find(size)?.clone();
-        if self.key != Some(*key) {
-            // Of before a restart, or a snapshot changed the key since.
-            found.verify(key).ok()?;
-            self.verified_under(key);
+        if !self.holds_under(keys) {
+            // Of before a restart, or a snapshot took a key away since.
+            found.verify_by(keys).ok()?;
+            self.verified_under(keys);
             self.recent = VecDeque::from([found.clone()]);
         }
         Some(found)
     }
 
-    /// Heads verified under another key prove nothing under this one: only the newest goes on, as the chain's end.
-    fn verified_under(&mut self, key: &VerifyingKey) {
-        if self.key != Some(*key) {
+    /// Heads verified under a key that is no longer one of the ledger's prove nothing: only the newest goes on, as the chain's
+    /// end.
+    fn verified_under(&mut self, keys: &VerifyingKeys) {
+        if !self.holds_under(keys) {
             self.recent.clear();
         }
-        self.key = Some(*key);
+        self.keys = Some(*keys);
+    }
+
+    /// Whether what was verified is as good under these keys.
+    fn holds_under(&self, keys: &VerifyingKeys) -> bool {
+        self.keys.is_some_and(|verified| keys.include(&verified))
     }
 
     fn find(&self, size: TreeSize) -> Option<&SignedCheckpoint> {
@@ -341,6 +347,8 @@ const MAX_LEDGERS: usize = 10_000;
 mod tests {
     use std::fs;
 
+    use peabiru_ledger::checkpoint::VerifyingKey;
+
     use super::super::testing::{ORIGIN, TestLedger};
     use super::*;
 
@@ -368,11 +376,11 @@ mod tests {
 
         fn accept(&self, ledger: &TestLedger, from: u64, to: u64) -> Result<(), HeadError> {
             let update = ledger.update(TreeSize::new(from), TreeSize::new(to));
-            self.heads.accept(&self.peer, 1, &update, &ledger.key(), NOW)
+            self.heads.accept(&self.peer, 1, &update, &ledger.key().into(), NOW)
         }
 
         fn known(&self, ledger: &TestLedger, size: u64) -> Known {
-            self.heads.verified(&ledger.origin(), TreeSize::new(size), &ledger.key())
+            self.heads.verified(&ledger.origin(), TreeSize::new(size), &ledger.key().into())
         }
 
         fn files(&self) -> Vec<String> {
@@ -441,7 +449,7 @@ mod tests {
     fn a_head_of_another_key_is_not_taken_and_is_no_fork() {
         let (seen, ledger) = (Seen::nothing(), TestLedger::of(8, "a"));
         let update = ledger.update(TreeSize::EMPTY, TreeSize::new(8));
-        let other = VerifyingKey::from_bytes([7; 32]);
+        let other = VerifyingKeys::from(VerifyingKey::from_bytes([7; 32]));
         let refused = seen.heads.accept(&seen.peer, 1, &update, &other, NOW);
         assert!(matches!(refused, Err(HeadError::Checkpoint(_))));
         assert!(seen.files().is_empty() && seen.heads.refused().is_empty());
@@ -469,7 +477,7 @@ mod tests {
     fn what_was_verified_under_one_key_is_not_under_another() {
         let (seen, ledger) = (Seen::nothing(), TestLedger::of(8, "a"));
         seen.accept(&ledger, 0, 8).unwrap();
-        let other = VerifyingKey::from_bytes([7; 32]);
+        let other = VerifyingKeys::from(VerifyingKey::from_bytes([7; 32]));
         assert_eq!(seen.heads.verified(&ledger.origin(), TreeSize::new(8), &other), Known::NotYet);
         assert!(matches!(seen.known(&ledger, 8), Known::Verified(_)));
     }

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use peabiru_certs::{CertsError, chain};
-use peabiru_ledger::checkpoint::VerifyingKey;
+use peabiru_certs::CertsError;
+use peabiru_ledger::certified::{CertifiedKeys, certified_keys};
+use peabiru_ledger::checkpoint::VerifyingKeys;
 use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::hash::SnapshotDigest;
 use peabiru_proto::id::NodeId;
 use peabiru_proto::origin::Origin;
 use peabiru_proto::time::Timestamp;
-use peabiru_proto::wire::KeyPurpose;
 
 /// The keys of the snapshot in force.
 #[derive(Debug, Default)]
@@ -33,49 +33,43 @@ pub(crate) enum KeyError {
 #[derive(Debug, Default)]
 struct Cached {
     snapshot: Option<SnapshotDigest>,
-    keys: HashMap<Origin, CertifiedKey>,
+    keys: HashMap<Origin, KeptBy>,
 }
 
 #[derive(Debug, Clone)]
-struct CertifiedKey {
-    key: VerifyingKey,
+struct KeptBy {
     node: NodeId,
-    expires_at: Timestamp,
+    certified: CertifiedKeys,
 }
 
 impl SealingKeys {
-    /// The key of a ledger that `node` keeps.
-    pub(crate) fn key(
+    /// The keys of a ledger that `node` keeps.
+    pub(crate) fn of(
         &self,
         conf: &GlobalConfiguration,
         origin: &Origin,
         node: &NodeId,
         now: Timestamp,
-    ) -> Result<VerifyingKey, KeyError> {
+    ) -> Result<VerifyingKeys, KeyError> {
         // A panic elsewhere leaves the cache whole: each change is one step.
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if cached.snapshot != Some(conf.digest()) {
             *cached = Cached { snapshot: Some(conf.digest()), keys: HashMap::new() };
         }
-        if let Some(certified) = cached.keys.get(origin).filter(|certified| now < certified.expires_at) {
-            return certified.of(node);
+        let known = cached.keys.get(origin).filter(|known| now < known.certified.expires_at);
+        if let Some(known) = known {
+            return known.by(node);
         }
-        let certified = certify(conf, origin, now)?;
-        cached.keys.insert(origin.clone(), certified.clone());
-        certified.of(node)
+        let ledger = conf.ledger(origin).ok_or(KeyError::Unregistered)?;
+        let kept = KeptBy { node: ledger.node.clone(), certified: certified_keys(conf, ledger, now)? };
+        let keys = kept.by(node);
+        cached.keys.insert(origin.clone(), kept);
+        keys
     }
 }
 
-impl CertifiedKey {
-    fn of(&self, node: &NodeId) -> Result<VerifyingKey, KeyError> {
-        if self.node == *node { Ok(self.key) } else { Err(KeyError::OtherNode(self.node.clone())) }
+impl KeptBy {
+    fn by(&self, node: &NodeId) -> Result<VerifyingKeys, KeyError> {
+        if self.node == *node { Ok(self.certified.keys) } else { Err(KeyError::OtherNode(self.node.clone())) }
     }
-}
-
-fn certify(conf: &GlobalConfiguration, origin: &Origin, now: Timestamp) -> Result<CertifiedKey, KeyError> {
-    let ledger = conf.ledger(origin).ok_or(KeyError::Unregistered)?;
-    let authorities: Vec<_> = conf.authorities(KeyPurpose::Sealing).collect();
-    let verified = chain::verify(&ledger.sealing_certificate, &authorities, KeyPurpose::Sealing, now)?;
-    let key = VerifyingKey::from_bytes(verified.sealing_key(origin)?);
-    Ok(CertifiedKey { key, node: ledger.node.clone(), expires_at: verified.expires_at() })
 }

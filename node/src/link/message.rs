@@ -178,14 +178,15 @@ impl Inner {
         let no_conf =
             || refuse(FaultCode::NodeNoGlobalconf, "this node has no global configuration yet".to_owned());
         let conf = (self.conf)().ok_or_else(no_conf)?;
-        let key = self.keys.key(&conf, origin, &peer.id, self.clock.now());
-        let key = key.map_err(|error| refuse(FaultCode::SealUnknownLedger, format!("{origin}: {error}")))?;
+        let keys = self.keys.of(&conf, origin, &peer.id, self.clock.now());
+        let keys =
+            keys.map_err(|error| refuse(FaultCode::SealUnknownLedger, format!("{origin}: {error}")))?;
         let until = until.min(Instant::now() + self.waits.checkpoint);
         loop {
             // Made before looking: a checkpoint that comes between looking and waiting is not missed.
             let mut arrived = std::pin::pin!(peer.arrived.notified());
             arrived.as_mut().enable();
-            match self.heads.verified(origin, message.tree_size, &key) {
+            match self.heads.verified(origin, message.tree_size, &keys) {
                 Known::Verified(checkpoint) => return Ok(message.sealed_by(checkpoint, peer)),
                 Known::Refused => {
                     return Err(refuse(FaultCode::LedgerForked, format!("{origin} contradicted itself")));

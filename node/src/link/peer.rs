@@ -253,8 +253,8 @@ impl Inner {
         let now = self.clock.now();
         let unregistered = || HeadError::Unregistered(origin.clone());
         let conf = (self.conf)().ok_or_else(unregistered)?;
-        let key = self.keys.key(&conf, origin, &peer.id, now).map_err(|_| unregistered())?;
-        self.heads.accept(&peer.id, peer.own_serial, &update, &key, now)
+        let keys = self.keys.of(&conf, origin, &peer.id, now).map_err(|_| unregistered())?;
+        self.heads.accept(&peer.id, peer.own_serial, &update, &keys, now)
     }
 
     fn end_of_control(&self, peer: &Peer, error: &dyn std::error::Error) {

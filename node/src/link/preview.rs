@@ -59,7 +59,12 @@ impl Preview {
             Body::Request(_) | Body::Response(_) => {
                 return Err("what opens a stream announces no large body".to_owned());
             }
-            Body::Fault(_) | Body::Received(_) | Body::Batch(_) | Body::Close(_) | Body::Notice(_) => {
+            Body::Fault(_)
+            | Body::Received(_)
+            | Body::Batch(_)
+            | Body::Close(_)
+            | Body::KeyChange(_)
+            | Body::Notice(_) => {
                 return Err("a head announces a REQUEST or a RESPONSE".to_owned());
             }
         };

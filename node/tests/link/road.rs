@@ -261,6 +261,7 @@ impl Site {
             node: self.id.to_string(),
             epoch: 1,
             sealing_certificate: self.sealing_certificate.clone(),
+            ..Default::default()
         };
         wire::MemberPart {
             member: self.member.to_string(),
@@ -278,7 +279,7 @@ impl Site {
             ..StoreConfig::new(self.folder.path().join(folder))
         };
         let key = SealingKey::from_pkcs8(self.sealing.pkcs8()).unwrap();
-        let identity = LedgerIdentity { origin: self.origin.clone(), key };
+        let identity = LedgerIdentity { origin: self.origin.clone(), key, next_key: None };
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let storage_key = Some(StorageKey::from_bytes([7; 32]));
         let random = Arc::new(SystemRandom::default());

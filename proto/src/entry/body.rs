@@ -3,8 +3,8 @@
 use super::fields::{Fields, Writer, check_text, refuse};
 use super::stream::{check_batch, check_close, read_batch, read_close, write_batch, write_close};
 use super::{
-    Body, Common, Content, EntryError, EntryKind, ExchangeId, FaultHead, GlobalconfRef, GrantRef, Notice,
-    Received, Request, Response, SideEffects, Verdict,
+    Body, Common, Content, EntryError, EntryKind, ExchangeId, FaultHead, GlobalconfRef, GrantRef, KeyChange,
+    Notice, Received, Request, Response, SideEffects, Verdict,
 };
 use crate::hash::{ContentRoot, ContractDigest, Digest, LeafHash, SnapshotDigest};
 use crate::limits::{MAX_CODE_BYTES, MAX_EXPIRY, MAX_METHOD_BYTES};
@@ -21,8 +21,9 @@ pub(super) fn read(kind: EntryKind, bytes: &[u8]) -> Result<(Common, Body), Entr
         EntryKind::Fault => Body::Fault(read_fault(&mut fields)?),
         EntryKind::Batch => Body::Batch(read_batch(&mut fields)?),
         EntryKind::Close => Body::Close(read_close(&mut fields)?),
+        EntryKind::KeyChange => Body::KeyChange(read_key_change(&mut fields)?),
         EntryKind::Notice => Body::Notice(read_notice(&mut fields)?),
-        EntryKind::Unspecified | EntryKind::Anchor | EntryKind::KeyChange | EntryKind::Epoch => {
+        EntryKind::Unspecified | EntryKind::Anchor | EntryKind::Epoch => {
             return Err(EntryError::KindNotYet(kind));
         }
     };
@@ -56,6 +57,7 @@ pub(super) fn write(out: &mut Writer, common: &Common, body: &Body) {
             out.bytes(13, head.code.as_bytes());
             write_content(out, 14, &head.content_root, head.body_bytes);
         }
+        Body::KeyChange(change) => out.bytes(10, &change.next_key),
         Body::Notice(notice) => {
             out.bytes(10, notice.code.as_bytes());
             out.bytes(11, notice.subject.as_bytes());
@@ -86,6 +88,7 @@ pub(super) fn check(common: &Common, body: &Body) -> Result<(), EntryError> {
         Body::Batch(head) => check_batch(head),
         Body::Close(head) => check_close(head),
         Body::Fault(head) => required("code", &head.code),
+        Body::KeyChange(_) => Ok(()),
         Body::Notice(notice) => {
             required("code", &notice.code)?;
             check_text("subject", &notice.subject, MAX_CODE_BYTES)
@@ -270,6 +273,15 @@ fn read_fault(fields: &mut Fields<'_>) -> Result<FaultHead, EntryError> {
         code: fields.text("code", 13, MAX_CODE_BYTES)?.to_owned(),
         content_root: fields.digest("content_root", 14, ContentRoot::from_slice)?,
         body_bytes: fields.uint(15)?,
+    })
+}
+
+fn read_key_change(fields: &mut Fields<'_>) -> Result<KeyChange, EntryError> {
+    let next_key = fields.bytes(10)?;
+    Ok(KeyChange {
+        next_key: next_key
+            .try_into()
+            .map_err(|_| refuse("next_key", "an Ed25519 public key has 32 bytes"))?,
     })
 }
 

@@ -76,6 +76,7 @@ pub(super) fn bodies() -> Vec<Body> {
             content_root,
             body_bytes: 9,
         }),
+        Body::KeyChange(KeyChange { next_key: digest(12) }),
     ]
 }
 
@@ -88,12 +89,13 @@ pub(super) fn encoded(body: &Body) -> Entry {
 }
 
 /// FROZEN. One entry of each kind, as bytes on disk and on the wire for ever.
-const GOLDEN: [&str; 5] = [
+const GOLDEN: [&str; 6] = [
     "080110011a1570792e6578616d706c652f72656769737472792f3122b3020a10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e11080d095ffbc311a0d50592f474f562f4d45432f6e3120032a200101010101010101010101010101010101010101010101010101010101010101500158e0a499ffbc31621150592f474f562f4d495449432f706c616e6a1350592f474f562f4d45432f6564752f70792e5372044c6973747a0d50592f474f562f4d45432f6e318001028a012002020202020202020202020202020202020202020202020202020202020202029001019a0108706c616e6e696e67a201200303030303030303030303030303030303030303030303030303030303030303aa01200404040404040404040404040404040404040404040404040404040404040404b0018508ba01200505050505050505050505050505050505050505050505050505050505050505",
     "080110021a1570792e6578616d706c652f72656769737472792f3122e6010a10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e11080d095ffbc311a0d50592f474f562f4d45432f6e3120032a200101010101010101010101010101010101010101010101010101010101010101521570792e6578616d706c652f72656769737472792f3158ac02622006060606060606060606060606060606060606060606060606060606060606066a20070707070707070707070707070707070707070707070707070707070707070770e0a499ffbc3178e4d095ffbc318001018a010267319001019a01200808080808080808080808080808080808080808080808080808080808080808",
     "080110031a1570792e6578616d706c652f72656769737472792f3122c5010a10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e11080d095ffbc311a0d50592f474f562f4d45432f6e3120032a200101010101010101010101010101010101010101010101010101010101010101522009090909090909090909090909090909090909090909090909090909090909095a200a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a620f50592f474f562f4d495449432f6e31680572200b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b",
     "080110041a1570792e6578616d706c652f72656769737472792f3122d6010a10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e11080d095ffbc311a0d50592f474f562f4d45432f6e3120032a200101010101010101010101010101010101010101010101010101010101010101522009090909090909090909090909090909090909090909090909090909090909095a200a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a620f50592f474f562f4d495449432f6e316a0f6163636573732e6e6f5f6772616e7472200b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b784d",
     "0801100a1a1570792e6578616d706c652f72656769737472792f31227f0a10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e11080d095ffbc311a0d50592f474f562f4d45432f6e3120032a20010101010101010101010101010101010101010101010101010101010101010152096772616e742e7365745a02673162200b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b6809",
+    "080110081a1570792e6578616d706c652f72656769737472792f31226e0a10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e11080d095ffbc311a0d50592f474f562f4d45432f6e3120032a20010101010101010101010101010101010101010101010101010101010101010152200c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c",
 ];
 
 #[test]
@@ -124,6 +126,7 @@ fn the_schema_writes_the_same_bytes() {
             EntryKind::Received => wire::ReceivedBody::decode(outer.body.clone()).unwrap().encode_to_vec(),
             EntryKind::Response => wire::ResponseBody::decode(outer.body.clone()).unwrap().encode_to_vec(),
             EntryKind::Fault => wire::FaultBody::decode(outer.body.clone()).unwrap().encode_to_vec(),
+            EntryKind::KeyChange => wire::KeyChangeBody::decode(outer.body.clone()).unwrap().encode_to_vec(),
             EntryKind::Notice => wire::NoticeBody::decode(outer.body.clone()).unwrap().encode_to_vec(),
             other => panic!("no body of {other:?}"),
         };
@@ -186,13 +189,30 @@ fn other_writings_of_the_same_values_are_refused() {
     assert_eq!(refused(&[&good[2..]].concat()), EntryError::Format(0));
     assert_eq!(refused(&[&[0x08, 2], &good[2..]].concat()), EntryError::Format(2));
     assert_eq!(refused(&[&good[..2], &[0x10, 11], &good[4..]].concat()), EntryError::Kind(11));
-    for kind in 7..=9 {
+    for kind in [7, 9] {
         assert!(matches!(
             refused(&[&good[..2], &[0x10, kind], &good[4..]].concat()),
             EntryError::KindNotYet(_)
         ));
     }
     assert!(matches!(refused(&vec![0; MAX_ENTRY_BYTES + 1]), EntryError::TooLong { .. }));
+}
+
+#[test]
+fn a_key_change_names_one_whole_key() {
+    let good = encoded(&bodies()[5]);
+    let outer = wire::Entry::decode(good.bytes().clone()).unwrap();
+    let key = outer.body.len() - 32;
+    for key_bytes in [0, 31] {
+        let mut body = outer.body[..key].to_vec();
+        body.truncate(if key_bytes == 0 { key - 2 } else { key });
+        if key_bytes > 0 {
+            body[key - 1] = key_bytes;
+            body.extend(vec![12; key_bytes.into()]);
+        }
+        let bytes = wire::Entry { body: body.into(), ..outer.clone() }.encode_to_vec();
+        assert!(matches!(refused(&bytes), EntryError::Field { field: "next_key", .. }), "{key_bytes}");
+    }
 }
 
 #[test]

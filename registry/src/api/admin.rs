@@ -10,14 +10,16 @@ use peabiru_proto::id::ServiceId;
 use peabiru_proto::origin::Epoch;
 use peabiru_proto::wire::registry_admin_service_server::RegistryAdminService;
 use peabiru_proto::wire::{
-    AddAuthorityRequest, AddAuthorityResponse, AddContractRequest, AddContractResponse, AddLedgerRequest,
-    AddLedgerResponse, AddMemberRequest, AddMemberResponse, AddNodeCertificateRequest,
-    AddNodeCertificateResponse, AddNodeRequest, AddNodeResponse, AddSubsystemRequest, AddSubsystemResponse,
-    ApproveProposalRequest, ApproveProposalResponse, ListMembersRequest, ListMembersResponse,
-    ListNoticesRequest, ListNoticesResponse, ListProposalsRequest, ListProposalsResponse, NodeAddress,
-    RejectProposalRequest, RejectProposalResponse, RemoveNodeCertificateRequest,
-    RemoveNodeCertificateResponse, SetNodeAddressesRequest, SetNodeAddressesResponse,
-    WithdrawAuthorityRequest, WithdrawAuthorityResponse, WithdrawLedgerRequest, WithdrawLedgerResponse,
+    AddAuthorityRequest, AddAuthorityResponse, AddContractRequest, AddContractResponse,
+    AddLedgerCertificateRequest, AddLedgerCertificateResponse, AddLedgerRequest, AddLedgerResponse,
+    AddMemberRequest, AddMemberResponse, AddNodeCertificateRequest, AddNodeCertificateResponse,
+    AddNodeRequest, AddNodeResponse, AddSubsystemRequest, AddSubsystemResponse, ApproveProposalRequest,
+    ApproveProposalResponse, ListMembersRequest, ListMembersResponse, ListNoticesRequest,
+    ListNoticesResponse, ListProposalsRequest, ListProposalsResponse, NodeAddress, RejectProposalRequest,
+    RejectProposalResponse, RemoveLedgerCertificateRequest, RemoveLedgerCertificateResponse,
+    RemoveNodeCertificateRequest, RemoveNodeCertificateResponse, SetNodeAddressesRequest,
+    SetNodeAddressesResponse, WithdrawAuthorityRequest, WithdrawAuthorityResponse, WithdrawLedgerRequest,
+    WithdrawLedgerResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -142,6 +144,31 @@ impl RegistryAdminService for Admin {
         let Changed { current, proposal } = self.change(operator, command).await?;
         let globalconf_version = current.published.reference.version;
         Ok(Response::new(AddLedgerResponse { globalconf_version, proposal }))
+    }
+
+    async fn add_ledger_certificate(
+        &self,
+        request: Request<AddLedgerCertificateRequest>,
+    ) -> Answer<AddLedgerCertificateResponse> {
+        let (operator, request) = self.authorise(request, Call::AddLedgerCertificate)?;
+        let origin = parse("origin", &request.origin)?;
+        let command = Command::AddLedgerCertificate { origin, certificate: request.certificate };
+        let Changed { current, proposal } = self.change(operator, command).await?;
+        let globalconf_version = current.published.reference.version;
+        Ok(Response::new(AddLedgerCertificateResponse { globalconf_version, proposal }))
+    }
+
+    async fn remove_ledger_certificate(
+        &self,
+        request: Request<RemoveLedgerCertificateRequest>,
+    ) -> Answer<RemoveLedgerCertificateResponse> {
+        let (operator, request) = self.authorise(request, Call::RemoveLedgerCertificate)?;
+        let origin = parse("origin", &request.origin)?;
+        let sha256 = digest("certificate_sha256", &request.certificate_sha256)?;
+        let command = Command::RemoveLedgerCertificate { origin, sha256 };
+        let Changed { current, proposal } = self.change(operator, command).await?;
+        let globalconf_version = current.published.reference.version;
+        Ok(Response::new(RemoveLedgerCertificateResponse { globalconf_version, proposal }))
     }
 
     async fn add_authority(&self, request: Request<AddAuthorityRequest>) -> Answer<AddAuthorityResponse> {

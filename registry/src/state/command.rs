@@ -72,6 +72,20 @@ pub enum Command {
         /// DER.
         sealing_certificate: Bytes,
     },
+    /// Registers a second sealing certificate of a ledger.
+    AddLedgerCertificate {
+        /// Which ledger.
+        origin: Origin,
+        /// DER.
+        certificate: Bytes,
+    },
+    /// Withdraws one of a ledger's two sealing certificates.
+    RemoveLedgerCertificate {
+        /// Which ledger.
+        origin: Origin,
+        /// SHA-256 of its DER.
+        sha256: Digest,
+    },
     /// Withdraws a ledger and its sealing key.
     WithdrawLedger {
         /// Its name.
@@ -112,6 +126,8 @@ impl Command {
             Self::AddNodeCertificate { .. } => Call::AddNodeCertificate,
             Self::RemoveNodeCertificate { .. } => Call::RemoveNodeCertificate,
             Self::AddLedger { .. } => Call::AddLedger,
+            Self::AddLedgerCertificate { .. } => Call::AddLedgerCertificate,
+            Self::RemoveLedgerCertificate { .. } => Call::RemoveLedgerCertificate,
             Self::WithdrawLedger { .. } => Call::WithdrawLedger,
             Self::AddAuthority { .. } => Call::AddAuthority,
             Self::WithdrawAuthority { .. } => Call::WithdrawAuthority,
@@ -128,7 +144,9 @@ impl Command {
             | Self::SetNodeAddresses { node, .. }
             | Self::AddNodeCertificate { node, .. }
             | Self::RemoveNodeCertificate { node, .. } => Some(node.owner()),
-            Self::WithdrawLedger { origin } => state.member_of_ledger(origin).cloned(),
+            Self::AddLedgerCertificate { origin, .. }
+            | Self::RemoveLedgerCertificate { origin, .. }
+            | Self::WithdrawLedger { origin } => state.member_of_ledger(origin).cloned(),
             Self::AddContract { service, .. } => Some(service.member()),
             Self::AddAuthority { .. } | Self::WithdrawAuthority { .. } => None,
         }
@@ -165,6 +183,14 @@ impl Command {
                     sealing_certificate: record.sealing_certificate,
                 }
             }
+            Event::LedgerCertificateAdded(event) => Self::AddLedgerCertificate {
+                origin: parse(&event.origin)?,
+                certificate: event.certificate.clone(),
+            },
+            Event::LedgerCertificateRemoved(event) => Self::RemoveLedgerCertificate {
+                origin: parse(&event.origin)?,
+                sha256: digest(&event.certificate_sha256)?,
+            },
             Event::LedgerWithdrawn(event) => Self::WithdrawLedger { origin: parse(&event.origin)? },
             Event::AuthorityAdded(event) => {
                 let record = event.authority.clone().ok_or("the event names no authority")?;

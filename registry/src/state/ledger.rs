@@ -1,6 +1,8 @@
 //! Ledgers and their sealing keys. One that was withdrawn is remembered: neither its epoch nor its key comes back.
 
+use bytes::Bytes;
 use peabiru_certs::chain;
+use peabiru_proto::hash::Digest;
 use peabiru_proto::id::{MemberId, NodeId};
 use peabiru_proto::origin::{Epoch, Origin};
 use peabiru_proto::time::Timestamp;
@@ -69,13 +71,78 @@ impl State {
         let trusted = self.trusted(KeyPurpose::Sealing);
         let verified = chain::verify(certificate, &trusted, KeyPurpose::Sealing, now).map_err(refuse)?;
         let key = verified.sealing_key(origin).map_err(refuse)?;
+        let in_force = self.registered(origin).is_ok_and(|known| {
+            Parsed::from_der(&known.record.sealing_certificate).is_ok_and(|it| it.key() == key)
+        });
         match self.sealing_keys.get(key.as_slice()) {
+            // The same key for longer.
+            Some(_) if in_force => Ok(()),
+            Some(other) if other == origin => {
+                let message = format!("the key sealed {origin} before and was withdrawn: make a new key");
+                Err(Kind::KeyReused.because(message))
+            }
             Some(other) => {
                 let message = format!("the key of {origin} seals {other} already: make a new key");
                 Err(Kind::KeyReused.because(message))
             }
             None => Ok(()),
         }
+    }
+
+    pub(super) fn add_ledger_certificate(
+        &self,
+        origin: &Origin,
+        certificate: Bytes,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Refusal> {
+        let known = self.registered(origin)?;
+        if known.record.sealing_certificate == certificate
+            || known.record.next_sealing_certificate == certificate
+        {
+            let message = format!("the certificate is registered for {origin} already");
+            return Err(Kind::Duplicate.because(message));
+        }
+        if !known.record.next_sealing_certificate.is_empty() {
+            let message =
+                format!("{origin} has two sealing certificates: withdraw the one that is used no more");
+            return Err(Kind::Limit.because(message));
+        }
+        self.check_sealing_certificate(origin, &certificate, now)?;
+        let (member, origin) = (self.member_of_ledger(origin).map(MemberId::to_string), origin.to_string());
+        let event = wire::LedgerCertificateAdded { member: member.unwrap_or_default(), origin, certificate };
+        Ok(vec![Event::LedgerCertificateAdded(event)])
+    }
+
+    pub(super) fn remove_ledger_certificate(
+        &self,
+        origin: &Origin,
+        sha256: &Digest,
+    ) -> Result<Vec<Event>, Refusal> {
+        let known = self.registered(origin)?;
+        let [first, next] = [&known.record.sealing_certificate, &known.record.next_sealing_certificate];
+        if [first, next].into_iter().all(|certificate| Digest::of(certificate) != *sha256) {
+            let message = format!("no sealing certificate {sha256} is registered for {origin}");
+            return Err(Kind::UnknownCertificate.because(message));
+        }
+        if next.is_empty() {
+            let message =
+                format!("it is the only sealing certificate of {origin}: withdraw the ledger instead");
+            return Err(Kind::Invalid.because(message));
+        }
+        let (member, origin) = (self.member_of_ledger(origin).map(MemberId::to_string), origin.to_string());
+        let certificate_sha256 = sha256.as_bytes().to_vec().into();
+        let member = member.unwrap_or_default();
+        let event = wire::LedgerCertificateRemoved { member, origin, certificate_sha256 };
+        Ok(vec![Event::LedgerCertificateRemoved(event)])
+    }
+
+    /// A ledger that was not withdrawn.
+    fn registered(&self, origin: &Origin) -> Result<&Registered, Refusal> {
+        let known = self.member_of_ledger(origin).and_then(|member| self.members.get(member));
+        known
+            .and_then(|member| member.ledgers.get(origin))
+            .filter(|ledger| ledger.standing == Standing::Valid)
+            .ok_or_else(|| Kind::UnknownLedger.because(format!("no ledger {origin} is registered")))
     }
 
     pub(super) fn withdraw_ledger(&self, origin: &Origin) -> Result<Vec<Event>, Refusal> {
@@ -113,6 +180,47 @@ impl State {
             None => Ok(()),
             Some(twice) => Err(format!("{} was added twice", twice.record.origin)),
         }
+    }
+
+    pub(super) fn ledger_certificate_added(
+        &mut self,
+        event: wire::LedgerCertificateAdded,
+    ) -> Result<(), String> {
+        let key = Parsed::from_der(&event.certificate)?.key();
+        let record = self.stored_record(&event.member, &event.origin)?;
+        if !record.next_sealing_certificate.is_empty() {
+            return Err(format!("{} has two sealing certificates already", event.origin));
+        }
+        record.next_sealing_certificate = event.certificate;
+        let origin: Origin = event.origin.parse().map_err(|error| format!("{error}"))?;
+        match self.sealing_keys.insert(key, origin.clone()) {
+            Some(other) if other != origin => Err(format!("the key of {origin} was registered for {other}")),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn ledger_certificate_removed(
+        &mut self,
+        event: &wire::LedgerCertificateRemoved,
+    ) -> Result<(), String> {
+        let sha256 = Digest::from_slice(&event.certificate_sha256).map_err(|error| error.to_string())?;
+        let record = self.stored_record(&event.member, &event.origin)?;
+        let next = std::mem::take(&mut record.next_sealing_certificate);
+        if next.is_empty() {
+            return Err(format!("{} had one sealing certificate", event.origin));
+        }
+        if Digest::of(&next) != sha256 {
+            record.sealing_certificate = next;
+        }
+        Ok(())
+    }
+
+    fn stored_record(&mut self, member: &str, origin: &str) -> Result<&mut wire::LedgerRecord, String> {
+        let member: MemberId = member.parse().map_err(|error| format!("{error}"))?;
+        let missing = || format!("{origin} was not added before");
+        let parsed: Origin = origin.parse().map_err(|error| format!("{error}"))?;
+        let known = self.stored_member(&member)?.ledgers.get_mut(&parsed);
+        known.map(|ledger| &mut ledger.record).ok_or_else(missing)
     }
 
     pub(super) fn ledger_withdrawn(&mut self, event: &wire::LedgerWithdrawn) -> Result<(), String> {

@@ -115,8 +115,15 @@ impl State {
                     node: node.to_string(),
                     epoch: epoch.number(),
                     sealing_certificate,
+                    next_sealing_certificate: Bytes::new(),
                 };
                 self.add_ledger(&member, &node, &origin, record, now)
+            }
+            Command::AddLedgerCertificate { origin, certificate } => {
+                self.add_ledger_certificate(&origin, certificate, now)
+            }
+            Command::RemoveLedgerCertificate { origin, sha256 } => {
+                self.remove_ledger_certificate(&origin, &sha256)
             }
             Command::WithdrawLedger { origin } => self.withdraw_ledger(&origin),
             Command::AddAuthority { certificate, purposes, name } => {
@@ -143,6 +150,8 @@ impl State {
             Event::LedgerAdded(event) => self.ledger_added(event),
             Event::AuthorityAdded(event) => self.authority_added(event),
             Event::ContractAdded(event) => self.contract_added(event),
+            Event::LedgerCertificateAdded(event) => self.ledger_certificate_added(event),
+            Event::LedgerCertificateRemoved(event) => self.ledger_certificate_removed(&event),
             Event::LedgerWithdrawn(event) => self.ledger_withdrawn(&event),
             Event::AuthorityWithdrawn(event) => self.authority_withdrawn(&event),
             Event::OperatorsListed(event) => self.operators_listed(event),

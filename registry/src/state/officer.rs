@@ -59,6 +59,10 @@ pub enum Call {
     RemoveNodeCertificate,
     /// Registers a sealing key: the first one, or after a loss the next epoch's.
     AddLedger,
+    /// Registers the next sealing key of a ledger, or its key for longer.
+    AddLedgerCertificate,
+    /// Withdraws one of a ledger's two sealing certificates.
+    RemoveLedgerCertificate,
     /// Withdraws a sealing key.
     WithdrawLedger,
     /// Trusts an authority.
@@ -97,9 +101,11 @@ impl Call {
             | Self::AddNode
             | Self::SetNodeAddresses
             | Self::AddNodeCertificate
-            | Self::AddLedger => &[RegistrationOfficer],
+            | Self::AddLedger
+            | Self::AddLedgerCertificate => &[RegistrationOfficer],
             Self::AddAuthority => &[SecurityOfficer],
             Self::RemoveNodeCertificate
+            | Self::RemoveLedgerCertificate
             | Self::WithdrawLedger
             | Self::WithdrawAuthority
             | Self::ApproveProposal
@@ -119,6 +125,8 @@ impl Call {
             | Self::AddNodeCertificate
             | Self::RemoveNodeCertificate
             | Self::AddLedger
+            | Self::AddLedgerCertificate
+            | Self::RemoveLedgerCertificate
             | Self::WithdrawLedger
             | Self::AddAuthority
             | Self::WithdrawAuthority => Eyes::Four,

@@ -342,6 +342,47 @@ fn a_withdrawn_sealing_key_never_comes_back() {
 }
 
 #[test]
+fn a_ledger_goes_over_to_a_second_key_and_the_first_never_comes_back() {
+    let ca = pilot_ca();
+    let mut registry = Registry::new(&ca);
+    registry.both(add_member("MEC"));
+    registry.both(add_node(node_certificate(&ca)));
+    let keys = [(); 3].map(|()| SecretKey::generate(Algorithm::Ed25519));
+    let [first, second, third] = keys.each_ref().map(|key| sealing_certificate(&ca, key, 1));
+    registry.both(add_ledger(1, first.clone()));
+    let add = |certificate: &Bytes| Command::AddLedgerCertificate {
+        origin: origin(1),
+        certificate: certificate.clone(),
+    };
+    let remove = |certificate: &Bytes| Command::RemoveLedgerCertificate {
+        origin: origin(1),
+        sha256: Digest::of(certificate),
+    };
+    assert_eq!(registry.ask(REGISTRATION, add(&first)), Err(Kind::Duplicate));
+    assert_eq!(registry.ask(REGISTRATION, remove(&first)), Err(Kind::Invalid), "the only one");
+    let elsewhere = sealing_certificate(&ca, &keys[1], 2);
+    assert_eq!(
+        registry.ask(REGISTRATION, add(&elsewhere)),
+        Err(Kind::Certificate),
+        "it names another ledger"
+    );
+    registry.both(add(&second));
+    assert_eq!(registry.ask(REGISTRATION, add(&third)), Err(Kind::Limit));
+    assert_eq!(registry.ask(REGISTRATION, remove(&third)), Err(Kind::UnknownCertificate));
+    registry.both(remove(&first));
+    let record = registry.state.member_parts().next().unwrap().ledgers.remove(0);
+    assert_eq!((record.sealing_certificate, record.next_sealing_certificate), (second.clone(), Bytes::new()));
+    assert_eq!(registry.ask(REGISTRATION, add(&first)), Err(Kind::KeyReused));
+    // The same key for longer.
+    let renewed = sealing_certificate(&ca, &keys[1], 1);
+    assert_ne!(renewed, second);
+    registry.both(add(&renewed));
+    registry.both(remove(&renewed));
+    let record = registry.state.member_parts().next().unwrap().ledgers.remove(0);
+    assert_eq!(record.sealing_certificate, second);
+}
+
+#[test]
 fn an_authority_is_withdrawn_unless_it_is_the_last() {
     let (ca, other) = (pilot_ca(), pilot_ca());
     let mut registry = Registry::new(&ca);
@@ -371,7 +412,7 @@ enum Try {
 
 fn tries() -> impl Strategy<Value = Vec<(bool, Try)>> {
     let one = prop_oneof![
-        4 => (0..9_usize).prop_map(Try::Change),
+        4 => (0..11_usize).prop_map(Try::Change),
         4 => (1..12_u64).prop_map(Try::Approve),
         1 => (1..12_u64).prop_map(Try::Reject),
         1 => Just(Try::Wait),
@@ -388,7 +429,10 @@ proptest! {
         let first = node_certificate(&ca);
         registry.both(add_node(first.clone()));
         let sealing = sealing_certificate(&ca, &SecretKey::generate(Algorithm::Ed25519), 1);
-        registry.both(add_ledger(1, sealing));
+        registry.both(add_ledger(1, sealing.clone()));
+        let another = sealing_certificate(&ca, &SecretKey::generate(Algorithm::Ed25519), 1);
+        registry.both(Command::AddLedgerCertificate { origin: origin(1), certificate: another.clone() });
+        let another = sealing_certificate(&ca, &SecretKey::generate(Algorithm::Ed25519), 1);
         let next = sealing_certificate(&ca, &SecretKey::generate(Algorithm::Ed25519), 2);
         let other = pilot_ca();
         let trust = |ca: &PilotCa| Command::AddAuthority {
@@ -403,6 +447,8 @@ proptest! {
             Command::RemoveNodeCertificate { node: node(), sha256: Digest::of(&first) },
             add_ledger(2, next),
             Command::WithdrawLedger { origin: origin(1) },
+            Command::AddLedgerCertificate { origin: origin(1), certificate: another.clone() },
+            Command::RemoveLedgerCertificate { origin: origin(1), sha256: Digest::of(&sealing) },
             trust(&other),
             Command::WithdrawAuthority { sha256: Digest::of(ca.certificate()) },
             Command::AddSubsystem { subsystem: "PY/GOV/MEC/app".parse().unwrap(), name: "App".to_owned() },

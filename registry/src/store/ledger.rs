@@ -85,7 +85,7 @@ impl History {
     ) -> Result<(Self, Replayed), RegistryError> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let config = StoreConfig { segment_bytes: SEGMENT_BYTES, ..StoreConfig::new(folder.to_owned()) };
-        let identity = LedgerIdentity { origin: origin.clone(), key };
+        let identity = LedgerIdentity { origin: origin.clone(), key, next_key: None };
         let mut replay = Replay { state, globalconf: None, last: None, failed: None };
         let (store, recovery) =
             Store::open(&disk, &config, vec![identity], None, Arc::clone(&random), &mut |recovered| {
@@ -237,6 +237,8 @@ fn subject_of(event: &Event) -> String {
         Event::ContractAdded(event) => {
             event.contract.as_ref().map(|it| it.service.clone()).unwrap_or_default()
         }
+        Event::LedgerCertificateAdded(event) => event.origin.clone(),
+        Event::LedgerCertificateRemoved(event) => event.origin.clone(),
         Event::LedgerWithdrawn(event) => event.origin.clone(),
         Event::AuthorityWithdrawn(event) => HEXLOWER.encode(&event.certificate_sha256),
         Event::OperatorsListed(_) => "operators".to_owned(),
