@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use peabiru_integration_tests::evidence::export;
+use peabiru_integration_tests::evidence::{export, with};
 use peabiru_integration_tests::federation::Federation;
 use peabiru_ledger::evidence::verify;
 use peabiru_node::link::frame::Sealed as As;
-use peabiru_proto::entry::{Reached, Verdict};
+use peabiru_proto::entry::{Body, Entry, Reached, Received, SideEffects, Verdict};
 use peabiru_proto::fault::FaultCode;
+use peabiru_proto::hash::Digest;
+use peabiru_proto::time::{Clock as _, SystemClock};
 use peabiru_proto::wire::RevokeGrantRequest;
+use peabiru_proto::wire::link_frame::Frame;
 
 use super::raw::refusal;
 use super::streams::{Answers, Draft, bytes, message, verdict};
@@ -98,6 +101,44 @@ async fn a_frame_that_was_announced_comes_or_its_stream_ends() {
     let stopped = tokio::time::timeout(LONG, send.stopped()).await.expect("it is told");
     assert!(stopped.unwrap().is_some(), "nobody reads on");
     still_answers(&impostor, &mec, &mut visit).await;
+    impostor.stop().await;
+}
+
+/// Its entries may be silent about what it had taken by then; its RECEIVED in the same ledger is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_had_taken_more_than_it_says_is_given_away_by_its_own_ledger() {
+    let mut federation = Federation::start().await;
+    let (impostor, mec, mut visit) = enter(&mut federation).await;
+    let opening = impostor.open_stream_of(&mec, "Talk", SideEffects::None).await;
+    visit.show(&impostor.ledger, &opening).await;
+    let (mut send, receive) = visit.raw.connection.open_bi().await.unwrap();
+    send.write_all(&bytes(As::Message, &opening)).await.unwrap();
+    let mut answers = Answers::of(receive);
+    let Some(Frame::Message(opened)) = answers.next().await else { panic!("no RESPONSE") };
+    let response = Entry::decode(opened.entry).unwrap();
+    let exchange = opening.entry.entry.exchange();
+    let received = Received {
+        peer_origin: response.origin().clone(),
+        peer_index: opened.index,
+        peer_leaf: response.leaf_hash(),
+        peer_checkpoint: Digest::of(b"whatever sealed it"),
+        expires_at: None,
+        received_at: SystemClock.now(),
+        verdict: Verdict::Accepted,
+        grant: None,
+    };
+    let received = impostor.note(exchange, &Body::Received(received)).await;
+    // It says that nothing had come when it made this.
+    let silent = Draft::after(&opening, message("good")).batch(&impostor).await;
+    visit.show(&impostor.ledger, &silent).await;
+    send.write_all(&bytes(As::Batch, &silent)).await.unwrap();
+    assert_eq!(verdict(&mec, silent.entry.entry.leaf_hash()).await, Verdict::Accepted, "who could know?");
+    let tar = export(&mut mec.admin().await, &exchange.to_string()).await.unwrap();
+    let anchor = &federation.instance.anchor;
+    assert_eq!(verify(&tar, Some(anchor)).failures, []);
+    let failures = verify(&with(&tar, &received), Some(anchor)).failures;
+    let named: Vec<_> = failures.iter().map(|failure| failure.file.as_str()).collect();
+    assert_eq!(named, ["stream/request/0.entry"], "{failures:?}");
     impostor.stop().await;
 }
 
