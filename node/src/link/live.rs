@@ -279,7 +279,7 @@ fn wanted(opening: &Entry) -> Wanted {
     Wanted { exchange, request_leaf, from: FromChunks::default() }
 }
 
-/// Nothing was sealed for it: another node may be asked.
+/// Nothing of it was accepted. If the peer says so, another node is asked.
 fn too_many(peer: &Peer, place: Place) -> Fault {
     let what = format!("{LIVE_STREAMS_MAX} streams go on between this node and {} already", peer.id);
     Fault::new(FaultCode::NodeOverloaded, place, what)
