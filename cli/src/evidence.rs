@@ -22,7 +22,7 @@ use crate::output::{self, Format};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Writes the evidence file of an exchange; what the counterparty holds is asked for. A stream that is longer than one file
-    /// holds goes into several, each of which is checked by itself: EXCHANGE-2.tar and so on.
+    /// holds goes into several: EXCHANGE-2.tar and so on. Each is checked by itself, and with those that are checked beside it.
     #[command(
         after_help = "Example:\n  peabiru evidence export\n  peabiru evidence export 00112233445566778899aabbccddeeff --out evidence.tar"
     )]
@@ -130,10 +130,8 @@ fn verify(
 ) -> Result<(), CliError> {
     let mut worst = Ok(());
     let mut holding = BTreeSet::new();
-    let mut reports = Vec::new();
-    for file in files {
-        let tar = fs::read(file).map_err(CliError::file(file))?;
-        let report = evidence::verify(&tar, anchor);
+    let mut shown = Vec::new();
+    for (file, report) in files.iter().zip(judge(files, anchor)?) {
         match report.outcome {
             Outcome::Failed => worst = Err(CliError::NotVerified),
             Outcome::Consistent if worst.is_ok() => worst = Err(CliError::TrustNotEstablished),
@@ -145,7 +143,7 @@ fn verify(
         match format {
             Format::Table if files.len() == 1 => print_in_full(file, &report),
             Format::Table => print(file, &report),
-            Format::Json => reports.push(to_json(file, &report)),
+            Format::Json => shown.push(to_json(file, &report)),
         }
     }
     match format {
@@ -155,11 +153,11 @@ fn verify(
     }
     let fallen = figures.map(|file| fallen(file, &holding)).transpose()?.unwrap_or_default();
     match (format, figures) {
-        (Format::Json, None) => output::document(&json!(reports)),
+        (Format::Json, None) => output::document(&json!(shown)),
         (Format::Json, Some(_)) => {
             let fallen: Vec<_> =
                 fallen.iter().map(|it| json!({ "figure": it.figure, "exchanges": it.exchanges })).collect();
-            output::document(&json!({ "files": reports, "figures_that_fall": fallen }));
+            output::document(&json!({ "files": shown, "figures_that_fall": fallen }));
         }
         (Format::Table, None) => {}
         (Format::Table, Some(_)) => {
@@ -170,6 +168,20 @@ fn verify(
         }
     }
     if fallen.is_empty() { worst } else { Err(CliError::NotVerified) }
+}
+
+/// Each file alone, then those of one exchange together.
+fn judge(files: &[PathBuf], anchor: Option<&ConfigurationAnchor>) -> Result<Vec<Report>, CliError> {
+    let mut reports = Vec::new();
+    for file in files {
+        let tar = fs::read(file).map_err(CliError::file(file))?;
+        reports.push(evidence::verify(&tar, anchor));
+    }
+    for (number, failure) in evidence::compare(&reports) {
+        reports[number].outcome = Outcome::Failed;
+        reports[number].failures.push(failure);
+    }
+    Ok(reports)
 }
 
 /// Figures of a report that rest on an exchange which is not among these.

@@ -2,6 +2,7 @@
 
 use peabiru_cli::client::NodeClient;
 use peabiru_ledger::evidence::{Evidence, Gathered};
+use peabiru_ledger::seal::SealedEntry;
 use peabiru_ledger::tlog_proof;
 use peabiru_proto::entry::Entry;
 use peabiru_proto::hash::Digest;
@@ -46,6 +47,23 @@ pub fn exchange_of(metadata: &MetadataMap) -> String {
 /// The same evidence gathered anew without one entry, named by its file; and without payloads.
 #[must_use]
 pub fn without(tar: &[u8], left_out: &str) -> Vec<u8> {
+    regathered(tar, left_out, None)
+}
+
+/// The same with one entry more.
+#[must_use]
+pub fn with(tar: &[u8], more: &SealedEntry) -> Vec<u8> {
+    let held = HeldEntry {
+        entry: more.entry.bytes().clone(),
+        index: more.seal.position.index(),
+        inclusion: more.seal.proof.to_bytes().into(),
+        checkpoint: more.seal.checkpoint.note().to_owned().into(),
+        payload: None,
+    };
+    regathered(tar, "", Some(held))
+}
+
+fn regathered(tar: &[u8], left_out: &str, more: Option<HeldEntry>) -> Vec<u8> {
     let evidence = Evidence::from_tar(tar).unwrap();
     let held = |name: &str| {
         let entry = evidence.file(name)?.clone();
@@ -61,7 +79,8 @@ pub fn without(tar: &[u8], left_out: &str) -> Vec<u8> {
     };
     let is_message = |name: &&str| !name.starts_with("snapshots/") && *name != left_out;
     let names: Vec<&str> = evidence.names().collect();
-    let held: Vec<_> = names.iter().copied().filter(|name| is_message(name)).filter_map(held).collect();
+    let held = names.iter().copied().filter(|name| is_message(name)).filter_map(held);
+    let held: Vec<_> = held.chain(more).collect();
     let snapshots = names.iter().filter(|name| name.ends_with("/snapshot.bin"));
     let snapshots = snapshots.map(|name| GetSnapshotResponse {
         snapshot: SignedSnapshot::decode(evidence.file(name).unwrap().clone()).ok(),

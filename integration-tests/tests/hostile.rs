@@ -13,6 +13,8 @@ mod impostor;
 #[allow(dead_code, reason = "the link's own tests use the rest")]
 mod raw;
 
+#[path = "hostile/stream_bounds.rs"]
+mod stream_bounds;
 #[path = "hostile/streams.rs"]
 mod streams;
 

@@ -365,6 +365,30 @@ fn what_nobody_waits_for_goes_along_with_what_somebody_does() {
 }
 
 #[test]
+fn what_is_queued_stands_where_it_was_queued_among_what_somebody_waits_for() {
+    let (disk, random) = (SimDisk::new(1), SeededRandom::new(9));
+    let opened = open(&disk, 1).unwrap();
+    let ledger = opened.store.ledgers().remove(0);
+    let appends: Vec<_> = (0..500).map(|_| append(&ledger, &random, 100)).collect();
+    let mut begun = Vec::new();
+    for (number, append) in appends.into_iter().enumerate() {
+        // Of the store's queues, which have an end.
+        while number % 32 == 0 && ledger.size().entries() + 32 < number as u64 {
+            std::thread::yield_now();
+        }
+        match number % 3 {
+            0 => ledger.queue(append).unwrap(),
+            _ => begun.push((number as u64, ledger.begin(vec![append]).unwrap())),
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for (number, appending) in begun {
+        let sealed = runtime.block_on(appending.sealed()).unwrap();
+        assert_eq!(sealed[0].seal.position.index(), number);
+    }
+}
+
+#[test]
 fn what_nobody_waits_for_goes_alone_in_the_end() {
     let (disk, random) = (SimDisk::new(1), SeededRandom::new(9));
     let opened = open(&disk, 1).unwrap();

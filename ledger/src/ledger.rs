@@ -315,14 +315,15 @@ impl Ledger {
         self.begin(appends)?.sealed().await
     }
 
-    /// Hands entries over, to be committed after everything that was handed over before. Who makes a chain of entries
-    /// makes the next one while this one is on its way to the disk.
+    /// Hands entries over, to be committed after everything that was handed over or queued before, and before everything that
+    /// is later. Who makes a chain of entries makes the next one while this one is on its way to the disk.
     ///
     /// # Errors
     /// As `append`, as far as it can be told at once: nothing was handed over.
     pub fn begin(&self, appends: Vec<Append>) -> Result<Appending, LedgerError> {
         let (reply, answer) = oneshot::channel();
-        self.send_command(Command::Append(self.group(appends, Some(reply))?))?;
+        let group = self.group(appends, Some(reply))?;
+        self.send_command(Command::Append(group, self.inner.queued.before()))?;
         Ok(Appending { answer, inner: Arc::clone(&self.inner) })
     }
 
@@ -380,7 +381,7 @@ impl Ledger {
     /// `DiskFull` if some of it still waits for space; it is kept. `Full`, `Closed`, `Failed`.
     pub async fn settle(&self) -> Result<(), LedgerError> {
         let (done, settled) = oneshot::channel();
-        self.send_command(Command::Settle(done))?;
+        self.send_command(Command::Settle(done, self.inner.queued.before()))?;
         settled.await.unwrap_or_else(|_| Err(self.inner.failed()))
     }
 

@@ -1,6 +1,7 @@
 //! Entries that nobody waits for, until a commit takes them along. To queue one does not wake the writer: a thread that
 //! is woken for nothing costs the caller more than the entry does.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::committer::Group;
@@ -12,9 +13,15 @@ pub(crate) struct Queued(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    groups: Vec<Group<Reply>>,
+    groups: VecDeque<Group<Reply>>,
+    /// Groups that were ever taken.
+    taken: u64,
     watch: Watch,
 }
+
+/// How many groups were ever queued when something else was handed over: those go before it, and later ones after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Before(u64);
 
 /// Whether the writer comes by itself.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -51,18 +58,28 @@ impl Queued {
         if inner.groups.len() >= groups_max {
             return Pushed::Full;
         }
-        inner.groups.push(group);
+        inner.groups.push_back(group);
         let asleep = std::mem::take(&mut inner.watch) == Watch::Asleep;
         if asleep || inner.groups.len() == ALONE_GROUPS { Pushed::Wake } else { Pushed::Left }
     }
 
-    /// Everything that is queued.
-    pub(crate) fn take(&self) -> Vec<Group<Reply>> {
-        std::mem::take(&mut self.inner().groups)
+    /// What goes before something that is handed over now.
+    pub(crate) fn before(&self) -> Before {
+        let inner = self.inner();
+        Before(inner.taken + inner.groups.len() as u64)
+    }
+
+    /// What goes before something that was handed over, as far as it was not taken yet.
+    pub(crate) fn take(&self, before: Before) -> Vec<Group<Reply>> {
+        let mut inner = self.inner();
+        let wanted = usize::try_from(before.0.saturating_sub(inner.taken)).unwrap_or(usize::MAX);
+        let wanted = wanted.min(inner.groups.len());
+        inner.taken += wanted as u64;
+        inner.groups.drain(..wanted).collect()
     }
 
     /// Everything that is queued, for the last commit: nothing can be queued any more.
-    pub(crate) fn close(&self) -> Vec<Group<Reply>> {
+    pub(crate) fn close(&self) -> VecDeque<Group<Reply>> {
         let mut inner = self.inner();
         inner.watch = Watch::Gone;
         std::mem::take(&mut inner.groups)
@@ -108,11 +125,13 @@ mod tests {
         let queued = Queued::default();
         assert_eq!(queued.push(group(), 8), Pushed::Left);
         assert!(!queued.fall_asleep(), "something waits");
-        assert_eq!(queued.take().len(), 1);
+        let before = queued.before();
+        assert_eq!(queued.take(before).len(), 1);
         assert!(queued.fall_asleep());
         assert_eq!(queued.push(group(), 8), Pushed::Wake);
         assert_eq!(queued.push(group(), 8), Pushed::Left);
-        assert!(queued.take().len() == 2 && queued.fall_asleep());
+        assert!(queued.take(before).is_empty(), "they came after it");
+        assert!(queued.take(queued.before()).len() == 2 && queued.fall_asleep());
         queued.awake();
         assert_eq!(queued.push(group(), 8), Pushed::Left);
         assert_eq!(queued.close().len(), 1);

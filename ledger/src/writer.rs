@@ -12,6 +12,7 @@ use crate::committer::{BATCH_ENTRIES_MAX, Committer, Group};
 use crate::durable::Durable;
 use crate::large::LargeFile;
 use crate::ledger::Inner;
+use crate::queued::Before;
 use crate::seal::SealedEntry;
 use crate::segment::StreamEnd;
 use crate::written::Written;
@@ -21,11 +22,11 @@ pub(crate) type Reply = Option<oneshot::Sender<Result<Vec<SealedEntry>, LedgerEr
 
 /// What the writer is asked.
 pub(crate) enum Command {
-    Append(Group<Reply>),
+    Append(Group<Reply>, Before),
     /// To look at what is queued.
     Look,
     /// To be told when everything asked before is durable, or that something waits for space.
-    Settle(oneshot::Sender<Result<(), LedgerError>>),
+    Settle(oneshot::Sender<Result<(), LedgerError>>, Before),
     Close(oneshot::Sender<()>),
 }
 
@@ -109,31 +110,42 @@ impl Writer {
         }
     }
 
-    /// Everything that came while the last batch was synced, behind what was queued before it.
+    /// Everything that came while the last batch was synced, in the order in which it was handed over.
     fn gather(&mut self, first: Option<Command>) -> Gathered {
         let mut gathered = Gathered::default();
-        let mut groups = Vec::new();
         let mut entries = 0;
+        // What is handed over from now on may stand in no order with what is queued from now on.
+        let looked = self.inner.queued.before();
         let mut next = first.or_else(|| self.commands.try_recv().ok());
         while let Some(command) = next {
             match command {
-                Command::Append(group) => {
+                Command::Append(group, before) => {
                     entries += group.items.len();
-                    groups.push(group);
+                    self.offer_queued(before);
+                    self.committer.offer(group);
                 }
                 Command::Look => {}
-                Command::Settle(done) => gathered.settled.push(done),
-                Command::Close(done) => gathered.closing = Some(done),
+                Command::Settle(done, before) => {
+                    self.offer_queued(before);
+                    gathered.settled.push(done);
+                }
+                Command::Close(done) => {
+                    self.inner.queued.close().into_iter().for_each(|group| self.committer.offer(group));
+                    gathered.closing = Some(done);
+                    return gathered;
+                }
             }
-            let full = entries >= BATCH_ENTRIES_MAX || gathered.closing.is_some();
-            next = if full { None } else { self.commands.try_recv().ok() };
+            if entries >= BATCH_ENTRIES_MAX {
+                return gathered;
+            }
+            next = self.commands.try_recv().ok();
         }
-        let queued = &self.inner.queued;
-        let queued = if gathered.closing.is_some() { queued.close() } else { queued.take() };
-        for group in queued.into_iter().chain(groups) {
-            self.committer.offer(group);
-        }
+        self.offer_queued(looked);
         gathered
+    }
+
+    fn offer_queued(&mut self, before: Before) {
+        self.inner.queued.take(before).into_iter().for_each(|group| self.committer.offer(group));
     }
 
     /// Whether the writer may go on.

@@ -165,7 +165,10 @@ impl Consumer {
         let purpose = choose_purpose(call, facts)?;
         let member = call.service.member();
         let nodes = conf.nodes_of(&member).map(|node| &node.id);
-        let wanted = |node: &&NodeId| call.addressee.as_ref().is_none_or(|wanted| wanted == *node);
+        // Of a member that has several nodes, this one asks itself for what it offers.
+        let at_home = self.core.ledger(&member).is_some() && self.local.offers(&call.service);
+        let wanted = call.addressee.as_ref().or(at_home.then_some(&self.core.own));
+        let wanted = |node: &&NodeId| wanted.is_none_or(|wanted| wanted == *node);
         let addressee =
             self.router().choose(nodes.filter(wanted), self.core.clock.now()).cloned().ok_or_else(|| {
                 match &call.addressee {

@@ -22,6 +22,7 @@ use peabiru_proto::wire;
 use prost::Message as _;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::exchange::Arrived;
 use crate::flow::BATCHES_AHEAD_MAX;
@@ -58,6 +59,8 @@ pub struct Core {
     pub news: News,
     /// Turns of batches that are ahead of others of their stream.
     pub(crate) batches_ahead: Arc<Semaphore>,
+    /// Tells streams, which go on for long, that the node stops.
+    pub(crate) stopping: CancellationToken,
     /// One revision at a time.
     grant_turn: tokio::sync::Mutex<()>,
 }
@@ -85,6 +88,7 @@ impl Core {
             grants: ArcSwap::from_pointee(grants),
             news: News::default(),
             batches_ahead: Arc::new(Semaphore::new(BATCHES_AHEAD_MAX)),
+            stopping: CancellationToken::new(),
             grant_turn: tokio::sync::Mutex::new(()),
         }
     }

@@ -198,6 +198,8 @@ pub enum LinkAnswer {
 
 /// The agencies' services as the provider sees them.
 pub trait Services: Send + Sync + 'static {
+    /// Whether this node says where a service listens; of a metadata service, whether it does so of any of its subsystem.
+    fn offers(&self, service: &ServiceId) -> bool;
     /// Invokes a method. A fault means that the service could not be reached, broke its protocol or took too long;
     /// an error of the service itself is an answer.
     fn invoke(&self, invocation: Invocation) -> BoxFuture<Result<Served, Fault>>;

@@ -121,6 +121,13 @@ impl AnswerEnd {
         Self { outcome: code, context }
     }
 
+    /// The fault that a node ended a stream with, if this version knows it.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        let details = self.context.trailers.iter().find(|field| field.name == GRPC_DETAILS)?;
+        Fault::from_grpc_details(&details.value)
+    }
+
     /// All was said.
     #[must_use]
     pub fn complete() -> Self {

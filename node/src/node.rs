@@ -82,6 +82,8 @@ pub struct Running {
     /// Takes no new calls.
     stop_doors: CancellationToken,
     doors: TaskTracker,
+    /// Tells streams, which go on for long.
+    stop_streams: CancellationToken,
     /// Refresh, catching up, metrics, admin.
     stop_rest: CancellationToken,
     rest: TaskTracker,
@@ -152,6 +154,7 @@ impl Running {
         if tokio::time::timeout(self.drain, self.doors.wait()).await.is_err() {
             tracing::warn!("calls that are still open are cut off");
         }
+        self.stop_streams.cancel();
         self.link.close().await;
         self.stop_rest.cancel();
         self.rest.close();
@@ -291,6 +294,7 @@ impl Opened {
             shown: Arc::clone(&shown),
         });
         reloader.go_over_at_start().await;
+        let stop_streams = core.stopping.clone();
         let operator = Admin { core, store, link, reloader, refresher, shown };
         let Rest { metrics, admin_socket, stop: stop_rest, tasks: rest } =
             Rest::start(config, operator.clone(), unanswered, every).await?;
@@ -307,6 +311,7 @@ impl Opened {
             drain,
             stop_doors,
             doors,
+            stop_streams,
             stop_rest,
             rest,
             reloader,

@@ -90,6 +90,11 @@ impl Provider {
         Self { core, services, service_timeout, demands: ArcSwap::from_pointee(demands) }
     }
 
+    /// Whether this node says where a service listens.
+    pub(crate) fn offers(&self, service: &ServiceId) -> bool {
+        self.services.offers(service)
+    }
+
     /// From now on these demands alone.
     pub(crate) fn set_demands(&self, demands: Demands) {
         self.demands.store(Arc::new(demands));

@@ -2,10 +2,13 @@
 //!
 //! Credentials never enter it: they are for the door alone.
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use data_encoding::{BASE64, BASE64_NOPAD};
+use prost::Message as _;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
 
-use crate::wire::ContextField;
+use crate::limits::MAX_CONTEXT_FIELDS;
+use crate::wire::{Context, ContextField};
 
 /// Headers that carry a credential: stripped before anything is sealed.
 pub const CREDENTIALS: &[&str] = &["authorization", "cookie", "proxy-authorization", "set-cookie", TOKEN];
@@ -52,6 +55,32 @@ pub fn header_value(field: &ContextField) -> Bytes {
         return BASE64_NOPAD.encode(&field.value).into();
     }
     field.value.clone()
+}
+
+/// Reads chunk 0 of a payload.
+///
+/// # Errors
+/// What is wrong, as a sentence about the message.
+pub fn read(chunk: Bytes) -> Result<Context, &'static str> {
+    if fields_of(&chunk) > MAX_CONTEXT_FIELDS {
+        return Err("its context has too many fields");
+    }
+    Context::decode(chunk).map_err(|_| "its context is not a Context message")
+}
+
+/// How many fields a message has, counted before they cost memory. What does not parse ends the count.
+fn fields_of(message: &Bytes) -> usize {
+    let mut rest = message.clone();
+    let mut fields = 0;
+    while rest.has_remaining() {
+        let skipped = decode_key(&mut rest)
+            .and_then(|(number, kind)| skip_field(kind, number, &mut rest, DecodeContext::default()));
+        if skipped.is_err() {
+            break;
+        }
+        fields += 1;
+    }
+    fields
 }
 
 fn decode_binary(value: &[u8]) -> Option<Vec<u8>> {

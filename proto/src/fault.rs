@@ -145,7 +145,7 @@ faults! {
     MethodUnknown "method.unknown" Caller UNIMPLEMENTED
         "Call a method that the registered contract describes.";
     MethodStreamingUnsupported "method.streaming_unsupported" Caller UNIMPLEMENTED
-        "Call a unary method with exactly one message: streams are not carried yet.";
+        "Send exactly one message to a method that takes one.";
     PurposeMissing "purpose.missing" Caller INVALID_ARGUMENT
         "Say why in the header x-peabiru-purpose, or set a default in the node's [routes].";
     PurposeNotAllowed "purpose.not_allowed" Caller PERMISSION_DENIED

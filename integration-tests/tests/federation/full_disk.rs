@@ -4,14 +4,16 @@
 use std::sync::Arc;
 
 use peabiru_integration_tests::disk::LimitedDisk;
-use peabiru_integration_tests::echo::wire::{NoteRequest, SayRequest};
+use peabiru_integration_tests::echo::wire::{NoteRequest, SayRequest, TalkRequest};
 use peabiru_integration_tests::evidence::{exchange_of, export};
 use peabiru_integration_tests::federation::{Caller, Federation, Member};
 use peabiru_ledger::evidence::{Outcome, verify};
 use peabiru_node::node::Environment;
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::globalconf::ConfigurationAnchor;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,6 +46,35 @@ async fn a_consumer_without_space_asks_nothing_and_goes_on_when_there_is_room() 
     // And what is on disk is whole.
     let mitic = mitic.stop().await.start().await;
     all_verify(&mitic, &told, &anchor).await;
+}
+
+/// The provider stops reading before its last words are on the disk: the caller hears those, and not that nobody reads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_finds_no_space_at_the_provider_ends_with_that_reason() {
+    let mut federation = Federation::start().await;
+    let (mitic, mec) = (federation.enrol("MITIC").await, federation.enrol("MEC").await);
+    let disk = LimitedDisk::roomy();
+    let (mitic, mec) = (mitic.start().await, mec.start_in(&on(&disk)).await);
+    mec.grant("MITIC").await;
+    disk.fill();
+    for _ in 0..8 {
+        let (requests, stream) = mpsc::channel(1);
+        requests.send(TalkRequest { body: "petei".into() }).await.unwrap();
+        let mut caller = mitic.caller("MEC").await;
+        let refused = match caller.talk(ReceiverStream::new(stream)).await {
+            Ok(talk) => talk.into_inner().message().await.unwrap_err(),
+            Err(status) => status,
+        };
+        let refused = fault(&refused);
+        assert_eq!(
+            (refused.code, refused.place),
+            (FaultCode::NodeDiskFull, Place::ProviderNode),
+            "{refused}"
+        );
+    }
+    disk.make_room();
+    mitic.stop().await;
+    mec.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

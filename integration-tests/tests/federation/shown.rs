@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use peabiru_integration_tests::echo::wire::SayRequest;
 use peabiru_integration_tests::federation::{Federation, Headers, Member, service};
 use prost::Message as _;
 use prost_types::{FileDescriptorProto, MethodDescriptorProto};
@@ -193,6 +194,26 @@ async fn health_says_whether_this_caller_would_be_served() {
     assert_eq!(told.unwrap().unwrap().status(), ServingStatus::NotServing);
     assert_eq!(of_node.message().await.unwrap(), None);
     stopping.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_of_the_callers_own_agency_is_asked_of_the_callers_own_node() {
+    let mut federation = Federation::start().await;
+    let mec = federation.enrol("MEC").await;
+    let second = federation.second_node(&mec).await;
+    // Grants are not shared with it.
+    let (mec, second) = (mec.start().await, second.start().await);
+    let seen = of_mec(&mec).await;
+    assert_eq!(health(&seen, ECHO).await.unwrap(), ServingStatus::NotServing, "no grant");
+    mec.grant("MEC").await;
+    assert!(listed(&seen).await.contains(ECHO));
+    let mut caller = mec.caller("MEC").await;
+    for _ in 0..4 {
+        assert_eq!(health(&seen, ECHO).await.unwrap(), ServingStatus::Serving);
+        caller.say(SayRequest::default()).await.expect("as it is shown");
+    }
+    mec.stop().await;
+    second.stop().await;
 }
 
 /// For something that happens by itself, and of which a failure alone takes so long.

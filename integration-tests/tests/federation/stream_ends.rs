@@ -202,22 +202,49 @@ async fn a_slow_reader_slows_the_service_and_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_nobody_reads_leave_room_for_everything_else() {
+    let mut federation = Federation::start().await;
+    let [mitic, mec] = federation.members(["MITIC", "MEC"]).await;
+    mec.grant("MITIC").await;
+    let request = FollowRequest { count: 10_000, bytes: 60_000, fail_with: 0 };
+    let mut unread = Vec::new();
+    let refused = loop {
+        assert!(unread.len() <= STREAMS_MAX, "nobody says that it is enough");
+        match soon("an answer", mitic.caller("MEC").await.follow(request)).await {
+            Ok(answers) => unread.push(answers.into_inner()),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!((unread.len(), fault_of(&refused)), (STREAMS_MAX, FaultCode::NodeOverloaded));
+    let mut caller = mitic.caller("MEC").await;
+    for _ in 0..20 {
+        let large = SayRequest { answer_bytes: 60_000, ..SayRequest::default() };
+        assert_eq!(soon("an answer", caller.say(large)).await.unwrap().into_inner().body.len(), 60_000);
+    }
+    unread.pop();
+    let again = async { while mitic.caller("MEC").await.follow(request).await.is_err() {} };
+    soon("that there is a place again", again).await;
+    drop(unread);
+    mitic.stop().await;
+    mec.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_reader_gets_the_end_of_a_stream_however_long_it_takes() {
     let mut federation = Federation::start().await;
     let [mitic, mec] = federation.members(["MITIC", "MEC"]).await;
     mec.grant("MITIC").await;
-    // More than the windows of the application hold, and less than all on the way.
-    let request = FollowRequest { count: 60, bytes: 60_000, fail_with: 10 };
+    let request = FollowRequest { count: ANSWERS, bytes: 60_000, fail_with: 10 };
     let mut answers = mitic.caller("MEC").await.follow(request).await.unwrap().into_inner();
     let all_made = async {
-        while mec.agency.echo.made() < 60 {
+        while mec.agency.echo.made() < ANSWERS {
             tokio::task::yield_now().await;
         }
     };
     soon("that the service has said all", all_made).await;
     // Nothing happens for longer than a node waits for the last word of a stream that was broken off.
     let _ = tokio::time::timeout(BEYOND_CLOSE_WAIT, std::future::pending::<()>()).await;
-    for _ in 0..60 {
+    for _ in 0..ANSWERS {
         assert!(soon("an answer", answers.message()).await.unwrap().is_some());
     }
     assert_eq!(soon("the end", answers.message()).await.unwrap_err().code(), Code::Aborted);
@@ -245,6 +272,10 @@ async fn a_reader_that_lets_more_commits_pass_than_heads_are_kept_gets_all_the_s
     mec.stop().await;
 }
 
+/// Of 60 kB: more than the windows of the application hold, and less than all on the way.
+const ANSWERS: u32 = 45;
+/// Between two nodes.
+const STREAMS_MAX: usize = 32;
 /// By a node, of one ledger of others.
 const HEADS_KEPT: u32 = 1024;
 const BEYOND_CLOSE_WAIT: Duration = Duration::from_secs(7);

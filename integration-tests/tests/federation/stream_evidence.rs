@@ -5,11 +5,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peabiru_integration_tests::echo::wire::{GatherRequest, TalkRequest};
+use peabiru_integration_tests::echo::wire::{FollowRequest, GatherRequest, TalkRequest};
 use peabiru_integration_tests::evidence::{exchange_of, export, export_from, without};
 use peabiru_integration_tests::federation::Federation;
 use peabiru_ledger::disk::slow::SlowDisk;
-use peabiru_ledger::evidence::{Evidence, Outcome, verify};
+use peabiru_ledger::evidence::{Evidence, Outcome, compare, verify};
 use peabiru_ledger::tlog_proof;
 use peabiru_node::node::Environment;
 use peabiru_proto::hash::Digest;
@@ -104,10 +104,11 @@ async fn evidence_holds_every_batch_of_both_ways_and_what_is_missing_is_named() 
             "stream/request/: what 2 entries of stream/answer/ say to have taken",
         ];
         assert_eq!(report.missing, before);
+        assert_eq!(compare(&[verify(&tar, Some(&anchor)), report]), [], "both are of one stream");
     }
     // Gathered anew without what the other side says to have taken.
     let report = verify(&without(&tar, "stream/request/close.entry"), Some(&anchor));
-    let taken = "stream/request/: what 1 entries of stream/answer/ say to have taken".to_owned();
+    let taken = "stream/request/: what 1 entry of stream/answer/ says to have taken".to_owned();
     assert!(report.missing.contains(&taken), "{report:?}");
     mitic.stop().await;
     mec.stop().await;
@@ -152,6 +153,61 @@ async fn a_file_that_no_check_reads_is_not_evidence_and_neither_is_a_receipt_of_
     let failed =
         report.failures.iter().any(|failure| failure.file == receipt[0] && of_another(&failure.what));
     assert!(failed, "{report:?}");
+    mitic.stop().await;
+    mec.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn evidence_of_many_answers_to_one_request_lacks_nothing() {
+    let mut federation = Federation::start().await;
+    let anchor = federation.instance.anchor.clone();
+    let [mitic, mec] = federation.members(["MITIC", "MEC"]).await;
+    mec.grant("MITIC").await;
+    for count in [1, 40] {
+        let request = FollowRequest { count, bytes: 60_000, fail_with: 0 };
+        let followed = mitic.caller("MEC").await.follow(request).await.unwrap();
+        let exchange = exchange_of(followed.metadata());
+        let mut answers = followed.into_inner();
+        for _ in 0..count {
+            assert!(soon("an answer", answers.message()).await.unwrap().is_some());
+        }
+        assert_eq!(soon("the end", answers.message()).await.unwrap(), None);
+        for member in [&mitic, &mec] {
+            let tar = export(&mut member.admin().await, &exchange).await.unwrap();
+            let report = verify(&tar, Some(&anchor));
+            assert_eq!((report.outcome, &report.failures[..]), (Outcome::Verified, &[][..]), "{report:?}");
+            assert_eq!(report.missing, Vec::<String>::new(), "{count} answers");
+        }
+    }
+    mitic.stop().await;
+    mec.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_sealed_and_what_was_received_are_told_apart() {
+    let mut federation = Federation::start().await;
+    let anchor = federation.instance.anchor.clone();
+    let [mitic, mec] = federation.members(["MITIC", "MEC"]).await;
+    mec.grant("MITIC").await;
+    let request = FollowRequest { count: 1, bytes: 10, fail_with: 0 };
+    let followed = mitic.caller("MEC").await.follow(request).await.unwrap();
+    let exchange = exchange_of(followed.metadata());
+    let mut answers = followed.into_inner();
+    while soon("an answer", answers.message()).await.unwrap().is_some() {}
+    let tar = export(&mut mitic.admin().await, &exchange).await.unwrap();
+    let sealed = "stream/answer/: sealed: 1 batch, 17 bytes, and its end";
+    let received = "stream/answer/: received, as the receiver sealed: 1 batch, and the end";
+    let holds = verify(&tar, Some(&anchor)).holds;
+    for said in [sealed, received] {
+        assert!(holds.iter().any(|holds| holds == said), "{said}: {holds:?}");
+    }
+    // An end that nobody says to have received is its author's word alone.
+    let report = verify(&without(&tar, "stream/answer/close.received.entry"), Some(&anchor));
+    let unreceived = "stream/answer/: received, as the receiver sealed: 1 batch, not the end";
+    for said in [sealed, unreceived] {
+        assert!(report.holds.iter().any(|holds| holds == said), "{said}: {report:?}");
+    }
+    assert!(report.missing.iter().any(|missing| missing == "stream/answer/close.received.entry"));
     mitic.stop().await;
     mec.stop().await;
 }

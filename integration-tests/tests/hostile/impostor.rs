@@ -151,15 +151,34 @@ impl Impostor {
         Sealed { entry, payload }
     }
 
-    /// Seals what opens a stream.
+    /// Seals what opens a stream of writes.
     pub(crate) async fn open_stream(&self, provider: &Member) -> Sealed {
+        self.open_stream_of(provider, "Gather", SideEffects::Present).await
+    }
+
+    /// Seals what opens a stream.
+    pub(crate) async fn open_stream_of(
+        &self,
+        provider: &Member,
+        method: &str,
+        side_effects: SideEffects,
+    ) -> Sealed {
         let draft = self.draft(provider, "");
         let exchange = ExchangeId::new(&SystemRandom::default());
         let context = Context::default().encode_to_vec();
         let (payload, root) = sealed_payload(&exchange, Direction::Request, &context, &[]);
         let content = Content::Stream { context_root: root };
-        let request = Request { content, method: "Gather".to_owned(), ..draft.request };
+        let request = Request { content, method: method.to_owned(), side_effects, ..draft.request };
         self.put(exchange, &Body::Request(request), payload).await
+    }
+
+    /// Seals that something came.
+    pub(crate) async fn note(&self, exchange: ExchangeId, body: &Body) -> SealedEntry {
+        let node = Some(self.agency.site.node.clone());
+        let common = Common { exchange, created_at: SystemClock.now(), node, globalconf: None };
+        let entry = Entry::encode(self.ledger.origin(), &common, body).unwrap();
+        let append = Append { entry, payload: None, foreign: None };
+        self.ledger.append(vec![append]).await.unwrap().remove(0)
     }
 
     /// Seals any entry with its payload.

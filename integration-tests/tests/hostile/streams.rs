@@ -5,22 +5,24 @@ use std::time::Duration;
 use peabiru_integration_tests::echo::wire::GatherRequest;
 use peabiru_integration_tests::federation::{Federation, Member};
 use peabiru_ledger::payload::{Direction, Payload};
-use peabiru_node::link::frame::{self, Outgoing, Sealed as As};
+use peabiru_node::link::frame::{self, Decoder, Outgoing, Sealed as As};
 use peabiru_proto::content::chunk_count;
-use peabiru_proto::entry::{Batch, Body, Close, ExchangeId, Reached, StreamDirection};
+use peabiru_proto::entry::{Batch, Body, Close, Entry, ExchangeId, Reached, StreamDirection, Verdict};
 use peabiru_proto::fault::FaultCode;
 use peabiru_proto::hash::LeafHash;
-use peabiru_proto::limits::CLOCK_SKEW;
+use peabiru_proto::limits::{CLOCK_SKEW, MAX_FRAME_BYTES};
 use peabiru_proto::random::SystemRandom;
 use peabiru_proto::time::{Clock as _, SystemClock, Timestamp};
+use peabiru_proto::wire::ListEntriesRequest;
+use peabiru_proto::wire::link_frame::Frame;
 use prost::Message as _;
 
+use super::enter;
 use super::impostor::{Impostor, Sealed, Visit, sealed_payload};
-use super::{enter, raw, sealed_fault};
 
 /// A BATCH as an honest node would make it, but for what a test changes.
 #[derive(Clone)]
-struct Draft {
+pub(super) struct Draft {
     exchange: ExchangeId,
     opening: LeafHash,
     direction: StreamDirection,
@@ -36,7 +38,7 @@ struct Draft {
 }
 
 impl Draft {
-    fn after(opening: &Sealed, body: Vec<u8>) -> Self {
+    pub(super) fn after(opening: &Sealed, body: Vec<u8>) -> Self {
         let entry = &opening.entry.entry;
         let (exchange, opening) = (entry.exchange(), entry.leaf_hash());
         Self {
@@ -53,13 +55,13 @@ impl Draft {
         }
     }
 
-    fn next(&self, sealed: &Sealed, body: Vec<u8>) -> Self {
+    pub(super) fn next(&self, sealed: &Sealed, body: Vec<u8>) -> Self {
         let previous = Some(sealed.entry.entry.leaf_hash());
         let first_chunk = self.first_chunk + chunk_count(self.body.len() as u64) - 1;
         Self { previous, first_chunk, body, ..self.clone() }
     }
 
-    async fn batch(&self, impostor: &Impostor) -> Sealed {
+    pub(super) async fn batch(&self, impostor: &Impostor) -> Sealed {
         let (payload, content_root) = sealed_payload(&self.exchange, self.way(), &self.context, &self.body);
         let body_bytes = self.body.len() as u64;
         let batch = Batch {
@@ -99,13 +101,13 @@ impl Draft {
     }
 }
 
-fn message(text: &str) -> Vec<u8> {
+pub(super) fn message(text: &str) -> Vec<u8> {
     let message = GatherRequest { body: text.to_owned().into() }.encode_to_vec();
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     [&[0], &length[..], &message[..]].concat()
 }
 
-fn bytes(as_frame: As, sealed: &Sealed) -> Vec<u8> {
+pub(super) fn bytes(as_frame: As, sealed: &Sealed) -> Vec<u8> {
     let Payload::Sealed(payload) = &*sealed.payload else { panic!("payloads of exchanges are encrypted") };
     let seal = &sealed.entry.seal;
     let outgoing = Outgoing {
@@ -118,17 +120,91 @@ fn bytes(as_frame: As, sealed: &Sealed) -> Vec<u8> {
     frame::encode_sealed(as_frame, &outgoing).concat()
 }
 
-/// Sends these frames on one stream, which stays open, and gives the code of the FAULT that comes back.
-async fn fault_of(visit: &mut Visit, frames: Vec<Vec<u8>>) -> String {
-    let (mut send, mut receive) = visit.raw.connection.open_bi().await.unwrap();
+/// The frames of a stream, as they come.
+pub(super) struct Answers {
+    receive: quinn::RecvStream,
+    decoder: Decoder,
+}
+
+impl Answers {
+    pub(super) fn of(receive: quinn::RecvStream) -> Self {
+        Self { receive, decoder: Decoder::new(MAX_FRAME_BYTES) }
+    }
+
+    pub(super) async fn next(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(frame) = self.decoder.next_frame().unwrap() {
+                return Some(frame);
+            }
+            self.decoder.push(self.receive.read_chunk(usize::MAX, true).await.unwrap()?.bytes);
+        }
+    }
+
+    /// The node ends every stream that it let in with a RESPONSE and a CLOSE, and says in it how far it had come.
+    pub(super) async fn closed(&mut self) -> Close {
+        let answered = async {
+            let opened = match self.next().await {
+                Some(Frame::Message(message)) => Entry::decode(message.entry).unwrap(),
+                other => panic!("no RESPONSE: {other:?}"),
+            };
+            assert!(matches!(opened.body(), Body::Response(head) if head.content.is_stream()), "{opened:?}");
+            loop {
+                match self.next().await {
+                    Some(Frame::Batch(_)) => {}
+                    Some(Frame::Close(message)) => break Entry::decode(message.entry).unwrap(),
+                    other => panic!("no CLOSE: {other:?}"),
+                }
+            }
+        };
+        let close = tokio::time::timeout(VERY_LONG, answered).await.expect("the stream ends");
+        match close.body() {
+            Body::Close(close) => close.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Sends these frames on one stream, which stays open, and gives the CLOSE that comes back.
+async fn close_of(visit: &mut Visit, frames: Vec<Vec<u8>>) -> Close {
+    let (mut send, receive) = visit.raw.connection.open_bi().await.unwrap();
     for frame in frames {
         // The node may have stopped reading already.
         if send.write_all(&frame).await.is_err() {
             break;
         }
     }
-    let answer = tokio::time::timeout(LONG, raw::read(&mut receive)).await.expect("an answer comes");
-    sealed_fault(answer.as_ref())
+    Answers::of(receive).closed().await
+}
+
+/// What the member's ledger says of each entry of others that came, oldest first.
+pub(super) async fn verdicts(member: &Member, leaf: LeafHash) -> Vec<Verdict> {
+    let (mut verdicts, mut start) = (Vec::new(), 0);
+    loop {
+        let request = ListEntriesRequest { start, limit: 100, ..ListEntriesRequest::default() };
+        let listed = member.admin().await.list_entries(request).await.unwrap().into_inner().entries;
+        if listed.is_empty() {
+            return verdicts;
+        }
+        start += listed.len() as u64;
+        for listed in listed {
+            match Entry::decode(listed.entry).unwrap().body() {
+                Body::Received(head) if head.peer_leaf == leaf => verdicts.push(head.verdict),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The same, once there is one.
+pub(super) async fn verdict(member: &Member, leaf: LeafHash) -> Verdict {
+    let noted = async {
+        loop {
+            if let [verdict] = verdicts(member, leaf).await[..] {
+                break verdict;
+            }
+        }
+    };
+    tokio::time::timeout(LONG, noted).await.expect("it is noted that it came")
 }
 
 /// What the service heard of each stream is its first message alone.
@@ -198,6 +274,7 @@ async fn what_does_not_follow_is_delivered_to_nobody() {
             // `message.altered` would say that the service was not asked, and it was.
             _ => (honest.batch(&impostor).await, FaultCode::ExchangeOutcomeUnknown),
         };
+        let leaf = second.entry.entry.leaf_hash();
         for sealed in [&opening, &first, &second] {
             visit.show(&impostor.ledger, sealed).await;
         }
@@ -207,8 +284,19 @@ async fn what_does_not_follow_is_delivered_to_nobody() {
         }
         let before = heard(&mec).len();
         let frames = vec![bytes(As::Message, &opening), bytes(As::Batch, &first), last];
-        assert_eq!(fault_of(&mut visit, frames).await, expected.as_str(), "case {case}");
+        let close = close_of(&mut visit, frames).await;
+        assert_eq!(close.fault.as_deref(), Some(expected.as_str()), "case {case}");
+        let taken = Reached { leaf: first.entry.entry.leaf_hash(), chunks: 1 };
+        assert_eq!(close.peer, Some(taken), "case {case}: it says how far it had come");
         assert!(heard(&mec).len() <= before + 1, "case {case}");
+        // What is of this stream and has no place in it leaves a trace; a copy, or what is not of it, does not.
+        match case {
+            2 => assert_eq!(verdict(&mec, leaf).await, Verdict::Accepted),
+            0 | 1 | 3 | 5 | 9 | 10 | 12 | 13 | 14 => {
+                assert_eq!(verdict(&mec, leaf).await, Verdict::Refused, "case {case}");
+            }
+            _ => assert_eq!(verdicts(&mec, leaf).await, [], "case {case}"),
+        }
     }
     assert!(heard(&mec).iter().all(|text| text == "good"), "{:?}", heard(&mec));
     impostor.stop().await;
@@ -226,7 +314,10 @@ async fn frames_hold_what_they_say_and_batches_end_before_they_flood() {
     }
     let frames = vec![bytes(As::Message, &opening), bytes(As::Close, &batch)];
     // `message.malformed` would say that the service was not asked, and it was.
-    assert_eq!(fault_of(&mut visit, frames).await, FaultCode::ExchangeOutcomeUnknown.as_str());
+    let close = close_of(&mut visit, frames).await;
+    assert_eq!(close.fault.as_deref(), Some(FaultCode::ExchangeOutcomeUnknown.as_str()));
+    let opening = Reached { leaf: opening.entry.entry.leaf_hash(), chunks: 0 };
+    assert_eq!(close.peer, Some(opening), "nothing of it was taken but what opened it");
     // A message of a million bytes, one at a time.
     let opening = impostor.open_stream(&mec).await;
     let mut draft = Draft::after(&opening, vec![0, 0, 15, 66, 64]);
@@ -240,7 +331,8 @@ async fn frames_hold_what_they_say_and_batches_end_before_they_flood() {
     visit.show(&impostor.ledger, sealed.last().unwrap()).await;
     let as_frame = |number: usize| if number == 0 { As::Message } else { As::Batch };
     let frames = sealed.iter().enumerate().map(|(number, sealed)| bytes(as_frame(number), sealed)).collect();
-    assert_eq!(fault_of(&mut visit, frames).await, FaultCode::StreamFlood.as_str());
+    let close = close_of(&mut visit, frames).await;
+    assert_eq!(close.fault.as_deref(), Some(FaultCode::StreamFlood.as_str()));
     assert!(heard(&mec).is_empty(), "no message was whole");
     impostor.stop().await;
 }
@@ -277,3 +369,5 @@ async fn after_the_end_nothing_is_delivered() {
 
 /// Of everything that happens at once unless it does not happen.
 const LONG: Duration = Duration::from_secs(30);
+/// Of what a node waits for before it happens.
+const VERY_LONG: Duration = Duration::from_secs(90);

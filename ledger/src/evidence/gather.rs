@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use peabiru_proto::content;
-use peabiru_proto::entry::{Body, Entry, ExchangeId, StreamDirection};
+use peabiru_proto::entry::{Body, Entry, ExchangeId, StreamDirection, Verdict};
 use peabiru_proto::hash::{Digest, LeafHash};
 use peabiru_proto::wire::{self, GetSnapshotResponse, HeldEntry};
 use prost::Message as _;
@@ -102,6 +102,22 @@ impl<'a> Held<'a> {
         }
         held
     }
+
+    fn arrival(&self, leaf: &LeafHash) -> Arrival {
+        match self.received.get(leaf).map(|(copy, _)| copy.entry.body()) {
+            Some(Body::Received(received)) if received.verdict == Verdict::Accepted => Arrival::Accepted,
+            Some(_) => Arrival::Refused,
+            None => Arrival::Unknown,
+        }
+    }
+}
+
+/// What the receiver sealed of an entry's arrival; the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Arrival {
+    Accepted,
+    Refused,
+    Unknown,
 }
 
 /// Where the files of a message stand, without suffixes.
@@ -130,7 +146,8 @@ impl Paths {
     }
 }
 
-/// What followed an opening. Of two that claim one place, the one that was received: `verify` sees what does not follow.
+/// What followed an opening. Of two that claim one place, the one that was accepted, or else came: `verify` sees what does not
+/// follow.
 fn put_stream(files: &mut BTreeMap<String, Bytes>, held: &Held<'_>, side: Side, opening: LeafHash) {
     let mut links = BTreeMap::new();
     for (leaf, copies) in &held.by_leaf {
@@ -140,10 +157,10 @@ fn put_stream(files: &mut BTreeMap<String, Bytes>, held: &Held<'_>, side: Side, 
             _ => continue,
         };
         // A sender may have sealed two, and sent one.
-        let claim = (!held.received.contains_key(leaf), *leaf);
+        let claim = (held.arrival(leaf), *leaf);
         links
             .entry(link)
-            .and_modify(|first: &mut (bool, LeafHash)| *first = (*first).min(claim))
+            .and_modify(|first: &mut (Arrival, LeafHash)| *first = (*first).min(claim))
             .or_insert(claim);
     }
     if !links.is_empty() {

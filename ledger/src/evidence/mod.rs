@@ -19,6 +19,7 @@
 mod archive;
 mod facts;
 mod gather;
+mod parts;
 mod report;
 mod stream;
 mod verify;
@@ -30,6 +31,7 @@ use peabiru_proto::hash::Digest;
 
 pub use facts::Facts;
 pub use gather::Gathered;
+pub use parts::{Part, compare};
 pub use report::{Failure, Outcome, Report};
 pub use verify::verify;
 
@@ -87,7 +89,7 @@ impl Role {
 }
 
 /// One of the two payloads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Side {
     Request,
     Answer,

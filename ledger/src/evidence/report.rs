@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Facts;
+use super::{Facts, Part};
 
 /// What was found in an evidence file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// What is not in the file, and could be.
     pub missing: Vec<String>,
+    /// What other files of the exchange are compared with.
+    pub part: Part,
 }
 
 /// The result in one word.

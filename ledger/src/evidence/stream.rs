@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Evidence, Side};
 
 /// An entry of a stream's direction, by its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum StreamLink {
     /// The BATCH that begins with this chunk of the direction.
     Batch(u64),

@@ -20,8 +20,8 @@ use prost::Message as _;
 
 use super::stream::{STREAM_README, StreamLink};
 use super::{
-    Evidence, Facts, Failure, MANIFEST, NOTICE_ENTRY, NOTICE_PROOF, Outcome, PARTS, README, Report, Role,
-    SNAPSHOT, SNAPSHOTS, Side, chunk_file, part_file, salt_file, snapshot_file,
+    Evidence, Facts, Failure, MANIFEST, NOTICE_ENTRY, NOTICE_PROOF, Outcome, PARTS, Part, README, Report,
+    Role, SNAPSHOT, SNAPSHOTS, Side, chunk_file, part_file, salt_file, snapshot_file,
 };
 use crate::certified::certified_keys;
 use crate::checkpoint::{VerifyingKey, VerifyingKeys};
@@ -52,8 +52,8 @@ pub fn verify(tar: &[u8], trust: Option<&ConfigurationAnchor>) -> Report {
         (true, Some(_)) => Outcome::Verified,
         (true, None) => Outcome::Consistent,
     };
-    let Findings { facts, holds, failures, missing } = findings;
-    Report { outcome, facts, holds, failures, missing }
+    let Findings { facts, holds, failures, missing, part } = findings;
+    Report { outcome, facts, holds, failures, missing, part }
 }
 
 #[derive(Default)]
@@ -62,6 +62,7 @@ struct Findings {
     holds: Vec<String>,
     failures: Vec<Failure>,
     missing: Vec<String>,
+    part: Part,
 }
 
 impl Findings {
@@ -158,7 +159,9 @@ impl<'a> Judge<'a> {
             entries.get(&Role::Answer).and_then(|sealed| sealed.entry.body().content()),
         );
         self.stream_note();
-        self.streams(request, entries.get(&Role::Answer), parties, &confs);
+        let request = (request, entries.get(&Role::ReceivedByProvider));
+        let answer = entries.get(&Role::Answer).map(|it| (it, entries.get(&Role::ReceivedByConsumer)));
+        self.streams(request, answer, parties, &confs);
     }
 
     /// No file may stand there that nothing else judges.

@@ -9,7 +9,7 @@ use peabiru_ledger::evidence::{Evidence, Gathered, Outcome, verify};
 use peabiru_ledger::ledger::Ledger;
 use peabiru_ledger::payload::SealedPayload;
 use peabiru_ledger::tile::{self, TileFile};
-use peabiru_proto::entry::{Body, Entry, ExchangeId};
+use peabiru_proto::entry::{Body, Entry, ExchangeId, Received, Verdict};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::hash::Digest;
 use peabiru_proto::id::NodeId;
@@ -143,8 +143,34 @@ fn gather(
     if outcome != Outcome::Failed {
         return Ok(tar);
     }
+    drop_refused(&mut gathered.held);
+    let (tar, outcome) = file(&gathered)?;
+    if outcome != Outcome::Failed {
+        return Ok(tar);
+    }
     gathered.snapshots.iter_mut().for_each(|snapshot| snapshot.entry = None);
     Ok(file(&gathered)?.0)
+}
+
+/// What a counterparty sealed for a place that it does not have, and this node refused, is in the ledger for who looks there.
+fn drop_refused(held: &mut Vec<HeldEntry>) {
+    let decoded = |held: &HeldEntry| Entry::decode(held.entry.clone());
+    let refused = |held: &HeldEntry| match decoded(held).ok()?.body() {
+        Body::Received(received) if is_refused_piece(received) => Some(received.peer_leaf),
+        _ => None,
+    };
+    let leaves: HashSet<_> = held.iter().filter_map(refused).collect();
+    held.retain(|held| {
+        decoded(held).is_ok_and(|entry| match entry.body() {
+            Body::Received(received) => !is_refused_piece(received),
+            _ => !leaves.contains(&entry.leaf_hash()),
+        })
+    });
+}
+
+/// A REQUEST that was refused has an expiry, and is what its FAULT answers.
+fn is_refused_piece(received: &Received) -> bool {
+    received.verdict == Verdict::Refused && received.expires_at.is_none()
 }
 
 /// What goes into one file.

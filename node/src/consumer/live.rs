@@ -112,7 +112,10 @@ impl Consumer {
         let (opening, payload) = asking.open_stream().await?;
         let request = opening.entry.clone();
         let way = LinkPlace::after(&request, StreamDirection::Request);
-        session.sent(way.reached(&request));
+        session.say(|_, sent| {
+            sent.note(&request, way.chunks);
+            Ok(())
+        })?;
         let (out, departures) = mpsc::channel(BATCHES_IN_FLIGHT);
         let line = self
             .line(planned, opening, payload, departures)
@@ -156,11 +159,12 @@ impl Consumer {
             begun,
         };
         let (reader, pieces) = mpsc::channel(ARRIVED_QUEUED);
+        let stopping = self.core.stopping.clone();
         tokio::spawn(async move {
             let both = async { tokio::join!(outgoing.run(messages), answering.run(reader)) };
             tokio::select! {
                 _ = both => {}
-                () = session.watch() => {}
+                () = session.watch(&stopping) => {}
             }
         });
         let begun = beginning.await.unwrap_or_else(|_| Err(internal("a stream came to no beginning")));
@@ -260,10 +264,12 @@ impl Answering {
             .map_err(|refusal| refusal.fault(place, exchange))?;
         let entry =
             self.core.entry(&self.ledger, exchange, Some(&conf), &Body::Received(checked.received))?;
-        self.ledger.queue(received_append(entry, &arrived)).map_err(|error| ledger_fault(&error, place))?;
         // A FAULT stands in the place of the opening.
         let way = LinkPlace::after(&arrived.entry, StreamDirection::Answer);
-        self.session.took(way.reached(&arrived.entry));
+        self.session.take(way.reached(&arrived.entry), || {
+            let queued = self.ledger.queue(received_append(entry, &arrived));
+            queued.map_err(|error| ledger_fault(&error, place))
+        })?;
         self.session.touch();
         let answer = checked.result?;
         Ok((arrived, answer.context))

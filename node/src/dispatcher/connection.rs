@@ -116,9 +116,14 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
+/// A connection that carries many calls at once, if there is one.
+type Shared = Mutex<Option<http2::SendRequest<RoadBody>>>;
+
 pub(super) struct Connection {
     location: Location,
-    grpc: Mutex<Option<http2::SendRequest<RoadBody>>>,
+    grpc: Shared,
+    /// Of streams alone: those that nobody reads fill a connection's window.
+    live: Shared,
     /// HTTP/1.1 carries one call at a time: connections that carry none wait here, the newest last.
     idle: std::sync::Mutex<Vec<http1::SendRequest<RoadBody>>>,
 }
@@ -131,7 +136,8 @@ pub(super) struct Lent {
 
 impl Connection {
     pub(super) fn new(location: Location) -> Self {
-        Self { location, grpc: Mutex::new(None), idle: std::sync::Mutex::default() }
+        let (grpc, live) = (Mutex::new(None), Mutex::new(None));
+        Self { location, grpc, live, idle: std::sync::Mutex::default() }
     }
 
     pub(super) fn location(&self) -> &Location {
@@ -142,9 +148,27 @@ impl Connection {
         &self.location.endpoint
     }
 
-    /// Sends a gRPC call on the live connection, or on a new one.
+    /// Sends a gRPC call on the connection that there is, or on a new one.
     pub(super) async fn send(&self, request: Request<RoadBody>) -> Result<Response<Incoming>, Fault> {
-        let mut sender = self.grpc().await?;
+        self.send_on(&self.grpc, &http2::Builder::new(TokioExecutor::new()), request).await
+    }
+
+    /// The same for a call whose messages go one by one.
+    pub(super) async fn send_live(&self, request: Request<RoadBody>) -> Result<Response<Incoming>, Fault> {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .initial_stream_window_size(LIVE_WINDOW_BYTES)
+            .initial_connection_window_size(LIVE_WINDOWS_BYTES);
+        self.send_on(&self.live, &builder, request).await
+    }
+
+    async fn send_on(
+        &self,
+        shared: &Shared,
+        builder: &http2::Builder<TokioExecutor>,
+        request: Request<RoadBody>,
+    ) -> Result<Response<Incoming>, Fault> {
+        let mut sender = self.shared(shared, builder).await?;
         let passed = CancellationToken::new();
         let request = request.map(|body| body.holding(passed.clone().drop_guard()));
         let sent = Sent { answer: Some(Box::pin(sender.try_send_request(request))), passed };
@@ -205,12 +229,17 @@ impl Connection {
     }
 
     /// One connects, the others wait for it.
-    async fn grpc(&self) -> Result<http2::SendRequest<RoadBody>, Fault> {
-        let mut live = self.grpc.lock().await;
+    async fn shared(
+        &self,
+        shared: &Shared,
+        builder: &http2::Builder<TokioExecutor>,
+    ) -> Result<http2::SendRequest<RoadBody>, Fault> {
+        let mut live = shared.lock().await;
         if let Some(sender) = live.as_ref().filter(|sender| !sender.is_closed()) {
             return Ok(sender.clone());
         }
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        let (sender, connection) = builder
+            .clone()
             .timer(TokioTimer::new())
             .keep_alive_interval(Some(KEEP_ALIVE))
             .keep_alive_timeout(KEEP_ALIVE_WAIT)
@@ -288,6 +317,9 @@ fn unreachable(endpoint: &Endpoint, error: &dyn std::fmt::Display) -> Fault {
     Fault::new(FaultCode::ServiceUnreachable, Place::Service, message)
 }
 
+/// Unread bytes of one stream from a service, and of all of them.
+const LIVE_WINDOW_BYTES: u32 = 256 * 1024;
+const LIVE_WINDOWS_BYTES: u32 = 16 * 1024 * 1024;
 /// A service whose machine is gone without a word is noticed after these two.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_WAIT: Duration = Duration::from_secs(10);

@@ -26,7 +26,7 @@ pub(super) async fn invoke(
 ) -> Result<LiveServed, Fault> {
     let streaming = invocation.streaming;
     let request = request(connection.location(), invocation, RoadBody::live(messages, ending), life)?;
-    let response = connection.send(request).await?;
+    let response = connection.send_live(request).await?;
     let status = response.status();
     if !status.is_success() {
         return Err(protocol(format!("it answered HTTP {status}")));

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use peabiru_ledger::payload::OpenBody;
 use peabiru_proto::context;
-use peabiru_proto::contract::Streaming;
+use peabiru_proto::contract::{METADATA, Streaming};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::id::ServiceId;
 use peabiru_proto::limits::MAX_BODY_BYTES;
@@ -67,6 +67,13 @@ impl Dispatcher {
 }
 
 impl Services for Dispatcher {
+    fn offers(&self, service: &ServiceId) -> bool {
+        let services = self.services.load();
+        let is_metadata = METADATA.contains(&service.code().as_str());
+        let subsystem = service.subsystem();
+        services.contains_key(service) || is_metadata && services.keys().any(|it| it.subsystem() == subsystem)
+    }
+
     fn invoke(&self, invocation: Invocation) -> BoxFuture<Result<Served, Fault>> {
         let (connection, packed) = (self.find(&invocation.service), self.packed.clone());
         Box::pin(async move {

@@ -57,7 +57,7 @@ pub fn check(
         Outcome::Status(outcome) => Ok(Answer { outcome, context, body }),
         Outcome::Fault(code) => Err(sealed_fault(code, &body, outstanding)?),
     };
-    Ok(CheckedAnswer { result, received: received_head(arrived) })
+    Ok(CheckedAnswer { result, received: received_head(arrived, Verdict::Accepted) })
 }
 
 /// Shape → peer hosts origin → exchange, addressee, outstanding request, time → seal: all but the payload.
@@ -161,7 +161,7 @@ fn sealed_fault(code: &str, body: &OpenBody, outstanding: &Outstanding) -> Resul
 
 /// What our RECEIVED entry says of an answer, or of a piece of a stream.
 #[must_use]
-pub fn received_head(arrived: &Arrived) -> ReceivedHead {
+pub fn received_head(arrived: &Arrived, verdict: Verdict) -> ReceivedHead {
     ReceivedHead {
         peer_origin: arrived.entry.origin().clone(),
         peer_index: arrived.position.index(),
@@ -169,7 +169,7 @@ pub fn received_head(arrived: &Arrived) -> ReceivedHead {
         peer_checkpoint: arrived.checkpoint.note_hash(),
         expires_at: None,
         received_at: arrived.received_at,
-        verdict: Verdict::Accepted,
+        verdict,
         grant: None,
     }
 }

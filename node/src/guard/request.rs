@@ -5,19 +5,18 @@ mod tests;
 
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use peabiru_ledger::payload::{Direction, OpenBody, OpenPayload, PayloadError, SealedPayload};
 use peabiru_ledger::seal::Seal;
+use peabiru_proto::context;
 use peabiru_proto::contract::{Delivery, METADATA, MethodFacts, ServiceFacts};
 use peabiru_proto::entry::{Body, Entry, GrantRef, Received as ReceivedHead, Request, SideEffects, Verdict};
 use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::hash::ContentRoot;
 use peabiru_proto::id::NodeId;
-use peabiru_proto::limits::{CLOCK_SKEW, MAX_CONTEXT_FIELDS};
+use peabiru_proto::limits::CLOCK_SKEW;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::Context;
-use prost::Message as _;
-use prost::encoding::{DecodeContext, decode_key, skip_field};
 
 use super::Guard;
 use super::grant::{Asked, Grants};
@@ -243,6 +242,17 @@ impl Authorised {
     #[must_use]
     pub fn side_effects(&self) -> SideEffects {
         self.allowed.facts.side_effects
+    }
+
+    /// Lets go of the frame that it came in: a stream goes on for long, and needs neither payload nor fields that mean nothing.
+    pub fn shed(&mut self) {
+        let arrived = &mut self.verified.arrived;
+        arrived.payload = SealedPayload::from_parts(arrived.payload.secrets().clone(), Vec::new());
+        // Bytes that were read before are read again.
+        if let Ok(entry) = Entry::decode(Bytes::copy_from_slice(arrived.entry.bytes())) {
+            arrived.entry = entry;
+        }
+        arrived.memory = None;
     }
 
     /// How long a stream may live, if caller or contract say.
@@ -485,23 +495,5 @@ pub(super) fn opened(
 
 /// Chunk 0 of a payload.
 pub(super) fn read_context(chunk: Bytes) -> Result<Context, Refusal> {
-    if fields_of(&chunk) > MAX_CONTEXT_FIELDS {
-        return Err(Refusal::Shape("its context has too many fields"));
-    }
-    Context::decode(chunk).map_err(|_| Refusal::Shape("its context is not a Context message"))
-}
-
-/// How many fields a message has, counted before they cost memory. What does not parse ends the count.
-fn fields_of(message: &Bytes) -> usize {
-    let mut rest = message.clone();
-    let mut fields = 0;
-    while rest.has_remaining() {
-        let skipped = decode_key(&mut rest)
-            .and_then(|(number, kind)| skip_field(kind, number, &mut rest, DecodeContext::default()));
-        if skipped.is_err() {
-            break;
-        }
-        fields += 1;
-    }
-    fields
+    context::read(chunk).map_err(Refusal::Shape)
 }

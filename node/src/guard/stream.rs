@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use peabiru_ledger::payload::{Direction, OpenBody, OpenPayload};
+use peabiru_ledger::position::LogPosition;
 use peabiru_proto::entry::{Batch, Body, Close, Entry, ExchangeId, Reached, StreamDirection};
-use peabiru_proto::fault::{Fault, GRPC_DETAILS};
 use peabiru_proto::hash::LeafHash;
 use peabiru_proto::id::NodeId;
+use peabiru_proto::limits::CLOCK_SKEW;
 use peabiru_proto::origin::Origin;
 use peabiru_proto::time::Timestamp;
-use peabiru_proto::wire::Context;
 
 use super::refusal::Refusal;
 use super::request::{check_not_future, check_seal, opened, read_context};
@@ -23,6 +23,8 @@ pub struct Chain {
     origin: Origin,
     exchange: ExchangeId,
     place: Place,
+    /// Where its newest link stands in its ledger.
+    position: LogPosition,
     /// How far its author said, last, to have come with the other direction.
     taken: Option<Reached>,
     closed: bool,
@@ -45,7 +47,7 @@ pub struct Place {
 
 /// What this node has sent of its own direction: what entries of the other may say to have taken.
 #[derive(Debug, Default)]
-pub struct Sent(VecDeque<Reached>);
+pub struct Sent(VecDeque<(Reached, Timestamp)>);
 
 /// What a link brought.
 #[allow(clippy::large_enum_variant, reason = "one at a time, on the stack of its task")]
@@ -58,20 +60,29 @@ pub enum Link {
 }
 
 impl Sent {
-    /// One more.
-    pub fn note(&mut self, entry: Reached) {
+    /// One more, which ends before this chunk.
+    pub fn note(&mut self, entry: &Entry, chunks: u64) {
         if self.0.len() >= SENT_REMEMBERED {
             self.0.pop_front();
         }
-        self.0.push_back(entry);
+        self.0.push_back((Reached { leaf: entry.leaf_hash(), chunks }, entry.common().created_at));
     }
 
-    /// Whether this was sent. What a peer names may be older than all that is remembered, if it waited long for its
-    /// reader; that it was sent is then for whoever has the evidence to say.
-    fn may_have(&self, named: &Reached) -> bool {
-        let is_older = self.0.front().is_some_and(|oldest| named.chunks < oldest.chunks);
+    /// Whether whoever made an entry then can have taken this. What a peer names may be older than all that is remembered, if
+    /// it waited long for its reader; that it was sent is then for whoever has the evidence to say.
+    fn check(&self, named: &Reached, created_at: Timestamp) -> Result<(), Refusal> {
+        if self.0.front().is_some_and(|(oldest, _)| named.chunks < oldest.chunks) {
+            return Ok(());
+        }
         // What a peer names is most often the newest.
-        is_older || self.0.iter().rev().any(|sent| sent == named)
+        match self.0.iter().rev().find(|(sent, _)| sent == named) {
+            None => Err(Refusal::Stream("it says to have taken what was not sent")),
+            // The clocks of two nodes.
+            Some((_, made_at)) if created_at.plus(CLOCK_SKEW) < *made_at => {
+                Err(Refusal::Stream("it was made before what it says to have taken"))
+            }
+            Some(_) => Ok(()),
+        }
     }
 }
 
@@ -127,6 +138,7 @@ impl Chain {
             origin: opening.entry.origin().clone(),
             exchange: opening.entry.exchange(),
             place: Place::after(&opening.entry, direction),
+            position: opening.position,
             taken: None,
             closed: false,
         }
@@ -166,10 +178,7 @@ impl Chain {
         if self.closed {
             return Err(Refusal::Stream("it comes after the end"));
         }
-        if arrived.peer != self.peer
-            || *entry.origin() != self.origin
-            || entry.common().node.as_ref() != Some(&self.peer)
-        {
+        if !self.is_of_its_author(arrived) {
             return Err(Refusal::Stream("it is of another ledger than what opened the stream"));
         }
         if entry.exchange() != self.exchange {
@@ -179,28 +188,30 @@ impl Chain {
         if created_at < self.place.made_at {
             return Err(Refusal::Stream("it was made before the one before it"));
         }
+        if arrived.position <= self.position {
+            return Err(Refusal::Stream("it stands in its ledger before the one before it"));
+        }
         check_not_future(created_at, arrived.received_at)?;
         match entry.body() {
             Body::Batch(batch) => {
                 let Batch { opening, direction, previous, first_chunk, chunks, peer, .. } = *batch;
                 self.place.is_of(opening, direction, previous, first_chunk)?;
-                self.says_taken(peer, sent)?;
+                self.says_taken(peer, created_at, sent)?;
                 let OpenPayload { context, body } = self.open(arrived)?;
                 if !context.is_empty() {
                     return Err(Refusal::Stream("the context of a batch is empty"));
                 }
                 let OpenBody::Whole(body) = body else { return Err(Refusal::Altered("a batch has no file")) };
                 self.place.advance(entry, chunks);
+                self.position = arrived.position;
                 Ok(Link::Batch(body))
             }
             Body::Close(close) => {
                 let Close { opening, direction, previous, chunks, outcome, peer, .. } = *close;
                 self.place.is_of(opening, direction, previous, chunks)?;
-                self.says_taken(peer, sent)?;
+                self.says_taken(peer, created_at, sent)?;
                 let context = read_context(self.open(arrived)?.context)?;
-                if close.fault.as_ref().is_some_and(|code| !says(&context, code)) {
-                    return Err(Refusal::Stream("its status tells another fault than its head"));
-                }
+                close.check_context(&context).map_err(Refusal::Stream)?;
                 self.closed = true;
                 Ok(Link::Close(AnswerEnd { outcome, context }, close.fault.clone()))
             }
@@ -208,11 +219,28 @@ impl Chain {
         }
     }
 
+    fn is_of_its_author(&self, arrived: &Arrived) -> bool {
+        let entry = &arrived.entry;
+        arrived.peer == self.peer
+            && *entry.origin() == self.origin
+            && entry.common().node.as_ref() == Some(&self.peer)
+    }
+
+    /// Whether its author sealed it for this exchange, later than all that came: also if it does not follow.
+    #[must_use]
+    pub fn binds(&self, arrived: &Arrived) -> bool {
+        let is_later = arrived.position > self.position && arrived.entry.exchange() == self.exchange;
+        is_later && self.is_of_its_author(arrived) && check_seal(arrived).is_ok()
+    }
+
     /// What its author says to have taken was sent, and is not less than before.
-    fn says_taken(&mut self, named: Option<Reached>, sent: &Sent) -> Result<(), Refusal> {
-        if named.is_some_and(|named| !sent.may_have(&named)) {
-            return Err(Refusal::Stream("it says to have taken what was not sent"));
-        }
+    fn says_taken(
+        &mut self,
+        named: Option<Reached>,
+        created_at: Timestamp,
+        sent: &Sent,
+    ) -> Result<(), Refusal> {
+        named.map_or(Ok(()), |named| sent.check(&named, created_at))?;
         let chunks = |reached: Option<Reached>| reached.map(|reached| reached.chunks);
         if chunks(named) < chunks(self.taken) {
             return Err(Refusal::Stream("it says to have taken less than before"));
@@ -232,11 +260,39 @@ impl Chain {
     }
 }
 
-/// What the receiver's application is told is what the head says.
-fn says(context: &Context, code: &str) -> bool {
-    let details = context.trailers.iter().find(|field| field.name == GRPC_DETAILS);
-    details.and_then(|details| Fault::code_in_grpc_details(&details.value)).is_some_and(|told| told == code)
-}
-
 /// Entries of a direction that are remembered.
 const SENT_REMEMBERED: usize = 2048;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use peabiru_proto::entry::{Common, Content, Response};
+    use peabiru_proto::hash::ContentRoot;
+
+    use super::*;
+
+    fn response(made_at: Timestamp) -> Entry {
+        let (exchange, leaf) = (ExchangeId::from_slice(&[1; 16]).unwrap(), LeafHash::from_bytes([1; 32]));
+        let node: NodeId = "PY/GOV/MEC/n1".parse().unwrap();
+        let common = Common { exchange, created_at: made_at, node: Some(node.clone()), globalconf: None };
+        let content = Content::Stream { context_root: ContentRoot::from_bytes([2; 32]) };
+        let body = Response { request_leaf: leaf, received_leaf: leaf, addressee: node, outcome: 0, content };
+        Entry::encode(&"py.example/registry/1".parse().unwrap(), &common, &Body::Response(body)).unwrap()
+    }
+
+    #[test]
+    fn nobody_has_taken_what_was_not_sent_or_was_made_later() {
+        let made_at = Timestamp::from_ms(1_000_000);
+        let (entry, other) = (response(made_at), response(made_at.plus(Duration::from_millis(1))));
+        let mut sent = Sent::default();
+        sent.note(&entry, 0);
+        let named = |entry: &Entry, chunks| Reached { leaf: entry.leaf_hash(), chunks };
+        let check = |named, at| sent.check(&named, at).is_ok();
+        assert!(check(named(&entry, 0), made_at));
+        assert!(!check(named(&other, 0), made_at) && !check(named(&entry, 1), made_at));
+        // The clocks of two nodes differ.
+        assert!(check(named(&entry, 0), made_at.minus(CLOCK_SKEW)));
+        assert!(!check(named(&entry, 0), made_at.minus(CLOCK_SKEW + Duration::from_millis(1))));
+    }
+}

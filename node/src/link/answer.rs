@@ -125,8 +125,7 @@ impl Inner {
             }
         };
         if incoming.opens_stream() {
-            drop(reserved);
-            return self.answer_live(peer, incoming, sender, receiver).await;
+            return self.answer_live(peer, incoming, reserved, sender, receiver).await;
         }
         if let Err(error) = receiver.ended(&mut patience).await {
             return self.unread(peer, &mut sender, &mut receiver, error).await;

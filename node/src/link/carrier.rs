@@ -228,12 +228,17 @@ impl Receiver {
             if let Some(length) = self.decoder.announced()? {
                 let held = match reserved.take() {
                     Some(held) => held,
-                    None => timeout(RESERVE_WAIT, budget.reserve(length))
-                        .await
-                        .map_err(|_| StreamError::NoMemory)?,
+                    None => {
+                        let held = timeout(RESERVE_WAIT, budget.reserve(length)).await;
+                        patience.within_frame();
+                        held.map_err(|_| StreamError::NoMemory)?
+                    }
                 };
                 match self.decoder.next_frame()? {
-                    Some(frame) => return Ok(Some((frame, held))),
+                    Some(frame) => {
+                        patience.between_frames();
+                        return Ok(Some((frame, held)));
+                    }
                     None => reserved = Some(held),
                 }
             }

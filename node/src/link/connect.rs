@@ -20,7 +20,7 @@ use super::frame::{self, FrameError};
 use super::hello::Hello;
 use super::peer::{Continues, DialledBy, Peer, UNKNOWN};
 use super::pool::{Admitted, Arbiter, Begin, Loser, Slot};
-use super::terms::{Carrier, Code, LARGE_STREAMS_MAX};
+use super::terms::{Carrier, Code, LARGE_STREAMS_MAX, LIVE_STREAMS_MAX};
 use super::{Inner, http2, unreachable};
 
 /// A connection of which we know whose it is.
@@ -332,6 +332,7 @@ impl Inner {
             budget: self.budget.for_peer(),
             large_in: Semaphore::new(LARGE_STREAMS_MAX),
             large_out: Semaphore::new(LARGE_STREAMS_MAX),
+            live: Arc::new(Semaphore::new(LIVE_STREAMS_MAX)),
             conf_out: Semaphore::new(CONF_STREAMS_MAX),
             arrived,
             own_serial,

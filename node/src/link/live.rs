@@ -15,12 +15,13 @@ use peabiru_proto::wire::{SealedMessage, link_frame::Frame};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::budget::Reserved;
 use super::carrier::{Receiver, Sender};
 use super::frame::{self, Outgoing, Sealed};
 use super::message::Incoming;
 use super::patience::Patience;
 use super::peer::Peer;
-use super::terms::{Code, StreamError};
+use super::terms::{Code, LIVE_STREAMS_MAX, StreamError};
 use super::{Inner, unreachable};
 use crate::exchange::{Arrived, Departures, FromChunks, Line, Memory, Reply, Wanted};
 use crate::flow::ARRIVED_QUEUED;
@@ -43,6 +44,8 @@ impl Inner {
         let not_accepted = |fault: Fault| fault.with_exchange(exchange);
         let until = Instant::now() + self.waits.connect;
         let mut opened = self.open(to, MAX_FRAME_BYTES, until).await.map_err(not_accepted)?;
+        let place = opened.peer.place_for_stream();
+        let place = place.ok_or_else(|| not_accepted(too_many(&opened.peer, Place::ConsumerNode)))?;
         let mut pieces = self.sealed_pieces(&opened.peer, opening, payload).map_err(not_accepted)?;
         match timeout_at(until, opened.sender.send(&mut pieces)).await {
             Ok(Ok(())) => {}
@@ -55,6 +58,7 @@ impl Inner {
             let peer = Arc::clone(&opened.peer);
             let ends = (&mut opened.sender, &mut opened.receiver);
             inner.carry(&peer, wanted, ends, departures, arrivals, Place::ConsumerNode).await;
+            drop(place);
         });
         Ok(line)
     }
@@ -64,14 +68,25 @@ impl Inner {
         self: &Arc<Self>,
         peer: &Arc<Peer>,
         opening: Incoming,
+        reserved: Reserved,
         mut sender: Sender,
         mut receiver: Receiver,
     ) {
+        let exchange = opening.entry().exchange();
+        let Some(_place) = peer.place_for_stream() else {
+            receiver.stop(Code::Abandoned);
+            return self
+                .refuse(&mut sender, &too_many(peer, Place::ProviderNode).with_exchange(exchange))
+                .await;
+        };
         let until = Instant::now() + self.waits.checkpoint;
         let (arrivals, line) = mpsc::channel(ARRIVED_QUEUED);
         let wanted = wanted(opening.entry());
         let reply = match self.arrive(peer, opening, until, Place::ProviderNode).await {
-            Ok(arrived) => self.inbound.stream(arrived, line).await,
+            Ok(arrived) => {
+                let arrived = Arrived { memory: Some(Memory::new(reserved)), ..arrived };
+                self.inbound.stream(arrived, line).await
+            }
             Err(fault) => Reply::Refusal(fault),
         };
         match reply {
@@ -182,20 +197,11 @@ impl Inner {
         closed: watch::Sender<bool>,
         place: Place,
     ) {
-        let mut told = Told::Nothing;
         let mut patience = Patience::endless(self.waits.pace);
         loop {
             let read = tokio::select! {
                 read = receiver.frame(&peer.budget, &mut patience) => read,
                 () = arrivals.closed() => return receiver.stop(Code::Abandoned),
-                () = self.stopping.cancelled(), if told == Told::Nothing => {
-                    told = Told::Stopping;
-                    // Both sides still say their last word.
-                    if arrivals.send(Err(stopping(place))).await.is_err() {
-                        return receiver.stop(Code::Closing);
-                    }
-                    continue;
-                }
             };
             let (frame, reserved) = match read {
                 Ok(Some(read)) => read,
@@ -256,6 +262,11 @@ impl Inner {
                 receiver.stop(Code::Protocol);
                 malformed(place)
             }
+            StreamError::Stalled => {
+                self.counters.stalled.increment(1);
+                receiver.stop(Code::Stalled);
+                Fault::new(FaultCode::NodeUnreachable, place, error.to_string())
+            }
             error => Fault::new(FaultCode::NodeUnreachable, place, error.to_string()),
         };
         let _ = arrivals.send(Err(fault)).await;
@@ -268,19 +279,14 @@ fn wanted(opening: &Entry) -> Wanted {
     Wanted { exchange, request_leaf, from: FromChunks::default() }
 }
 
-/// What the reader of a stream knows of the node's stop.
-#[derive(PartialEq, Eq)]
-enum Told {
-    Nothing,
-    Stopping,
+/// Nothing of it was accepted. If the peer says so, another node is asked.
+fn too_many(peer: &Peer, place: Place) -> Fault {
+    let what = format!("{LIVE_STREAMS_MAX} streams go on between this node and {} already", peer.id);
+    Fault::new(FaultCode::NodeOverloaded, place, what)
 }
 
 fn malformed(place: Place) -> Fault {
     Fault::new(FaultCode::MessageMalformed, place, "a batch or the end of the stream was due")
-}
-
-fn stopping(place: Place) -> Fault {
-    Fault::new(FaultCode::NodeDraining, place, "the node is stopping")
 }
 
 /// Any outcome but OK: a FAULT ends a stream as such a CLOSE does.

@@ -65,7 +65,6 @@ use peabiru_proto::time::Clock;
 use peabiru_proto::wire::HeldEntry;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::exchange::{Arrived, Departures, Inbound, Line, LinkAnswer, Outflow, Wanted, WantedConf};
@@ -215,7 +214,6 @@ impl Link {
             tasks,
             exchanges: TaskTracker::new(),
             draining: AtomicBool::new(false),
-            stopping: CancellationToken::new(),
             snapshots: watch::Sender::new(()),
         });
         inner.tasks.spawn(Arc::clone(&inner).accept_quic());
@@ -374,7 +372,6 @@ impl Link {
     /// Takes no new exchanges, waits for those that go on, then says goodbye.
     pub async fn close(&self) {
         self.0.draining.store(true, Ordering::Release);
-        self.0.stopping.cancel();
         self.0.exchanges.close();
         if timeout(self.0.waits.drain, self.0.exchanges.wait()).await.is_err() {
             tracing::warn!(left = self.0.exchanges.len(), "stopping while exchanges go on");
@@ -441,8 +438,6 @@ struct Inner {
     /// Tasks of streams that peers opened: what a stop waits for.
     exchanges: TaskTracker,
     draining: AtomicBool,
-    /// Tells streams that go on for long of it.
-    stopping: CancellationToken,
     /// Tells each connection that it is to be judged anew.
     snapshots: watch::Sender<()>,
     /// Of our newest `Hello`. Starts at the clock's milliseconds, so it rises over restarts.

@@ -17,6 +17,8 @@ pub struct Patience {
     window: Duration,
     /// What must have come or gone in each window.
     window_bytes_min: u64,
+    /// The same from the beginning of a frame to its end, if less is enough between frames.
+    frame_bytes_min: Option<u64>,
     /// Of this window.
     waited: Duration,
     bytes: u64,
@@ -42,20 +44,34 @@ impl Patience {
     /// For a large message: a least mean rate, and an end.
     #[must_use]
     pub(super) fn paced(waits: &Waits) -> Self {
-        let bytes_min =
-            LARGE_RATE_MIN.saturating_mul(u64::try_from(waits.pace.as_millis()).unwrap_or(u64::MAX));
-        Self::with(waits.pace, bytes_min / 1000, Some(Instant::now() + waits.large))
+        Self::with(waits.pace, bytes_in(waits.pace, LARGE_RATE_MIN), Some(Instant::now() + waits.large))
     }
 
-    /// For a stream, which may pause: others say when it is over.
+    /// For a stream, which may pause between its frames: others say when it is over. A frame that has begun goes on: memory waits
+    /// for its end.
     #[must_use]
     pub(super) fn endless(window: Duration) -> Self {
-        Self::with(window, 0, None)
+        let frame_bytes_min = Some(bytes_in(window, FRAME_RATE_MIN));
+        Self { frame_bytes_min, ..Self::with(window, 0, None) }
     }
 
     fn with(window: Duration, window_bytes_min: u64, until: Option<Instant>) -> Self {
         let (waited, bytes, delay) = (Duration::ZERO, 0, Delay::Unexplained);
-        Self { window, window_bytes_min, waited, bytes, delay, until }
+        Self { window, window_bytes_min, frame_bytes_min: None, waited, bytes, delay, until }
+    }
+
+    /// A frame was announced, and memory is held for it.
+    pub(super) fn within_frame(&mut self) {
+        if let Some(bytes_min) = self.frame_bytes_min {
+            (self.window_bytes_min, self.waited, self.bytes) = (bytes_min, Duration::ZERO, 0);
+        }
+    }
+
+    /// It came to its end.
+    pub(super) fn between_frames(&mut self) {
+        if self.frame_bytes_min.is_some() {
+            self.window_bytes_min = 0;
+        }
     }
 
     /// Waits for the peer.
@@ -105,6 +121,12 @@ impl Patience {
     }
 }
 
+fn bytes_in(window: Duration, rate: u64) -> u64 {
+    rate.saturating_mul(u64::try_from(window.as_millis()).unwrap_or(u64::MAX)) / 1000
+}
+
+/// Least mean rate of a stream's frame, in bytes per second: as many streams as one connection may have share a line of 4 Mbit/s.
+const FRAME_RATE_MIN: u64 = 16 * 1024;
 /// Least mean rate of a large message while this node waits for the peer, in bytes per second: a line of 4 Mbit/s carries as
 /// many at once as one connection may.
 const LARGE_RATE_MIN: u64 = 16 * 1024;
@@ -147,6 +169,20 @@ mod tests {
         patience.explained();
         patience.moved(u64::MAX);
         assert!(patience.look(end).is_err());
+    }
+
+    #[test]
+    fn a_stream_may_pause_between_its_frames_and_not_within_one() {
+        let mut patience = Patience::endless(PACE);
+        let now = Instant::now();
+        assert!(patience.look(now).is_ok() && patience.look(now).is_ok(), "nobody says anything");
+        patience.within_frame();
+        patience.moved(FRAME_RATE_MIN * PACE.as_secs());
+        assert!(patience.look(now).is_ok());
+        patience.moved(FRAME_RATE_MIN * PACE.as_secs() - 1);
+        assert!(matches!(patience.look(now), Err(StreamError::Stalled)));
+        patience.between_frames();
+        assert!(patience.look(now).is_ok());
     }
 
     #[tokio::test]

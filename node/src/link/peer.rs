@@ -10,7 +10,7 @@ use peabiru_proto::id::NodeId;
 use peabiru_proto::limits::MAX_FRAME_BYTES;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{CheckpointUpdate, link_frame::Frame};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -34,6 +34,8 @@ pub(crate) struct Peer {
     pub(crate) large_in: Semaphore,
     /// And that go to it.
     pub(crate) large_out: Semaphore,
+    /// Places of streams that go on for long, whichever side opened them.
+    pub(crate) live: Arc<Semaphore>,
     /// Parts of the global configuration that go to it.
     pub(crate) conf_out: Semaphore,
     /// What we told it of our ledgers.
@@ -112,6 +114,11 @@ impl Peer {
         let lost = matches!(error, StreamError::Lost(_));
         let ended = if lost { timeout(END_WAIT, self.connection.closed()).await.ok() } else { None };
         self.expelled.get().cloned().or(ended).unwrap_or_else(|| error.to_string())
+    }
+
+    /// A place for one more stream that goes on for long, if there is one.
+    pub(crate) fn place_for_stream(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.live).try_acquire_owned().ok()
     }
 
     pub(crate) fn status(&self) -> PeerStatus {

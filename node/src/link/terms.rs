@@ -126,6 +126,9 @@ pub(super) fn lost(error: impl fmt::Display) -> StreamError {
 pub(super) const STREAMS_MAX: u32 = 512;
 /// Large messages that a connection carries at once, each way: others wait for their turn.
 pub(super) const LARGE_STREAMS_MAX: usize = 32;
+/// Streams that go on over a connection at once, of both sides: if nobody reads any of them, half of the connection's window is
+/// left for everything else.
+pub(super) const LIVE_STREAMS_MAX: usize = (CONNECTION_WINDOW_BYTES / STREAM_WINDOW_BYTES / 2) as usize;
 /// An idle connection is kept open by a packet this often, less than the 30 s after which routers forget it.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// After this long without any packet a connection is lost.

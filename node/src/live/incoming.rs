@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use peabiru_ledger::ledger::Ledger;
-use peabiru_proto::entry::Body;
+use peabiru_ledger::ledger::{Append, Ledger};
+use peabiru_proto::entry::{Body, Entry, Verdict};
 use peabiru_proto::fault::{Fault, FaultCode};
 use peabiru_proto::limits::CHUNK_BYTES;
 use tokio::sync::mpsc;
@@ -15,7 +15,9 @@ use super::session::{CLOSE_WAIT, Session};
 use crate::core::{Core, ledger_fault, received_append};
 use crate::exchange::{AnswerEnd, Arrived, Line, Memory, Piece};
 use crate::guard::answer::received_head;
+use crate::guard::refusal::Refusal;
 use crate::guard::stream::{Chain, Link};
+use crate::stage::count_refusal;
 
 /// To whom the messages go.
 pub(crate) type Reader = mpsc::Sender<Result<Piece<AnswerEnd>, Fault>>;
@@ -72,10 +74,6 @@ impl Incoming {
                     Ok(Link::Close(end, why)) => self.closed(&mut reader, end, why).await,
                     Err(fault) => return self.fail(reader, fault).await,
                 },
-                // The stream ends, and its last words are still heard.
-                Next::Came(Some(Err(fault))) if fault.code == FaultCode::NodeDraining => {
-                    self.session.end(fault);
-                }
                 Next::Came(Some(Err(fault))) => return self.fail(reader, self.session.named(fault)).await,
                 Next::Came(None) if self.chain.is_closed() => return,
                 Next::Came(None) => {
@@ -132,32 +130,63 @@ impl Incoming {
     /// Judges an entry, and notes that it came.
     async fn take(&mut self, arrived: &Arrived, pace: &mut Pace) -> Result<Link, Fault> {
         let (place, exchange) = (self.session.place(), arrived.entry.exchange());
-        let judged = self.session.judge(&mut self.chain, arrived);
-        let link = judged.map_err(|refusal| refusal.fault(place, exchange))?;
+        let link = match self.session.judge(&mut self.chain, arrived) {
+            Ok(link) => link,
+            Err(refusal) => {
+                self.note_misplaced(arrived, &refusal);
+                return Err(refusal.fault(place, exchange));
+            }
+        };
         if let Link::Batch(body) = &link
             && body.len() < CHUNK_BYTES
             && !pace.allows(Instant::now())
         {
             return Err(Fault::new(FaultCode::StreamFlood, place, "too many small batches came"));
         }
+        if self.session.verdict() == Verdict::Refused {
+            self.session.keep(&self.core, 0).await?;
+            self.queue_refused(arrived)?;
+            return Ok(link);
+        }
         self.session.keep(&self.core, arrived.payload.chunks().iter().map(Bytes::len).sum()).await?;
-        let conf = self.core.globalconf.newest();
-        let body = Body::Received(received_head(arrived));
-        let entry = self.core.entry(&self.ledger, exchange, conf.as_deref(), &body)?;
-        let append = received_append(entry, arrived);
+        let append = received_append(self.received(arrived, Verdict::Accepted)?, arrived);
         let failed = |error| ledger_fault(&error, place);
-        let appending = match self.noted {
-            Noted::Queued => self.ledger.queue(append).map(|()| None),
-            Noted::Durable => self.ledger.begin(vec![append]).map(Some),
-        };
-        let appending = appending.map_err(failed)?;
         // Whatever is sealed from now on stands after it in the ledger.
-        self.session.took(self.chain.reached(&arrived.entry));
+        let appending = self.session.take(self.chain.reached(&arrived.entry), || match self.noted {
+            Noted::Queued => self.ledger.queue(append).map(|()| None).map_err(failed),
+            Noted::Durable => self.ledger.begin(vec![append]).map(Some).map_err(failed),
+        })?;
         if let Some(appending) = appending {
             appending.sealed().await.map_err(failed)?;
         }
-        self.session.touch();
+        self.session.heard();
         Ok(link)
+    }
+
+    /// What its author sealed for a place that it does not have: our RECEIVED says that it was refused. Nothing is noted of what
+    /// is not its author's, or of another exchange.
+    fn note_misplaced(&self, arrived: &Arrived, refusal: &Refusal) {
+        let guard = &self.core.guard;
+        let is_misplaced = matches!(refusal, Refusal::Stream(_)) && self.chain.binds(arrived);
+        if is_misplaced
+            && guard.may_seal_refusal(&arrived.peer, self.core.clock.now())
+            && let Err(fault) = self.queue_refused(arrived)
+        {
+            tracing::warn!(exchange = %self.chain.exchange(), %fault, "a refusal could not be noted");
+        }
+    }
+
+    /// The sender keeps the payload of what is refused, and its seal commits to it.
+    fn queue_refused(&self, arrived: &Arrived) -> Result<(), Fault> {
+        let append = received_append(self.received(arrived, Verdict::Refused)?, arrived);
+        let queued = self.ledger.queue(Append { payload: None, ..append });
+        queued.map_err(|error| ledger_fault(&error, self.session.place()))
+    }
+
+    fn received(&self, arrived: &Arrived, verdict: Verdict) -> Result<Entry, Fault> {
+        let conf = self.core.globalconf.newest();
+        let body = Body::Received(received_head(arrived, verdict));
+        self.core.entry(&self.ledger, arrived.entry.exchange(), conf.as_deref(), &body)
     }
 
     /// Waits for a slow reader, unless the session ends meanwhile: `next` sees that.
@@ -165,18 +194,26 @@ impl Incoming {
         let Some(reader) = reader else { return };
         tokio::select! {
             // An error means that the reader has gone, which `next` sees.
-            _ = reader.send(piece) => self.session.touch(),
+            _ = reader.send(piece) => self.session.heard(),
             _ = self.session.ended() => {}
             () = self.session.answered(), if self.chain.is_of_request() => {}
         }
     }
 
     async fn closed(&self, reader: &mut Option<Reader>, end: AnswerEnd, why: Option<String>) {
-        if let Some(code) = why.filter(|_| self.chain.is_of_request()) {
+        if let Some(code) = why.as_ref().filter(|_| self.chain.is_of_request()) {
             let what = format!("the consumer's node broke the request off: {code}");
             return self.session.end(self.session.cancelled(&what));
         }
-        self.deliver(reader, Ok(Piece::End(end))).await;
+        let ended_by = why.and_then(|_| end.fault());
+        let ending = match ended_by {
+            Some(fault) => {
+                count_refusal(&fault);
+                Err(fault.with_exchange(self.chain.exchange()))
+            }
+            None => Ok(Piece::End(end)),
+        };
+        self.deliver(reader, ending).await;
         *reader = None;
         if !self.chain.is_of_request() {
             // An answer that has ended ends the request too.

@@ -27,12 +27,9 @@ pub(crate) fn connect(core: Arc<Core>, mut departures: Departures, place: Place)
                 Ok(arrived) => matches!(arrived.entry.kind(), EntryKind::Close | EntryKind::Fault),
                 Err(_) => true,
             };
-            if arrivals.send(arrived).await.is_err() {
+            // The line ends with it, and whoever made it hears that it went.
+            if arrivals.send(arrived).await.is_err() || is_last {
                 return;
-            }
-            if is_last {
-                // Whoever made it hears that it went; the line stays until both ways are over.
-                departures.close();
             }
         }
     });

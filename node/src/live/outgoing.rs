@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use peabiru_ledger::ledger::{Append, Ledger};
-use peabiru_ledger::payload::Direction;
+use peabiru_ledger::payload::{Direction, Payload};
 use peabiru_proto::content::chunk_count;
-use peabiru_proto::entry::{Batch, Body, Close, Entry, ExchangeId, StreamDirection};
+use peabiru_proto::entry::{Batch, Body, Close, ExchangeId, Reached, StreamDirection};
 use peabiru_proto::fault::{Fault, FaultCode};
 use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::limits::CHUNK_BYTES;
@@ -40,7 +40,15 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     /// Seals everything up to the end, or up to the end of the session; then the CLOSE, if it can be made.
     pub(crate) async fn run(mut self, mut pieces: Pieces<AnswerEnd>) {
-        let (end, why) = match self.batches(&mut pieces).await {
+        let end = self.batches(&mut pieces).await;
+        // The application is told that nobody takes more.
+        drop(pieces);
+        self.end(end).await;
+    }
+
+    /// Seals the CLOSE: how the application ended, or why it was broken off.
+    pub(crate) async fn end(mut self, end: Result<AnswerEnd, Fault>) {
+        let (end, why) = match end {
             Ok(end) => (end, None),
             Err(fault) => {
                 let (end, code) = (AnswerEnd::of_fault(&fault), fault.code);
@@ -48,8 +56,6 @@ impl Outgoing {
                 (end, Some(code))
             }
         };
-        // The application is told that nobody takes more.
-        drop(pieces);
         if self.link.direction == StreamDirection::Answer {
             self.session.set_answered();
         }
@@ -89,7 +95,7 @@ impl Outgoing {
             let piece = tokio::select! {
                 biased;
                 fault = self.session.ended() => return Err(fault),
-                () = self.out.closed() => return Err(self.session.cancelled("nobody takes the stream any more")),
+                () = self.out.closed() => return Err(self.untaken().await),
                 piece = pieces.recv() => piece,
                 () = sleep_until(due), if !gathered.is_empty() => {
                     self.batch(gathered.split()).await?;
@@ -128,8 +134,9 @@ impl Outgoing {
         let out = self.out.clone();
         let permit = tokio::select! {
             fault = self.session.ended() => return Err(fault),
-            permit = out.reserve() => permit.map_err(|_| self.session.cancelled("nobody takes the stream any more"))?,
+            permit = out.reserve() => permit,
         };
+        let Ok(permit) = permit else { return Err(self.untaken().await) };
         let ahead = self.ahead(&out).await?;
         self.session.keep(&self.core, body.len()).await?;
         let place = self.session.place();
@@ -139,15 +146,28 @@ impl Outgoing {
         let chunks =
             u32::try_from(chunk_count(body_bytes) - 1).map_err(|_| internal("a batch is too long"))?;
         let Link { opening, direction, previous, chunks: first_chunk, .. } = self.link;
-        let peer = self.session.taken();
-        let head =
-            Batch { opening, direction, previous, first_chunk, chunks, content_root, body_bytes, peer };
         let conf = self.core.conf(place)?;
-        let entry = self.entry(Some(&conf), &Body::Batch(head))?;
-        self.link.advance(&entry, chunks);
-        self.session.sent(self.link.reached(&entry));
-        let append = Append { entry, payload: Some(payload), foreign: None };
-        self.hand_over(permit, append, ahead)
+        let leaving = self.say(Some(&conf), payload, |peer| {
+            Body::Batch(Batch {
+                opening,
+                direction,
+                previous,
+                first_chunk,
+                chunks,
+                content_root,
+                body_bytes,
+                peer,
+            })
+        })?;
+        permit.send(Leaving { ahead, ..leaving });
+        self.session.touch();
+        Ok(())
+    }
+
+    /// Why the peer takes nothing more: its last words say so, if they come.
+    async fn untaken(&self) -> Fault {
+        let ended = timeout(CLOSE_WAIT, self.session.ended()).await;
+        ended.unwrap_or_else(|_| self.session.cancelled("nobody takes the stream any more"))
     }
 
     /// One batch of a stream is always on its way; those ahead of it share what the node sets aside for all. A stream whose
@@ -175,17 +195,17 @@ impl Outgoing {
         let (payload, content_root) =
             self.core.seal_payload(&self.exchange, self.direction(), &context, &[], place)?;
         let Link { opening, direction, previous, chunks, .. } = self.link;
-        let (peer, fault) = (self.session.taken(), why.map(|code| code.to_string()));
-        let head = Close { opening, direction, previous, chunks, outcome, content_root, peer, fault };
+        let fault = why.map(|code| code.to_string());
         let conf = self.core.globalconf.newest();
-        let entry = self.entry(conf.as_deref(), &Body::Close(head))?;
-        self.session.sent(self.link.reached(&entry));
-        let append = Append { entry, payload: Some(payload), foreign: None };
+        let leaving = self.say(conf.as_deref(), payload, |peer| {
+            Body::Close(Close { opening, direction, previous, chunks, outcome, content_root, peer, fault })
+        })?;
         self.session.set_said_all();
-        match permit {
-            Some(permit) => self.hand_over(permit, append, None),
-            None => self.ledger.queue(append).map_err(|error| ledger_fault(&error, place)),
+        if let Some(permit) = permit {
+            permit.send(leaving);
+            self.session.touch();
         }
+        Ok(())
     }
 
     /// Room on the way to the peer, for as long as the session goes on and a moment more. None if nobody takes the CLOSE: the
@@ -200,25 +220,28 @@ impl Outgoing {
         timeout(CLOSE_WAIT, permit).await.ok()?.ok()
     }
 
-    /// Never made before the one before it, also if the machine's clock was set back.
-    fn entry(&self, conf: Option<&GlobalConfiguration>, body: &Body) -> Result<Entry, Fault> {
-        let created_at = self.core.clock.now().max(self.link.made_at);
-        self.core.entry_made_at(&self.ledger, self.exchange, conf, body, created_at)
-    }
-
-    fn hand_over(
-        &self,
-        permit: Permit<'_, Leaving>,
-        append: Append,
-        ahead: Option<OwnedSemaphorePermit>,
-    ) -> Result<(), Fault> {
-        let payload =
-            append.payload.clone().ok_or_else(|| internal("an entry of a stream without a payload"))?;
-        let appending = self.ledger.begin(vec![append]);
-        let appending = appending.map_err(|error| ledger_fault(&error, self.session.place()))?;
-        permit.send(Leaving { appending, payload, ahead });
-        self.session.touch();
-        Ok(())
+    /// Makes the next entry, which names what was taken of the other direction, and hands it to our ledger. Never made before the
+    /// one before it, also if the machine's clock was set back.
+    fn say(
+        &mut self,
+        conf: Option<&GlobalConfiguration>,
+        payload: Arc<Payload>,
+        head: impl FnOnce(Option<Reached>) -> Body,
+    ) -> Result<Leaving, Fault> {
+        let session = Arc::clone(&self.session);
+        session.say(|taken, sent| {
+            let created_at = self.core.clock.now().max(self.link.made_at);
+            let entry =
+                self.core.entry_made_at(&self.ledger, self.exchange, conf, &head(taken), created_at)?;
+            let place = self.session.place();
+            let append = Append { entry: entry.clone(), payload: Some(Arc::clone(&payload)), foreign: None };
+            let appending = self.ledger.begin(vec![append]).map_err(|error| ledger_fault(&error, place))?;
+            if let Body::Batch(batch) = entry.body() {
+                self.link.advance(&entry, batch.chunks);
+            }
+            sent.note(&entry, self.link.chunks);
+            Ok(Leaving { appending, payload, ahead: None })
+        })
     }
 
     fn direction(&self) -> Direction {

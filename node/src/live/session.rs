@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use peabiru_proto::entry::{Reached, SideEffects};
+use peabiru_proto::entry::{Reached, SideEffects, Verdict};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,8 @@ pub(crate) struct Session {
     ways: Mutex<Ways>,
     /// What both directions put into our ledger.
     kept_bytes: AtomicU64,
+    /// What allowed the stream has ended.
+    revoked: AtomicBool,
 }
 
 /// How far both directions came, as far as a CLOSE tells.
@@ -72,16 +74,17 @@ impl Session {
             had_said_all: AtomicBool::new(false),
             ways: Mutex::default(),
             kept_bytes: AtomicU64::new(0),
+            revoked: AtomicBool::new(false),
         }
     }
 
-    /// So many bytes are about to go into our ledger. Streams leave the last of the disk to messages that are whole: they
-    /// alone could fill it without an end.
+    /// An entry with so much payload is about to go into our ledger. Streams leave the last of the disk to messages that are
+    /// whole: they alone could fill it without an end.
     ///
     /// # Errors
     /// `node.disk_full`.
-    pub(crate) async fn keep(&self, core: &Core, bytes: usize) -> Result<(), Fault> {
-        let bytes = bytes as u64;
+    pub(crate) async fn keep(&self, core: &Core, payload_bytes: usize) -> Result<(), Fault> {
+        let bytes = payload_bytes as u64 + ENTRY_DISK_BYTES;
         let before = self.kept_bytes.fetch_add(bytes, Ordering::Relaxed);
         if before > 0 && before / DISK_LOOK_BYTES == before.saturating_add(bytes) / DISK_LOOK_BYTES {
             return Ok(());
@@ -92,19 +95,27 @@ impl Session {
         looked.map_err(|error| ledger_fault(&error, self.place))
     }
 
-    /// An entry of the direction that this node seals was made.
-    pub(crate) fn sent(&self, entry: Reached) {
-        self.ways().sent.note(entry);
+    /// Makes an entry of the direction that this node seals, told what was taken of the other, and hands it to our ledger. Nothing
+    /// is taken meanwhile: what the entry does not name has its RECEIVED after it.
+    pub(crate) fn say<T>(
+        &self,
+        make: impl FnOnce(Option<Reached>, &mut Sent) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let mut ways = self.ways();
+        let taken = ways.taken;
+        make(taken, &mut ways.sent)
     }
 
-    /// An entry of the peer's direction holds, and its RECEIVED is on its way into our ledger.
-    pub(crate) fn took(&self, entry: Reached) {
-        self.ways().taken = Some(entry);
-    }
-
-    /// The newest entry of the peer's direction that was taken.
-    pub(crate) fn taken(&self) -> Option<Reached> {
-        self.ways().taken
+    /// An entry of the peer's direction holds: `note` hands its RECEIVED to our ledger.
+    pub(crate) fn take<T>(
+        &self,
+        entry: Reached,
+        note: impl FnOnce() -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let mut ways = self.ways();
+        let noted = note()?;
+        ways.taken = Some(entry);
+        Ok(noted)
     }
 
     /// Judges an entry of the peer's direction: it may name what this node sent.
@@ -130,6 +141,17 @@ impl Session {
         }
     }
 
+    /// Ends both halves for what allowed the stream has ended: nothing that comes from now on is accepted.
+    pub(crate) fn revoke(&self, why: Fault) {
+        self.revoked.store(true, Ordering::Release);
+        self.end(why);
+    }
+
+    /// Of what comes now and holds.
+    pub(crate) fn verdict(&self) -> Verdict {
+        if self.revoked.load(Ordering::Acquire) { Verdict::Refused } else { Verdict::Accepted }
+    }
+
     /// Waits for the end, and says why.
     pub(crate) async fn ended(&self) -> Fault {
         self.over.cancelled().await;
@@ -144,6 +166,13 @@ impl Session {
     /// Waits until the service has ended its answer.
     pub(crate) async fn answered(&self) {
         self.answered.cancelled().await;
+    }
+
+    /// Something came from the peer. Once the service has ended its answer that alone keeps no stream going.
+    pub(crate) fn heard(&self) {
+        if !self.answered.is_cancelled() {
+            self.touch();
+        }
     }
 
     /// Something passed.
@@ -171,17 +200,21 @@ impl Session {
         Fault::new(FaultCode::StreamCancelled, self.place, what)
     }
 
-    /// Ends the stream when its time is over, or if nothing passes either way. Never returns.
-    pub(crate) async fn watch(&self) {
-        loop {
+    /// Ends the stream when its time is over, if nothing passes either way, or when the node stops. Never returns.
+    pub(crate) async fn watch(&self, stopping: &CancellationToken) {
+        let fault = loop {
             match self.look(Instant::now()) {
-                Ok(next) => sleep_until(next).await,
-                Err(fault) => {
-                    self.end(fault);
-                    return pending().await;
-                }
+                Ok(next) => tokio::select! {
+                    () = sleep_until(next) => {}
+                    () = stopping.cancelled() => {
+                        break Fault::new(FaultCode::NodeDraining, self.place, "the node is stopping");
+                    }
+                },
+                Err(fault) => break fault,
             }
-        }
+        };
+        self.end(fault);
+        pending().await
     }
 
     /// When to look again, or why the stream ends.
@@ -204,6 +237,9 @@ impl Session {
 const STREAM_IDLE_MAX: Duration = Duration::from_secs(5 * 60);
 /// What must stay free of the disk for others, beyond what the ledger itself keeps free.
 const STREAM_FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
+/// What an entry of a stream takes of the disk beside its payload: a commit record of its own, if nothing else is committed with
+/// it.
+const ENTRY_DISK_BYTES: u64 = 4096;
 /// A stream looks at the disk whenever it has put so much on it.
 const DISK_LOOK_BYTES: u64 = 4 * 1024 * 1024;
 /// For the CLOSE of either side once a stream is over.
@@ -237,5 +273,41 @@ mod tests {
         *session.passed_at.lock().unwrap() = deadline;
         assert_eq!(session.look(deadline - Duration::from_millis(1)), Ok(deadline));
         assert_eq!(code(session.look(deadline)), Some(FaultCode::ExchangeDeadline));
+    }
+
+    #[test]
+    fn a_peer_that_sends_on_after_the_answer_keeps_no_stream_going() {
+        let session = Session::of_service(None);
+        let past = Instant::now() - Duration::from_millis(1);
+        let passed_at = || *session.passed_at.lock().unwrap();
+        *session.passed_at.lock().unwrap() = past;
+        session.heard();
+        assert!(passed_at() > past);
+        session.set_answered();
+        *session.passed_at.lock().unwrap() = past;
+        session.heard();
+        assert_eq!(passed_at(), past);
+        session.touch();
+        assert!(passed_at() > past, "the answer still goes");
+    }
+
+    #[test]
+    fn what_comes_after_a_right_has_ended_is_refused() {
+        let session = Session::of_service(None);
+        session.end(session.cancelled("somebody had enough"));
+        assert_eq!(session.verdict(), Verdict::Accepted);
+        session.revoke(Fault::new(FaultCode::AccessNoGrant, Place::ProviderNode, "no grant"));
+        assert_eq!(session.verdict(), Verdict::Refused);
+    }
+
+    #[tokio::test]
+    async fn a_stop_is_heard_whoever_reads() {
+        let (session, stopping) = (Session::of_service(None), CancellationToken::new());
+        stopping.cancel();
+        let ended = tokio::select! {
+            () = session.watch(&stopping) => None,
+            ended = session.ended() => Some(ended.code),
+        };
+        assert_eq!(ended, Some(FaultCode::NodeDraining));
     }
 }

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use peabiru_ledger::ledger::{Append, Ledger};
 use peabiru_ledger::payload::Direction;
 use peabiru_proto::entry::{Body, Content, Response, SideEffects, StreamDirection};
@@ -12,12 +11,11 @@ use peabiru_proto::fault::{Fault, Place};
 use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::hash::LeafHash;
 use peabiru_proto::wire::Context;
-use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::{AnswerHead, Provider, Receipt, commit, refuse, unanswered};
-use crate::core::{internal, ledger_fault};
+use super::{Provider, Receipt, commit, refuse, unanswered};
+use crate::core::ledger_fault;
 use crate::exchange::{Arrived, Leaving, Line, LiveServed, Reply};
 use crate::flow::{ARRIVED_QUEUED, BATCHES_IN_FLIGHT};
 use crate::guard::request::Authorised;
@@ -72,11 +70,12 @@ impl Provider {
         };
         let life = authorised.life();
         let invocation = authorised.invocation(self.core.clock.now(), self.service_timeout);
+        authorised.shed();
         let (authorised, session) = (Arc::new(authorised), Arc::new(Session::of_service(life)));
         let (out, departures) = mpsc::channel(BATCHES_IN_FLIGHT);
         let (reader, messages) = mpsc::channel(ARRIVED_QUEUED);
         let chain = Chain::of(authorised.verified().arrived(), StreamDirection::Request);
-        session.took(chain.reached(&authorised.verified().arrived().entry));
+        session.take(chain.reached(&authorised.verified().arrived().entry), || Ok(()))?;
         let incoming = Incoming {
             core: Arc::clone(&self.core),
             ledger: ledger.clone(),
@@ -99,7 +98,7 @@ impl Provider {
             let both = async { tokio::join!(serving.run(answer), incoming.run(reader)) };
             tokio::select! {
                 _ = both => {}
-                () = session.watch() => {}
+                () = session.watch(&provider.core.stopping) => {}
                 () = provider.watch_rights(&authorised, &session) => {}
             }
         });
@@ -125,49 +124,48 @@ impl Provider {
             }
         };
         tracing::info!(%exchange, code = %fault.code, "a stream is not allowed any more");
-        session.end(fault);
+        session.revoke(fault);
         std::future::pending::<()>().await;
     }
 }
 
 impl Serving {
-    /// Waits for the answer to begin, opens the way back, and seals what comes; or seals why there is none.
+    /// Waits for the answer to begin, opens the way back, and seals what comes. Whoever was let in gets a RESPONSE and a CLOSE,
+    /// also if no service answers: a FAULT would not say how far this node had come with the request.
     async fn run(self, answer: impl Future<Output = Result<LiveServed, Fault>> + Send) {
-        let session = Arc::clone(&self.session);
-        let opened = match self.begun(answer).await {
-            Ok(served) => Ok((self.open(&served.context).await, served.pieces)),
-            Err(fault) => Err(fault),
-        };
         let exchange = self.authorised.verified().arrived().entry.exchange();
-        match opened {
-            Ok((Ok(outgoing), pieces)) => {
-                outgoing.run(pieces).await;
+        let begun = self.begun(answer).await;
+        let context = begun.as_ref().map(|served| served.context.clone()).unwrap_or_default();
+        let outgoing = match self.open(&context).await {
+            Ok(outgoing) => outgoing,
+            // The ledger takes nothing: the peer learns it by the end of the link's stream.
+            Err(fault) => return self.session.end(fault),
+        };
+        match begun {
+            Ok(served) => {
+                outgoing.run(served.pieces).await;
                 count_answered();
                 tracing::debug!(%exchange, "a stream was answered");
             }
-            // The ledger takes nothing: the peer learns it by the end of the link's stream.
-            Ok((Err(fault), _)) => session.end(fault),
             Err(fault) => {
                 let fault = unanswered(fault, self.authorised.side_effects());
                 tracing::info!(%exchange, code = %fault.code, "a stream was not answered");
-                if let Err(unsealed) = self.refuse(&fault).await {
-                    tracing::warn!(%exchange, code = %unsealed.code, "and no FAULT could be sealed");
-                }
-                session.end(fault);
+                outgoing.end(Err(fault)).await;
             }
         }
     }
 
-    /// The beginning of the service's answer.
+    /// The beginning of the service's answer. None goes out that is not trusted any more.
     async fn begun(
         &self,
         answer: impl Future<Output = Result<LiveServed, Fault>> + Send,
     ) -> Result<LiveServed, Fault> {
-        tokio::select! {
+        let served = tokio::select! {
             biased;
-            fault = self.session.ended() => Err(fault),
-            begun = answer => begun,
-        }
+            fault = self.session.ended() => return Err(fault),
+            begun = answer => begun?,
+        };
+        self.provider.core.conf(Place::ProviderNode).map(|_| served)
     }
 
     /// The RESPONSE that opens the way back: its payload is the context alone.
@@ -175,7 +173,7 @@ impl Serving {
         let core = &self.provider.core;
         let arrived = self.authorised.verified().arrived();
         let exchange = arrived.entry.exchange();
-        let conf = core.conf(Place::ProviderNode)?;
+        let conf = core.globalconf.newest();
         let (payload, context_root) =
             core.seal_payload(&exchange, Direction::Answer, context, &[], Place::ProviderNode)?;
         let response = Response {
@@ -185,10 +183,15 @@ impl Serving {
             outcome: 0,
             content: Content::Stream { context_root },
         };
-        let entry = core.entry(&self.ledger, exchange, Some(&conf), &Body::Response(response))?;
+        let entry = core.entry(&self.ledger, exchange, conf.as_deref(), &Body::Response(response))?;
         let link = LinkPlace::after(&entry, StreamDirection::Answer);
-        self.session.sent(link.reached(&entry));
-        self.depart(Append { entry, payload: Some(payload), foreign: None }).await?;
+        let append = Append { entry: entry.clone(), payload: Some(Arc::clone(&payload)), foreign: None };
+        let appending = self.session.say(|_, sent| {
+            sent.note(&entry, link.chunks);
+            self.ledger.begin(vec![append]).map_err(|error| ledger_fault(&error, Place::ProviderNode))
+        })?;
+        // An error means that the peer is gone: the entry is in our ledger.
+        let _ = self.out.send(Leaving { appending, payload, ahead: None }).await;
         Ok(Outgoing {
             core: Arc::clone(&self.provider.core),
             ledger: self.ledger.clone(),
@@ -197,40 +200,6 @@ impl Serving {
             session: Arc::clone(&self.session),
             out: self.out.clone(),
         })
-    }
-
-    /// The FAULT that stands in the answer's place.
-    async fn refuse(&self, fault: &Fault) -> Result<(), Fault> {
-        let entry = {
-            let core = &self.provider.core;
-            let verified = self.authorised.verified();
-            let exchange = verified.arrived().entry.exchange();
-            let conf = core.conf(Place::ProviderNode)?;
-            let body = Bytes::from(fault.to_proto().encode_to_vec());
-            let (payload, content_root) = core.seal_payload(
-                &exchange,
-                Direction::Answer,
-                &Context::default(),
-                &body,
-                Place::ProviderNode,
-            )?;
-            let head =
-                AnswerHead { outcome: Err(fault.clone()), content_root, body_bytes: body.len() as u64 };
-            let entry = self.provider.answer_entry(&self.ledger, verified, self.received, head, &conf)?;
-            self.session.sent(LinkPlace::after(&entry, StreamDirection::Answer).reached(&entry));
-            Append { entry, payload: Some(payload), foreign: None }
-        };
-        self.depart(entry).await
-    }
-
-    /// Appends an entry and sends it on its way.
-    async fn depart(&self, append: Append) -> Result<(), Fault> {
-        let payload = append.payload.clone().ok_or_else(|| internal("an answer without a payload"))?;
-        let appending =
-            self.ledger.begin(vec![append]).map_err(|error| ledger_fault(&error, Place::ProviderNode))?;
-        // An error means that the peer is gone: the entry is in our ledger.
-        let _ = self.out.send(Leaving { appending, payload, ahead: None }).await;
-        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! BATCH and CLOSE: the pieces and the end of one direction of a stream. Not frozen yet: ARCHITECTURE.md says why.
+//! BATCH and CLOSE: the pieces and the end of one direction of a stream. FROZEN.
 //!
 //! A direction is a chain in its sender's ledger: the opening (REQUEST or RESPONSE), batches, one CLOSE. What each link
 //! of it is for: the opening's leaf hash and the direction keep it from being moved to another exchange or turned
@@ -12,6 +12,7 @@ use super::EntryError;
 use super::body::{check_outcome, required};
 use super::fields::{Fields, Writer, refuse};
 use crate::content::chunk_count;
+use crate::fault::{Fault, GRPC_DETAILS};
 use crate::hash::{ContentRoot, LeafHash};
 use crate::limits::{MAX_BATCH_CHUNKS, MAX_CODE_BYTES};
 use crate::wire;
@@ -66,6 +67,19 @@ pub struct Close {
     /// Why a node broke off; none if the application ended. A later version may know more codes than this one, and what it
     /// sealed must still be read: a code is text here, as in a FAULT.
     pub fault: Option<String>,
+}
+
+impl Close {
+    /// That what the receiver's application is told is what the head says: `context` is that of its payload.
+    ///
+    /// # Errors
+    /// What is wrong, as a sentence about the CLOSE.
+    pub fn check_context(&self, context: &wire::Context) -> Result<(), &'static str> {
+        let Some(code) = &self.fault else { return Ok(()) };
+        let details = context.trailers.iter().find(|field| field.name == GRPC_DETAILS);
+        let told = details.and_then(|details| Fault::code_in_grpc_details(&details.value));
+        if told.as_ref() == Some(code) { Ok(()) } else { Err("its status tells another fault than its head") }
+    }
 }
 
 /// How far a direction was taken: an entry of it, and where that ends.

@@ -3,34 +3,69 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use peabiru_proto::entry::{Body, Close, Reached, StreamDirection};
+use peabiru_proto::context;
+use peabiru_proto::entry::{Body, Close, Reached, StreamDirection, Verdict};
 use peabiru_proto::globalconf::GlobalConfiguration;
 use peabiru_proto::hash::LeafHash;
+use peabiru_proto::limits::CLOCK_SKEW;
+use peabiru_proto::origin::Origin;
 use peabiru_proto::time::Timestamp;
 
-use super::{Judge, Parties, Party, Sealed};
+use super::{Findings, Judge, Parties, Party, Sealed};
 use crate::evidence::stream::{STREAM_README, STREAM_README_TEXT, StreamLink, received_path};
-use crate::evidence::{Side, chunk_file};
+use crate::evidence::{Role, Side, chunk_file};
+use crate::position::LogPosition;
 
 /// How far a direction was followed.
 struct Followed {
     side: Side,
+    /// Whose ledger it is in.
+    origin: Origin,
     /// The newest that was followed.
     previous: Option<LeafHash>,
-    /// When it was made.
+    /// When it was made, and where it stands.
     made_at: Timestamp,
+    position: LogPosition,
     chunks: u64,
     batches: u64,
     bytes: u64,
-    /// Entries that hold their place, and the chunk that each ends before.
-    ends: HashMap<LeafHash, u64>,
+    /// Entries that hold their place.
+    held: HashMap<LeafHash, Held>,
     /// Chunks whose batches are not in the file.
     gaps: Vec<Range<u64>>,
-    /// What its entries say of the other direction, one after the other; the file of each.
-    named: Vec<(String, Option<Reached>)>,
+    /// What its entries say of the other direction, one after the other.
+    named: Vec<Named>,
+    /// What the other party's ledger has of it.
+    receipts: Vec<Receipt>,
     /// If it holds its place.
-    close: Option<Close>,
+    close: Option<(LeafHash, Close)>,
     opens: bool,
+}
+
+/// Where an entry stands in its direction.
+struct Held {
+    /// Chunks up to its end.
+    chunks: u64,
+    /// 0 is what opens the direction.
+    number: usize,
+    made_at: Timestamp,
+}
+
+/// What an entry says of the other direction.
+struct Named {
+    file: String,
+    peer: Option<Reached>,
+    made_at: Timestamp,
+    position: LogPosition,
+}
+
+/// That an entry came, in the ledger of whoever received it.
+struct Receipt {
+    file: String,
+    leaf: LeafHash,
+    origin: Origin,
+    position: LogPosition,
+    verdict: Verdict,
 }
 
 /// What a BATCH or CLOSE says of its place.
@@ -44,16 +79,20 @@ struct Placed {
 impl Followed {
     /// Up to what opens it, or stands in its place.
     fn of(side: Side, opening: &Sealed) -> Self {
+        let made_at = opening.entry.common().created_at;
         Self {
             side,
+            origin: opening.entry.origin().clone(),
             previous: None,
-            made_at: opening.entry.common().created_at,
+            made_at,
+            position: opening.seal.position,
             chunks: 0,
             batches: 0,
             bytes: 0,
-            ends: HashMap::from([(opening.entry.leaf_hash(), 0)]),
+            held: HashMap::from([(opening.entry.leaf_hash(), Held { chunks: 0, number: 0, made_at })]),
             gaps: Vec::new(),
             named: Vec::new(),
+            receipts: Vec::new(),
             close: None,
             opens: match opening.entry.body() {
                 Body::Request(head) => head.content.is_stream(),
@@ -68,28 +107,67 @@ impl Followed {
         let in_gap = |gap: &Range<u64>| gap.start < chunks && chunks <= gap.end;
         self.opens && (self.gaps.iter().any(in_gap) || self.close.is_none() && chunks >= self.chunks)
     }
+
+    /// The receipt of an entry, which says that it came and how it was judged.
+    fn note_receipt(&mut self, path: &str, received: &Sealed) {
+        let Body::Received(head) = received.entry.body() else { return };
+        self.receipts.push(Receipt {
+            file: format!("{path}.entry"),
+            leaf: head.peer_leaf,
+            origin: received.entry.origin().clone(),
+            position: received.seal.position,
+            verdict: head.verdict,
+        });
+    }
+
+    /// How many of its batches have a receipt with this verdict, and whether its end does.
+    fn received(&self, verdict: Verdict) -> (u64, bool) {
+        let has = |leaf: &LeafHash| {
+            self.receipts.iter().any(|receipt| receipt.leaf == *leaf && receipt.verdict == verdict)
+        };
+        let close = self.close.as_ref().map(|(leaf, _)| *leaf);
+        let batches = self.receipts.iter().filter(|receipt| receipt.verdict == verdict);
+        let batches = batches.filter(|receipt| {
+            Some(receipt.leaf) != close && self.held.get(&receipt.leaf).is_some_and(|held| held.number > 0)
+        });
+        (batches.count() as u64, close.is_some_and(|close| has(&close)))
+    }
+
+    /// How far an entry of it leads, as far as the file says.
+    fn reach(&self, named: &Reached) -> (u64, usize) {
+        (named.chunks, self.held.get(&named.leaf).map_or(usize::MAX, |held| held.number))
+    }
 }
 
 impl Judge<'_> {
-    /// Both directions.
+    /// Both directions. Of each what opens it, and that this came.
     pub(super) fn streams(
         &mut self,
-        request: &Sealed,
-        answer: Option<&Sealed>,
+        (request, received): (&Sealed, Option<&Sealed>),
+        answer: Option<(&Sealed, Option<&Sealed>)>,
         parties: Parties<'_>,
         confs: &[GlobalConfiguration],
     ) {
         let Parties { consumer, provider } = parties;
-        let request = Some(self.stream(Side::Request, request, provider, confs));
-        let answer = match answer {
-            Some(answer) => Some(self.stream(Side::Answer, answer, consumer, confs)),
-            None => {
-                self.no_stream(Side::Answer);
-                None
-            }
-        };
-        self.reached(request.as_ref(), answer.as_ref(), Side::Answer);
-        self.reached(answer.as_ref(), request.as_ref(), Side::Request);
+        let request = self.stream(Side::Request, (request, received), provider, confs);
+        let answered = answer.map(|opening| self.stream(Side::Answer, opening, consumer, confs));
+        if answered.is_none() {
+            self.no_stream(Side::Answer);
+        }
+        if answer.is_some_and(|(answer, _)| matches!(answer.entry.body(), Body::Fault(_))) {
+            self.nothing_let_in(&request);
+        }
+        self.reached(Some(&request), answered.as_ref(), Side::Answer);
+        self.reached(answered.as_ref(), Some(&request), Side::Request);
+    }
+
+    /// A FAULT says nothing of how far its author had come with the request: it stands where nothing was let in.
+    fn nothing_let_in(&mut self, request: &Followed) {
+        let accepted = |receipt: &&Receipt| request.opens && receipt.verdict == Verdict::Accepted;
+        if let Some(receipt) = request.receipts.iter().find(accepted) {
+            let what = format!("a FAULT answers a stream that was let in, as {} says", receipt.file);
+            self.findings.fail(&Role::Answer.entry_file(), &what);
+        }
     }
 
     fn no_stream(&mut self, side: Side) {
@@ -102,11 +180,17 @@ impl Judge<'_> {
     fn stream(
         &mut self,
         side: Side,
-        opening: &Sealed,
+        (opening, received): (&Sealed, Option<&Sealed>),
         receiver: Party<'_>,
         confs: &[GlobalConfiguration],
     ) -> Followed {
         let mut followed = Followed::of(side, opening);
+        self.findings.part.open(side, &opening.entry);
+        let path = match side {
+            Side::Request => Role::ReceivedByProvider.path(),
+            Side::Answer => Role::ReceivedByConsumer.path(),
+        };
+        received.into_iter().for_each(|received| followed.note_receipt(path, received));
         if !followed.opens {
             self.no_stream(side);
             return followed;
@@ -116,24 +200,43 @@ impl Judge<'_> {
             let Some(sealed) = self.sealed_at(&path) else { continue };
             self.signature(&path, &sealed, confs);
             self.follow(link, &path, &sealed, opening, &mut followed);
-            self.arrived(&path, &sealed, receiver, confs);
+            if let Some(received) = self.arrived(&path, &sealed, receiver, confs) {
+                followed.note_receipt(&received_path(&path), &received);
+            }
             self.payload(&path, sealed.entry.body().content());
-            self.no_context(&path, &sealed);
-            let holds_its_place = followed.ends.contains_key(&sealed.entry.leaf_hash());
-            if let Some(facts) = self.findings.facts.as_mut().filter(|_| holds_its_place) {
-                facts.add(&sealed.entry);
+            self.context(&path, &sealed);
+            let holds_its_place = followed.held.contains_key(&sealed.entry.leaf_hash());
+            if holds_its_place {
+                self.findings.part.add(side, link, &sealed.entry);
+                self.findings.facts.iter_mut().for_each(|facts| facts.add(&sealed.entry));
             }
         }
-        let Followed { chunks, batches, bytes, .. } = followed;
-        let folder = side.stream_folder();
-        let Some(close) = &followed.close else {
-            self.findings.missing.push(format!("{folder}: incomplete: no CLOSE after {chunks} chunks"));
-            return followed;
-        };
-        let why =
-            close.fault.as_ref().map(|code| format!(", which its node made: {code}")).unwrap_or_default();
-        self.findings.holds.push(format!("{folder}: {batches} batches, {bytes} bytes, and its end{why}"));
+        self.tell(&followed);
         followed
+    }
+
+    /// What the sender sealed, and what of it the receiver's ledger has, are two things: a sender may seal what it never sent.
+    fn tell(&mut self, followed: &Followed) {
+        let Followed { side, chunks, batches, bytes, close, .. } = followed;
+        let folder = side.stream_folder();
+        let why = close.as_ref().and_then(|(_, close)| close.fault.as_ref());
+        let why = why.map(|code| format!(", which its node made: {code}")).unwrap_or_default();
+        let Findings { holds, missing, .. } = &mut *self.findings;
+        match close {
+            Some(_) => {
+                let batches = in_words(*batches);
+                holds.push(format!("{folder}: sealed: {batches}, {bytes} bytes, and its end{why}"));
+            }
+            None => missing.push(format!("{folder}: incomplete: no CLOSE after {chunks} chunks")),
+        }
+        for (what, verdict) in [("received", Verdict::Accepted), ("refused", Verdict::Refused)] {
+            let (batches, ended) = followed.received(verdict);
+            if (batches, ended) == (0, false) && verdict == Verdict::Refused {
+                continue;
+            }
+            let end = if ended { "and the end" } else { "not the end" };
+            holds.push(format!("{folder}: {what}, as the receiver sealed: {}, {end}", in_words(batches)));
+        }
     }
 
     /// The note beside a stream.
@@ -193,6 +296,9 @@ impl Judge<'_> {
         if created_at < followed.made_at {
             self.findings.fail(&file, &"it was made before the one before it");
         }
+        if sealed.seal.position <= followed.position {
+            self.findings.fail(&file, &"it stands in its ledger before the one before it");
+        }
         let is_beyond = placed.before > followed.chunks;
         if is_beyond {
             let (from, to) = (followed.chunks, placed.before - 1);
@@ -203,51 +309,66 @@ impl Judge<'_> {
         if !is_beyond && (placed.before < followed.chunks || placed.previous != followed.previous) {
             return self.findings.fail(&file, &"it does not follow the one before it");
         }
-        followed.made_at = created_at;
+        (followed.made_at, followed.position) = (created_at, sealed.seal.position);
         followed.chunks = placed.before;
-        match entry.body() {
+        let peer = match entry.body() {
             Body::Batch(head) => {
-                followed.named.push((file, head.peer));
                 followed.previous = Some(entry.leaf_hash());
                 followed.chunks = placed.before.saturating_add(head.chunks.into());
                 followed.batches += 1;
                 followed.bytes = followed.bytes.saturating_add(head.body_bytes);
+                head.peer
             }
             Body::Close(head) => {
-                followed.named.push((file, head.peer));
-                followed.close = Some(head.clone());
+                followed.close = Some((entry.leaf_hash(), head.clone()));
+                head.peer
             }
-            _ => {}
-        }
-        followed.ends.insert(entry.leaf_hash(), followed.chunks);
+            _ => return,
+        };
+        followed.named.push(Named { file, peer, made_at: created_at, position: sealed.seal.position });
+        let (chunks, number) = (followed.chunks, followed.held.len());
+        followed.held.insert(entry.leaf_hash(), Held { chunks, number, made_at: created_at });
     }
 
-    /// The context of a batch has no bytes: what an application supplies freely stands in the opening or in the CLOSE.
-    fn no_context(&mut self, path: &str, sealed: &Sealed) {
-        let context = chunk_file(path, 0);
-        let has_context = self.file(&context).is_some_and(|content| !content.is_empty());
-        if has_context && matches!(sealed.entry.body(), Body::Batch(_)) {
-            self.findings.fail(&context, &"the context of a batch is empty");
+    /// The context of a batch has no bytes: what an application supplies freely stands in the opening or in the CLOSE, which
+    /// tells its application what its head says.
+    fn context(&mut self, path: &str, sealed: &Sealed) {
+        let file = chunk_file(path, 0);
+        let Some(content) = self.file(&file) else { return };
+        let checked = match sealed.entry.body() {
+            Body::Batch(_) if !content.is_empty() => Err("the context of a batch is empty"),
+            Body::Close(close) => {
+                context::read(content.clone()).and_then(|context| close.check_context(&context))
+            }
+            _ => Ok(()),
+        };
+        if let Err(what) = checked {
+            self.findings.fail(&file, &what);
         }
     }
 
     /// Each entry of the other direction that an entry names is one that the other side made, and ends where it says; none is
-    /// before one that was named earlier.
+    /// before one that was named earlier, nor before one that came earlier, as the author's own ledger says.
     fn reached(&mut self, of: Option<&Followed>, other: Option<&Followed>, other_side: Side) {
         let Some(of) = of else { return };
         let folder = other_side.stream_folder();
         let mut before = None;
         let mut not_there = 0_u64;
-        for (file, named) in &of.named {
-            let chunks = named.map(|named| named.chunks);
+        for Named { file, peer, made_at, .. } in &of.named {
+            let chunks = peer.map(|named| named.chunks);
             if chunks < before {
                 self.findings.fail(file, &"it says to have taken less than the one before it");
             }
             before = chunks;
-            let Some(Reached { leaf, chunks }) = named else { continue };
-            match other {
-                Some(other) if other.ends.get(leaf) == Some(chunks) => {}
-                Some(other) if other.ends.contains_key(leaf) || !other.may_lack(*chunks) => {
+            let Some(Reached { leaf, chunks }) = peer else { continue };
+            match other.map(|other| (other, other.held.get(leaf))) {
+                Some((_, Some(held))) if held.chunks == *chunks => {
+                    // The clocks of two nodes.
+                    if made_at.plus(CLOCK_SKEW) < held.made_at {
+                        self.findings.fail(file, &"it was made before what it says to have taken");
+                    }
+                }
+                Some((other, held)) if held.is_some() || !other.may_lack(*chunks) => {
                     self.findings.fail(file, &"what it says to have taken is not what the other side made");
                 }
                 Some(_) | None => not_there += 1,
@@ -255,10 +376,16 @@ impl Judge<'_> {
         }
         if not_there > 0 {
             let of_folder = of.side.stream_folder();
-            let what = format!("{folder}: what {not_there} entries of {of_folder} say to have taken");
-            self.findings.missing.push(what);
+            let say = match not_there {
+                1 => format!("1 entry of {of_folder} says"),
+                more => format!("{more} entries of {of_folder} say"),
+            };
+            self.findings.missing.push(format!("{folder}: what {say} to have taken"));
         }
-        let Some(close) = &of.close else { return };
+        if let Some(other) = other {
+            self.owns_up(of, other);
+        }
+        let Some((_, close)) = &of.close else { return };
         let file = format!("{}.entry", StreamLink::Close.path(of.side));
         self.findings.holds.push(match close.peer {
             None => format!("{file} ends, as it says, before anything of {folder} was taken"),
@@ -268,15 +395,60 @@ impl Judge<'_> {
         });
     }
 
+    /// An author's own ledger has the RECEIVED of what it took: what stands there before an entry was taken when that was made.
+    fn owns_up(&mut self, of: &Followed, other: &Followed) {
+        let mut receipts: Vec<_> =
+            other.receipts.iter().filter(|receipt| receipt.origin == of.origin).collect();
+        receipts.sort_by_key(|receipt| receipt.position);
+        let refused = receipts.iter().filter(|receipt| receipt.verdict == Verdict::Refused);
+        let refused: HashMap<_, _> = refused.map(|receipt| (receipt.leaf, *receipt)).collect();
+        let mut receipts = receipts.into_iter().peekable();
+        let mut newest: Option<((u64, usize), &Receipt)> = None;
+        for named in &of.named {
+            while let Some(receipt) = receipts.next_if(|receipt| receipt.position < named.position) {
+                let Some(held) = other.held.get(&receipt.leaf) else { continue };
+                let reach = (held.chunks, held.number);
+                if receipt.verdict == Verdict::Accepted && newest.is_none_or(|(before, _)| before < reach) {
+                    newest = Some((reach, receipt));
+                }
+            }
+            let claimed = named.peer.map(|peer| other.reach(&peer));
+            if let Some((reach, receipt)) = newest
+                && claimed.is_none_or(|claimed| claimed < reach)
+            {
+                let what = format!("its author had taken more, as {} says", receipt.file);
+                self.findings.fail(&named.file, &what);
+            }
+            if let Some(receipt) = named.peer.and_then(|peer| refused.get(&peer.leaf)) {
+                let what = format!("it says to have taken what its author refused, as {} says", receipt.file);
+                self.findings.fail(&named.file, &what);
+            }
+        }
+    }
+
     /// That it arrived, in the other party's ledger.
-    fn arrived(&mut self, path: &str, sent: &Sealed, receiver: Party<'_>, confs: &[GlobalConfiguration]) {
+    fn arrived(
+        &mut self,
+        path: &str,
+        sent: &Sealed,
+        receiver: Party<'_>,
+        confs: &[GlobalConfiguration],
+    ) -> Option<Sealed> {
         let path = received_path(path);
-        let Some(received) = self.sealed_at(&path) else { return };
+        let received = self.sealed_at(&path)?;
         self.signature(&path, &received, confs);
         self.party(&path, &received, receiver, confs);
         self.received(&path, &received, sent, None);
         if received.entry.exchange() != sent.entry.exchange() {
             self.findings.fail(&format!("{path}.entry"), &"it is of another exchange");
         }
+        Some(received)
+    }
+}
+
+fn in_words(batches: u64) -> String {
+    match batches {
+        1 => "1 batch".to_owned(),
+        more => format!("{more} batches"),
     }
 }

@@ -62,7 +62,7 @@ fn of_streams() -> Vec<Body> {
     batches.into_iter().chain([close(), nothing(), early].map(Body::Close)).collect()
 }
 
-/// Not frozen yet. The answer that opens a stream, a BATCH, a first BATCH; a CLOSE of a node that broke off, one of a direction
+/// FROZEN. The answer that opens a stream, a BATCH, a first BATCH; a CLOSE of a node that broke off, one of a direction
 /// without batches, one of a request to which no answer had begun.
 const GOLDEN: [&str; 6] = [
     "080110031a1570792e6578616d706c652f72656769737472792f3122c6010a10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e11080d095ffbc311a0d50592f474f562f4d45432f6e3120032a200101010101010101010101010101010101010101010101010101010101010101522009090909090909090909090909090909090909090909090909090909090909095a200a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a620f50592f474f562f4d495449432f6e3172200b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b800102",
