@@ -13,6 +13,7 @@
     reason = "a benchmark: it prints figures, and what fails ends it"
 )]
 
+#[allow(dead_code, reason = "nothing here is as short as a sync")]
 #[path = "../../ledger/benches/measure/mod.rs"]
 mod measure;
 
@@ -46,8 +47,9 @@ fn main() {
 
 async fn bench() {
     let effort = Effort::from_args(Effort { secs: 0.0, rounds: 2 });
-    let given = |flag, default| measure::value(flag).and_then(|text| text.parse().ok()).unwrap_or(default);
-    let (every, number) = (Duration::from_secs(given("--every", 60)), given("--nodes", 9));
+    let given = |flag, default: u64| measure::value(flag).and_then(|text| text.parse().ok()).unwrap_or(default);
+    let every = Duration::from_secs(given("--every", 60));
+    let number = usize::try_from(given("--nodes", 9)).unwrap();
     measure::print_machine(&measure::folder());
     let mut federation = Federation::start_in(tempfile::tempdir_in(measure::folder()).unwrap()).await;
     let members = start(&mut federation, number, every).await;

@@ -105,9 +105,12 @@ impl Patience {
     }
 }
 
-/// Least mean rate of a large message while this node waits for the peer, in bytes per second: a line of 4 Mbit/s carries as
-/// many at once as one connection may.
-const LARGE_RATE_MIN: u64 = 16 * 1024;
+/// Least mean rate of a large message while this node waits for the peer, in bytes per second.
+const LARGE_RATE_MIN: u64 = 1024;
+/// What TCP and QUIC carry, in bytes per second, where a packet takes 300 ms and one of twenty is lost: a window of 1.2 / √0.05
+/// packets in each round trip (Mathis and others, 1997).
+const SLOW_LINK_RATE: u64 = 12 * 1024;
+const _: () = assert!(8 * LARGE_RATE_MIN <= SLOW_LINK_RATE, "such a link carries eight at once");
 
 #[cfg(test)]
 mod tests {
