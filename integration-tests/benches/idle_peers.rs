@@ -112,11 +112,9 @@ async fn register(federation: &mut Federation, number: usize) -> Vec<(NodeId, Tl
     peers
 }
 
-/// Of the node's process, in MiB.
+/// In MiB.
 fn resident(node: &Spawned) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", node.process_id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    node.resident_kibibytes() as f64 / 1024.0
 }
 
 /// The registry allows 64.

@@ -48,7 +48,7 @@ async fn bench() {
     let asked = given("--at-once").zip(given("--mebibytes"));
     for (at_once, messages) in asked.map_or(vec![(1, 1024), (10, 100)], |asked| vec![asked]) {
         for way in [Way::There, Way::Back] {
-            nodes.iter().for_each(forget_most_resident);
+            nodes.iter().for_each(Spawned::forget_most_resident);
             let started = Instant::now();
             let mut calls = JoinSet::new();
             for _ in 0..at_once {
@@ -105,16 +105,9 @@ fn allow_large_bodies(config: &Path) {
     fs::write(config, text).unwrap();
 }
 
-/// Most that a node's process had in memory, in MiB.
+/// In MiB.
 fn most_resident(node: &Spawned) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", node.process_id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
-}
-
-/// From now on the most is counted anew (proc(5), `clear_refs`).
-fn forget_most_resident(node: &Spawned) {
-    fs::write(format!("/proc/{}/clear_refs", node.process_id()), "5").unwrap();
+    node.most_resident_kibibytes() as f64 / 1024.0
 }
 
 const MESSAGE_BYTES: usize = 1024 * 1024;

@@ -47,38 +47,43 @@ fn main() {
 
 async fn bench() {
     let effort = Effort::from_args(Effort { secs: 0.0, rounds: 2 });
-    let given = |flag, default: u64| measure::value(flag).and_then(|text| text.parse().ok()).unwrap_or(default);
+    let given =
+        |flag, default: u64| measure::value(flag).and_then(|text| text.parse().ok()).unwrap_or(default);
     let every = Duration::from_secs(given("--every", 60));
     let number = usize::try_from(given("--nodes", 9)).unwrap();
     measure::print_machine(&measure::folder());
     let mut federation = Federation::start_in(tempfile::tempdir_in(measure::folder()).unwrap()).await;
-    let members = start(&mut federation, number, every).await;
+    let (members, mut certificates) = start(&mut federation, number, every).await;
     println!("{} nodes that ask every {every:?}; seconds until a revocation is in force at", number - 1);
     println!("{:>14} {:>24} {:>24} {:>24}", "", "the first", "half of them", "the last");
     for case in [Case::Idle, Case::Calls, Case::RegistryDown] {
         let mut figures = [Figure::default(), Figure::default(), Figure::default()];
         for _ in 0..effort.rounds {
-            let took = measure(&mut federation, &members, case).await;
-            let [first, half, last] = [0, took.len() / 2, took.len() - 1].map(|at| took[at]);
-            figures
-                .iter_mut()
-                .zip([first, half, last])
-                .for_each(|(figure, took)| figure.push(took.as_secs_f64()));
+            let certificate = certificates.pop().expect("one node for each round of each case");
+            let took = measure(&mut federation, &members, certificate, case).await;
+            for (figure, at) in figures.iter_mut().zip([0, took.len() / 2, took.len() - 1]) {
+                figure.push(took[at].as_secs_f64());
+            }
         }
         let [first, half, last] = figures;
         println!("{:>14} {first:>24} {half:>24} {last:>24}", format!("{case:?}"));
     }
 }
 
-/// Each may call all others. All but the first ask seldom, and not at the same moment.
-async fn start(federation: &mut Federation, number: usize, every: Duration) -> Vec<Member> {
-    let mut agencies = Vec::new();
+/// Each may call all others. All but the first ask seldom, and not at the same moment. Each has one more certificate.
+async fn start(
+    federation: &mut Federation,
+    number: usize,
+    every: Duration,
+) -> (Vec<Member>, Vec<RemoveNodeCertificateRequest>) {
+    let (mut agencies, mut certificates) = (Vec::new(), Vec::new());
     for at in 0..number {
         let agency = federation.enrol(&name(at)).await;
         let seconds = if at == 0 { 1 } else { every.as_secs() };
         let config = fs::read_to_string(agency.site.config()).unwrap();
         let config = config.replace("refresh_seconds = 1", &format!("refresh_seconds = {seconds}"));
         fs::write(agency.site.config(), config).unwrap();
+        certificates.push(register(federation, &agency).await);
         agencies.push(agency);
     }
     let mut members = Vec::new();
@@ -91,14 +96,16 @@ async fn start(federation: &mut Federation, number: usize, every: Duration) -> V
             member.grant(&name(other)).await;
         }
     }
-    members
+    (members, certificates)
 }
 
 /// A certificate that every node takes is withdrawn. How long each of them took to hear of that, the quickest first.
-async fn measure(federation: &mut Federation, members: &[Member], case: Case) -> Vec<Duration> {
-    let digest = register(federation, &members[0]).await;
-    let known = version(federation).await;
-    all_know(members, known, Instant::now()).await;
+async fn measure(
+    federation: &mut Federation,
+    members: &[Member],
+    certificate: RemoveNodeCertificateRequest,
+    case: Case,
+) -> Vec<Duration> {
     let calling_members = match case {
         Case::Idle => &[],
         Case::Calls => &members[1..],
@@ -108,11 +115,7 @@ async fn measure(federation: &mut Federation, members: &[Member], case: Case) ->
     for at in 0..calling_members.len() {
         calls.spawn(calling(callers(calling_members, at).await));
     }
-    let removal = RemoveNodeCertificateRequest {
-        node: members[0].agency.site.node.to_string(),
-        certificate_sha256: digest.as_bytes().to_vec().into(),
-    };
-    let removed = federation.officers.registration.remove_node_certificate(removal).await.unwrap();
+    let removed = federation.officers.registration.remove_node_certificate(certificate).await.unwrap();
     let mut since = Instant::now();
     federation.officers.approve(removed.into_inner().proposal).await.unwrap();
     let withdrawn = version(federation).await;
@@ -130,16 +133,18 @@ async fn measure(federation: &mut Federation, members: &[Member], case: Case) ->
     took
 }
 
-/// One more certificate of a node.
-async fn register(federation: &mut Federation, member: &Member) -> Digest {
-    let node = member.agency.site.node.clone();
+/// One more certificate of a node, and what withdraws it.
+async fn register(federation: &mut Federation, agency: &Agency) -> RemoveNodeCertificateRequest {
+    let node = agency.site.node.to_string();
     let key = SecretKey::generate(Algorithm::P256);
-    let subject = Subject::Node { id: node.clone(), hosts: vec!["127.0.0.1".to_owned()] };
+    let hosts = vec!["127.0.0.1".to_owned()];
+    let subject = Subject::Node { id: agency.site.node.clone(), hosts };
     let certificate = federation.ca.issue_for_key(&key, subject, SystemClock.now()).unwrap();
-    let request = AddNodeCertificateRequest { node: node.to_string(), certificate: certificate.clone() };
+    let certificate_sha256 = Digest::of(&certificate).as_bytes().to_vec().into();
+    let request = AddNodeCertificateRequest { node: node.clone(), certificate };
     let added = federation.officers.registration.add_node_certificate(request).await.unwrap().into_inner();
     federation.officers.approve(added.proposal).await.unwrap();
-    Digest::of(&certificate)
+    RemoveNodeCertificateRequest { node, certificate_sha256 }
 }
 
 async fn version(federation: &mut Federation) -> u64 {

@@ -26,6 +26,7 @@ mod rest;
 mod rest_attacks;
 mod routes;
 mod shown;
+mod stream_bounds;
 mod stream_ends;
 mod stream_evidence;
 mod streams;
