@@ -83,4 +83,4 @@ const MEMORY_MEBIBYTES_MAX: u64 = 192;
 /// Less than streams leave to others, more than a node needs.
 const LAST_BYTES: u64 = 128 * 1024 * 1024;
 /// Of everything that happens at once unless it does not happen.
-const LONG: std::time::Duration = std::time::Duration::from_secs(30);
+const LONG: std::time::Duration = std::time::Duration::from_secs(90);
