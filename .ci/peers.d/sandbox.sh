@@ -38,11 +38,11 @@ free_address() {
   echo "127.0.0.1:$(python3 -c 'import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
 }
 
-# `add_node PY/GOV/MSP/node1 FOLDER`: makes a node of a member and registers it. Prints the version of the global
-# configuration that has it.
+# `add_node PY/GOV/MSP/node1 FOLDER [ADDRESS]`: makes a node of a member and registers it, on a free address of this machine if
+# none is given. Prints the version of the global configuration that has it.
 add_node() {
   local id=$1 folder=$2 member=${1%/*} link
-  link=$(free_address)
+  link=${3:-$(free_address)}
   {
     "$PEABIRU" node init "$folder" --instance-folder "$work/sandbox/PY" --id "$id" --member "$member" --listen "$link"
     propose node add "$id" --certificate "$folder/keys/authentication.crt" --address "$link"

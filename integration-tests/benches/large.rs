@@ -1,8 +1,9 @@
 //! How fast large bodies pass two nodes, and what memory the nodes take meanwhile.
 //!
-//! `cargo bench -p peabiru-integration-tests --bench large`. Both nodes are processes of their own with their defaults; the
-//! application and the service are in this one. First 1 GiB there and back, in messages of 1 MiB, then 100 MiB there and
-//! back, ten at once. Memory is the most that each node's process had resident since its start (`VmHWM`).
+//! `cargo bench -p peabiru-integration-tests --bench large -- [--at-once 10] [--mebibytes 1024]`. Both nodes are processes of
+//! their own with their defaults; the application and the service are in this one. Bodies go there, then back, in messages
+//! of 1 MiB: without arguments one of 1 GiB, then ten of 100 MiB at once. Memory is the most that each node's process had
+//! resident meanwhile (`VmHWM`, which is reset before). The nodes keep all of it: twice the bytes on the disk, each way.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -21,7 +22,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use bytes::Bytes;
-use peabiru_integration_tests::echo::wire::MirrorRequest;
+use peabiru_integration_tests::echo::MESSAGE_BYTES_MAX;
+use peabiru_integration_tests::echo::wire::{CollectRequest, WatchRequest};
 use peabiru_integration_tests::federation::{Caller, Federation};
 use peabiru_integration_tests::process::Spawned;
 use tokio::task::JoinSet;
@@ -40,24 +42,59 @@ async fn bench() {
     agencies.iter().for_each(|agency| allow_large_bodies(&agency.site.config()));
     let [mitic, mec] = agencies;
     let nodes = [Spawned::start(mitic, program).await, Spawned::start(mec, program).await];
-    println!("bodies there and back | MB/s each way | consumer's node, MiB | provider's node, MiB");
-    println!("at rest | - | {:.0} | {:.0}", resident(&nodes[0]), resident(&nodes[1]));
-    for (at_once, messages) in [(1, 1024), (10, 100)] {
-        let started = Instant::now();
-        let mut calls = JoinSet::new();
-        for _ in 0..at_once {
-            calls.spawn(mirror(nodes[0].caller("MEC"), messages));
+    println!("bodies | way | MB/s | consumer's node, MiB | provider's node, MiB");
+    println!("none | at rest | - | {:.0} | {:.0}", most_resident(&nodes[0]), most_resident(&nodes[1]));
+    let given = |flag| measure::value(flag).and_then(|text| text.parse::<usize>().ok());
+    let asked = given("--at-once").zip(given("--mebibytes"));
+    for (at_once, messages) in asked.map_or(vec![(1, 1024), (10, 100)], |asked| vec![asked]) {
+        for way in [Way::There, Way::Back] {
+            nodes.iter().for_each(Spawned::forget_most_resident);
+            let started = Instant::now();
+            let mut calls = JoinSet::new();
+            for _ in 0..at_once {
+                calls.spawn(
+                    way.call(nodes[0].caller("MEC").max_decoding_message_size(MESSAGE_BYTES_MAX), messages),
+                );
+            }
+            while let Some(call) = calls.join_next().await {
+                call.unwrap();
+            }
+            let rate = (at_once * messages * MESSAGE_BYTES) as f64 / 1e6 / started.elapsed().as_secs_f64();
+            let [consumer, provider] = nodes.each_ref().map(most_resident);
+            println!("{at_once} of {messages} MiB | {way:?} | {rate:.0} | {consumer:.0} | {provider:.0}");
         }
-        while let Some(call) = calls.join_next().await {
-            call.unwrap();
-        }
-        let megabytes = (at_once * messages * MESSAGE_BYTES) as f64 / 1e6;
-        println!(
-            "{at_once} of {messages} MiB | {:.0} | {:.0} | {:.0}",
-            megabytes / started.elapsed().as_secs_f64(),
-            resident(&nodes[0]),
-            resident(&nodes[1])
-        );
+    }
+}
+
+/// Which way the bodies go.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    There,
+    Back,
+}
+
+impl Way {
+    async fn call(self, mut caller: Caller, messages: usize) {
+        let came = match self {
+            Self::There => {
+                let body = Bytes::from(vec![7; MESSAGE_BYTES]);
+                let requests = (0..messages).map(move |_| CollectRequest { body: body.clone() });
+                let answer = caller.collect(tokio_stream::iter(requests)).await.unwrap().into_inner();
+                usize::try_from(answer.bytes).unwrap()
+            }
+            Self::Back => {
+                let count = u32::try_from(messages).unwrap();
+                let bytes = u32::try_from(MESSAGE_BYTES).unwrap();
+                let request = WatchRequest { count, bytes, ..WatchRequest::default() };
+                let mut answers = caller.watch(request).await.unwrap().into_inner();
+                let mut came = 0;
+                while let Some(answer) = answers.message().await.unwrap() {
+                    came += answer.body.len();
+                }
+                came
+            }
+        };
+        assert_eq!(came, messages * MESSAGE_BYTES);
     }
 }
 
@@ -68,22 +105,9 @@ fn allow_large_bodies(config: &Path) {
     fs::write(config, text).unwrap();
 }
 
-async fn mirror(mut caller: Caller, messages: usize) {
-    let body = Bytes::from(vec![7; MESSAGE_BYTES]);
-    let requests = (0..messages).map(move |_| MirrorRequest { body: body.clone() });
-    let mut answers = caller.mirror(tokio_stream::iter(requests)).await.unwrap().into_inner();
-    let mut came = 0;
-    while let Some(answer) = answers.message().await.unwrap() {
-        came += answer.body.len();
-    }
-    assert_eq!(came, messages * MESSAGE_BYTES);
-}
-
-/// Most that a node's process had in memory, in MiB.
-fn resident(node: &Spawned) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", node.process_id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+/// In MiB.
+fn most_resident(node: &Spawned) -> f64 {
+    node.most_resident_kibibytes() as f64 / 1024.0
 }
 
 const MESSAGE_BYTES: usize = 1024 * 1024;

@@ -25,6 +25,11 @@ impl LimitedDisk {
         self.free_bytes.store(0, Ordering::SeqCst);
     }
 
+    /// From now on there is so much space.
+    pub fn leave(&self, bytes: u64) {
+        self.free_bytes.store(bytes, Ordering::SeqCst);
+    }
+
     /// Somebody removed something large.
     pub fn make_room(&self) {
         self.free_bytes.store(u64::MAX, Ordering::SeqCst);

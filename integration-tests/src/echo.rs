@@ -138,17 +138,15 @@ impl EchoService for Echo {
         std::future::pending().await
     }
 
-    type WatchStream = tokio_stream::Iter<std::vec::IntoIter<Result<WatchResponse, Status>>>;
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let WatchRequest { count, bytes, fail_with } = request.into_inner();
-        let answer =
-            |number: u32| Ok(WatchResponse { body: vec![number.to_le_bytes()[0]; bytes as usize].into() });
-        let mut answers: Vec<_> = (0..count).map(answer).collect();
-        if fail_with != 0 {
-            answers.push(Err(Status::new(Code::from(fail_with), "as you wish")));
-        }
-        Ok(Response::new(tokio_stream::iter(answers)))
+        let answer = move |number: u32| {
+            Ok(WatchResponse { body: vec![number.to_le_bytes()[0]; bytes as usize].into() })
+        };
+        let failure = (fail_with != 0).then(|| Err(Status::new(Code::from(fail_with), "as you wish")));
+        Ok(Response::new(Box::pin(tokio_stream::iter((0..count).map(answer).chain(failure)))))
     }
 
     async fn collect(

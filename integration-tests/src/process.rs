@@ -67,6 +67,29 @@ impl Spawned {
         self.child.as_ref().and_then(Child::id).unwrap()
     }
 
+    /// Most that its process had in memory since its start, or since that was forgotten.
+    #[must_use]
+    pub fn most_resident_kibibytes(&self) -> u64 {
+        self.kibibytes("VmHWM:")
+    }
+
+    /// What its process has in memory now.
+    #[must_use]
+    pub fn resident_kibibytes(&self) -> u64 {
+        self.kibibytes("VmRSS:")
+    }
+
+    /// From now on the most is counted anew (proc(5), `clear_refs`).
+    pub fn forget_most_resident(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.process_id()), "5").unwrap();
+    }
+
+    fn kibibytes(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process_id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// An application of this agency that calls the service of another; it connects when it first calls, and again
     /// whenever the node is back.
     #[must_use]

@@ -1,12 +1,15 @@
 //! How fast two nodes exchange, beside what else could carry the same messages, in the same run.
 //!
-//! `cargo bench -p peabiru-integration-tests --bench exchange -- [--secs 2] [--rounds 3]`, or `--threads read`. 1 KiB each way, closed loop,
-//! one connection of the application. The load, the service and both nodes are processes of their own on this machine,
-//! nodes with their defaults: two waits for the disk, payloads stored, guard on. Rounds are interleaved:
+//! `cargo bench -p peabiru-integration-tests --bench exchange -- [--secs 2] [--rounds 3] [--only callers,stream,mix,beside]`, or
+//! `--threads read`. The load, the service and both nodes are processes of their own on this machine, nodes with their
+//! defaults: two waits for the disk, payloads stored, guard on. Closed loop. Rounds are interleaved:
 //!
 //! - *direct*: tonic with mutual TLS (X25519MLKEM768, P-256), no node;
 //! - *relay*: two processes with the node's own doors, dispatcher, TLS and QUIC, and nothing else (`relay.rs`);
 //! - *read*, *write*: the road; a write waits for the disk once more.
+//!
+//! *callers* is 1 KiB each way over one connection of the application; *stream* one long stream of such messages; *mix* bodies
+//! of 2 kB to 10 MB; *beside* 1 KiB calls alone and beside ten large bodies.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -17,13 +20,16 @@
     reason = "a benchmark: it prints figures, and what fails ends it"
 )]
 
+mod beside;
 mod load;
 #[path = "../../../ledger/benches/measure/mod.rs"]
 mod measure;
+mod mix;
 mod process;
 mod relay;
 mod report;
 mod service;
+mod stream;
 mod system;
 mod threads;
 
@@ -79,23 +85,37 @@ async fn bench(effort: Effort) {
         let callers = measure::value("--callers").and_then(|text| text.parse().ok()).unwrap_or(1);
         return threads::print(&systems, &name, callers, effort.duration()).await;
     }
+    let only = measure::value("--only").unwrap_or_else(|| "callers,stream,mix,beside".to_owned());
+    for section in only.split(',') {
+        match section {
+            "callers" => callers(&systems, &folder, effort).await,
+            "stream" => stream::print(&systems, effort).await,
+            "mix" => mix::print(&systems, effort).await,
+            "beside" => beside::print(&systems, effort).await,
+            _ => panic!("no section {section}"),
+        }
+    }
+}
+
+async fn callers(systems: &Systems, folder: &Path, effort: Effort) {
     let mut report = Report::new(systems.resident());
     for callers in CALLERS {
         systems.warm_up(callers).await;
     }
     for _ in 0..effort.rounds {
-        report.bare(&folder);
+        report.bare(folder);
         for callers in CALLERS {
             for number in 0..systems.len() {
                 let measured = systems.measure(number, callers, effort.duration()).await;
                 report.add(number, callers, measured);
             }
         }
-        report.bare(&folder);
+        report.bare(folder);
     }
     report.loaded = systems.resident();
+    report.handshakes = systems.handshakes().await;
     report.print(&systems.names());
 }
 
 /// At once.
-pub const CALLERS: [usize; 3] = [1, 16, 64];
+pub const CALLERS: [usize; 4] = [1, 16, 64, 256];

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::CALLERS;
 use crate::measure::{self, Figure};
-use crate::system::Measured;
+use crate::system::{Handshakes, Measured};
 
 /// Rows by system and callers.
 #[derive(Default)]
@@ -15,6 +15,7 @@ pub struct Report {
     /// Memory of provider's and consumer's node, in MiB: before the first call, and after the last.
     at_rest: [f64; 2],
     pub loaded: [f64; 2],
+    pub handshakes: Handshakes,
 }
 
 #[derive(Default)]
@@ -131,7 +132,7 @@ impl Report {
     }
 
     fn print_floors(&self) {
-        let [few, .., many] = CALLERS;
+        let [few, _, many, most] = CALLERS;
         let (direct, relay, read) = (0, 1, 2);
         let share = self.row(read, many).rate.median() / self.row(direct, many).rate.median();
         let limit = 2.0 * self.row(relay, few).p50.median() + 3.0 * self.bare.median();
@@ -144,19 +145,24 @@ impl Report {
         Bound::AtMost(0.2).say(syncs_each.median(), &format!("syncs for each entry, at {many} callers"));
         let signatures = signatures_each.median();
         Bound::AtMost(0.2).say(signatures, &format!("signatures for each entry, at {many} callers"));
+        let collapse = self.row(read, most).rate.median() / self.row(read, many).rate.median();
+        Bound::AtLeast(1.0).say(collapse, &format!("of that rate at {most} callers"));
+        let Handshakes { handshakes, streams } = self.handshakes;
+        let of = format!("handshakes for 10,000 exchanges ({handshakes} for {streams})");
+        Bound::AtMost(10.0).say(handshakes * 1e4 / streams, &of);
         Bound::AtMost(40.0).say(rest, "MiB resident, a node at rest");
     }
 }
 
 /// What a figure is held to.
 #[derive(Clone, Copy)]
-enum Bound {
+pub enum Bound {
     AtLeast(f64),
     AtMost(f64),
 }
 
 impl Bound {
-    fn say(self, value: f64, of: &str) {
+    pub fn say(self, value: f64, of: &str) {
         let (holds, bound) = match self {
             Self::AtLeast(bound) => (value >= bound, format!("at least {bound}")),
             Self::AtMost(bound) => (value <= bound, format!("at most {bound:.1}")),

@@ -6,8 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use peabiru_certs::peer::{self, WithoutCertificate, pinning_server};
 use peabiru_certs::pem::read_certificate;
+use peabiru_integration_tests::echo::MESSAGE_BYTES_MAX;
 use peabiru_integration_tests::echo::wire::echo_service_server::{EchoService, EchoServiceServer};
 use peabiru_integration_tests::echo::wire::{
     CollectRequest, CollectResponse, FollowRequest, FollowResponse, GatherRequest, GatherResponse,
@@ -19,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 use tonic::transport::server::{Connected, TcpIncoming};
@@ -37,7 +40,8 @@ pub async fn run(site: &Path, client: &Path) {
         without_certificate: WithoutCertificate::Refused,
     };
     let tls = pinning_server(&identity(site), clients).unwrap();
-    let server = || Server::builder().add_service(EchoServiceServer::new(Echo));
+    let echo = || EchoServiceServer::new(Echo).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let server = || Server::builder().add_service(echo());
     let plain = server().serve_with_incoming(TcpIncoming::from(plain).with_nodelay(Some(true)));
     let secure = server().serve_with_incoming(accept(secure, TlsAcceptor::from(Arc::new(tls))));
     say_ready(&addresses.map(|address| address.to_string()));
@@ -69,9 +73,15 @@ impl EchoService for Echo {
 
     async fn collect(
         &self,
-        _: Request<Streaming<CollectRequest>>,
+        request: Request<Streaming<CollectRequest>>,
     ) -> Result<Response<CollectResponse>, Status> {
-        Err(Status::unimplemented("not measured"))
+        let mut requests = request.into_inner();
+        let mut answer = CollectResponse::default();
+        while let Some(CollectRequest { body }) = requests.message().await? {
+            answer.count += 1;
+            answer.bytes += body.len() as u64;
+        }
+        Ok(Response::new(answer))
     }
 
     type MirrorStream = tokio_stream::Empty<Result<MirrorResponse, Status>>;
@@ -83,10 +93,13 @@ impl EchoService for Echo {
         Err(Status::unimplemented("not measured"))
     }
 
-    type FollowStream = tokio_stream::Empty<Result<FollowResponse, Status>>;
+    type FollowStream = Pin<Box<dyn Stream<Item = Result<FollowResponse, Status>> + Send>>;
 
-    async fn follow(&self, _: Request<FollowRequest>) -> Result<Response<Self::FollowStream>, Status> {
-        Err(Status::unimplemented("not measured"))
+    async fn follow(&self, request: Request<FollowRequest>) -> Result<Response<Self::FollowStream>, Status> {
+        let FollowRequest { count, bytes, .. } = request.into_inner();
+        let body = Bytes::from(vec![7; bytes as usize]);
+        let answers = (0..count).map(move |_| Ok(FollowResponse { body: body.clone() }));
+        Ok(Response::new(Box::pin(tokio_stream::iter(answers))))
     }
 
     async fn gather(&self, _: Request<Streaming<GatherRequest>>) -> Result<Response<GatherResponse>, Status> {

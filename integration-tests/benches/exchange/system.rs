@@ -8,6 +8,7 @@ use peabiru_certs::peer::pinning_client;
 use peabiru_certs::pem::read_certificate;
 use peabiru_cli::client;
 use peabiru_cli::site::Site;
+use peabiru_integration_tests::echo::MESSAGE_BYTES_MAX;
 use peabiru_integration_tests::echo::wire::echo_service_client::EchoServiceClient;
 use peabiru_integration_tests::federation::{Caller, Federation, Headers, grant_at, service};
 use peabiru_proto::hash::Digest;
@@ -32,6 +33,8 @@ pub struct Systems {
 struct System {
     name: &'static str,
     caller: Caller,
+    /// The same over a connection of its own.
+    bulk: Caller,
     ask: Ask,
     /// Between application and service: none, relays or nodes.
     between: Between,
@@ -72,6 +75,14 @@ pub struct PerExchange {
     pub signatures: f64,
 }
 
+/// Of all nodes since their start.
+#[derive(Clone, Copy, Default)]
+pub struct Handshakes {
+    pub handshakes: f64,
+    /// One for each exchange, and a few that ask for the global configuration.
+    pub streams: f64,
+}
+
 impl Systems {
     pub async fn start(folder: tempfile::TempDir) -> Self {
         let mut federation = Federation::start_in(folder).await;
@@ -102,11 +113,17 @@ impl Systems {
         let far = Process::start("relay-provider", &arguments).await;
         let arguments = [&at_consumer, &at_provider, &authority, &far.ready[0]].map(String::as_str);
         let near = Process::start("relay-consumer", &arguments).await;
-        let direct = direct(&service.ready[1], &consumer, &provider).await;
-        let (through_relay, through_node) =
-            (door_at(&near.ready[0]).await, door_at(&nodes[1].process.ready[0]).await);
-        let system =
-            |name, caller: &Caller, ask, between| System { name, caller: caller.clone(), ask, between };
+        let (secure, relay, door) = (&service.ready[1], &near.ready[0], &nodes[1].process.ready[0]);
+        let direct = [direct(secure, &consumer, &provider).await, direct(secure, &consumer, &provider).await];
+        let through_relay = [door_at(relay).await, door_at(relay).await];
+        let through_node = [door_at(door).await, door_at(door).await];
+        let system = |name, [caller, bulk]: &[Caller; 2], ask, between| System {
+            name,
+            caller: caller.clone(),
+            bulk: bulk.clone(),
+            ask,
+            between,
+        };
         let systems = vec![
             system("direct", &direct, Ask::Read, Between::Nothing),
             system("relay", &through_relay, Ask::Read, Between::Relays),
@@ -152,6 +169,34 @@ impl Systems {
 
     pub async fn warm_up_one(&self, number: usize, callers: usize) {
         self.load(number, callers, WARM_UP).await;
+    }
+
+    /// The system of this name, as an application reaches it; also over a connection of its own, for large bodies.
+    pub fn callers(&self, name: &str) -> (Caller, Caller) {
+        let system = self.systems.iter().find(|system| system.name == name).expect("one of the systems");
+        (system.caller.clone(), system.bulk.clone())
+    }
+
+    /// How often the nodes shook hands so far, also in vain, and how many streams they opened to each other.
+    pub async fn handshakes(&self) -> Handshakes {
+        let mut sum = Handshakes::default();
+        for node in &self.nodes {
+            let page = &node.process.ready[1];
+            sum.handshakes += metric(page, HANDSHAKES).await + metric(page, HANDSHAKES_FAILED).await;
+            sum.streams += metric(page, STREAMS).await;
+        }
+        sum
+    }
+
+    /// How long, in seconds, and how often both nodes waited for their ledgers so far.
+    pub async fn commit_waits(&self) -> [f64; 2] {
+        let mut sum = [0.0; 2];
+        for node in &self.nodes {
+            for (sum, name) in sum.iter_mut().zip([COMMIT_SECONDS, COMMIT_WAITS]) {
+                *sum += metric(&node.process.ready[1], name).await;
+            }
+        }
+        sum
     }
 
     /// Nothing but the load.
@@ -259,6 +304,7 @@ fn caller(channel: Channel) -> Caller {
     let headers =
         [("x-peabiru-token", TOKEN), ("x-peabiru-purpose", PURPOSE), ("x-road-service", service.as_str())];
     EchoServiceClient::with_interceptor(channel, Headers::new(&headers))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 
 const SERVICE: &str =
@@ -267,4 +313,8 @@ const SERVICE: &str =
 const UNKNOWN: &str = "SERVICE";
 /// How often a node waited for its ledger.
 const COMMIT_WAITS: &str = "peabiru_stage_seconds_count{stage=\"commit\"}";
+const COMMIT_SECONDS: &str = "peabiru_stage_seconds_sum{stage=\"commit\"}";
+const HANDSHAKES: &str = "peabiru_link_handshakes_total{side=\"dialled\"}";
+const HANDSHAKES_FAILED: &str = "peabiru_link_handshakes_failed_total";
+const STREAMS: &str = "peabiru_link_streams_total{side=\"opened\"}";
 const WARM_UP: Duration = Duration::from_millis(500);

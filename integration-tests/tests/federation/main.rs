@@ -27,6 +27,7 @@ mod rest_attacks;
 mod routes;
 mod sealing_switch;
 mod shown;
+mod stream_bounds;
 mod stream_ends;
 mod stream_evidence;
 mod streams;

@@ -125,11 +125,14 @@ fn bytes_in(window: Duration, rate: u64) -> u64 {
     rate.saturating_mul(u64::try_from(window.as_millis()).unwrap_or(u64::MAX)) / 1000
 }
 
-/// Least mean rate of a stream's frame, in bytes per second: as many streams as one connection may have share a line of 4 Mbit/s.
-const FRAME_RATE_MIN: u64 = 16 * 1024;
-/// Least mean rate of a large message while this node waits for the peer, in bytes per second: a line of 4 Mbit/s carries as
-/// many at once as one connection may.
-const LARGE_RATE_MIN: u64 = 16 * 1024;
+/// Least mean rate of a stream's frame, in bytes per second.
+const FRAME_RATE_MIN: u64 = LARGE_RATE_MIN;
+/// Least mean rate of a large message while this node waits for the peer, in bytes per second.
+const LARGE_RATE_MIN: u64 = 1024;
+/// What TCP and QUIC carry, in bytes per second, where a packet takes 300 ms and one of twenty is lost: a window of 1.2 / √0.05
+/// packets in each round trip (Mathis and others, 1997).
+const SLOW_LINK_RATE: u64 = 12 * 1024;
+const _: () = assert!(8 * LARGE_RATE_MIN <= SLOW_LINK_RATE, "such a link carries eight at once");
 
 #[cfg(test)]
 mod tests {
