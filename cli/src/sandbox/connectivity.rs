@@ -144,7 +144,6 @@ fn sealed(facts: Facts) -> Sealed {
         provider: facts.addressee,
         answered_at: facts.answered_at,
         grant: facts.grant,
-        purpose: facts.purpose,
     }
 }
 

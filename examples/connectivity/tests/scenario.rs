@@ -1,34 +1,30 @@
 //! The scenario over loopback, without a road: services, planner, plan, files.
 #![allow(clippy::unwrap_used, reason = "a test says by failing what went wrong")]
 
+mod agencies;
+
 use std::collections::BTreeSet;
 
 use peabiru_example_connectivity::agency::Service;
-use peabiru_example_connectivity::agency::conatel::Conatel;
 use peabiru_example_connectivity::agency::ine::Ine;
-use peabiru_example_connectivity::agency::mec::Mec;
 use peabiru_example_connectivity::agency::mec_rest::MecRest;
-use peabiru_example_connectivity::agency::mitic::Mitic;
-use peabiru_example_connectivity::agency::mspbs::Mspbs;
-use peabiru_example_connectivity::planner::{Findings, Planner};
+use peabiru_example_connectivity::planner::Planner;
 use peabiru_example_connectivity::receive::Wrong;
 use peabiru_example_connectivity::report::{Language, Plan, Seals, fallen, summary};
 use peabiru_example_connectivity::settings::Settings;
-use peabiru_example_connectivity::wire::conatel::publication_service_server::PublicationServiceServer;
 use peabiru_example_connectivity::wire::ine::district_service_server::DistrictServiceServer;
 use peabiru_example_connectivity::wire::mec::School;
 use peabiru_example_connectivity::wire::mec::school_service_client::SchoolServiceClient;
-use peabiru_example_connectivity::wire::mec::school_service_server::SchoolServiceServer;
 use peabiru_example_connectivity::wire::mec::{Doubt, FlagSchoolRequest, StreamSchoolsRequest};
-use peabiru_example_connectivity::wire::mitic::public_space_service_server::PublicSpaceServiceServer;
-use peabiru_example_connectivity::wire::mspbs::facility_service_server::FacilityServiceServer;
 use peabiru_example_connectivity::{PURPOSE, SCHOOL_REST_CONTRACT, SCHOOL_SERVICE, data};
 use peabiru_proto::contract::{ContractDocument, Streaming};
 use peabiru_proto::entry::SideEffects;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::{Channel, Endpoint, Server};
+use tonic::transport::Server;
+
+use agencies::{ask, channel, listener};
 
 #[test]
 fn the_contracts_say_what_may_be_asked_and_what_changes_something() {
@@ -122,20 +118,6 @@ async fn without_an_agency_the_others_are_planned_and_it_is_named() {
     assert!(summary(&plan, Language::English)[2].starts_with("No plan in money: programme P02"));
 }
 
-/// Everything the agencies say, and MEC these schools, at one address as a node's door is.
-async fn ask(schools: Vec<School>) -> Findings {
-    let listener = listener().await;
-    let channel = channel(&listener).await;
-    let server = Server::builder()
-        .add_service(DistrictServiceServer::new(Ine::open().unwrap()))
-        .add_service(SchoolServiceServer::new(Mec::with(schools)))
-        .add_service(FacilityServiceServer::new(Mspbs::open().unwrap()))
-        .add_service(PublicationServiceServer::new(Conatel::open().unwrap()))
-        .add_service(PublicSpaceServiceServer::new(Mitic::open().unwrap()));
-    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-    Planner::new(channel, Vec::new()).read(|_| {}).await
-}
-
 #[tokio::test]
 async fn a_doubt_is_counted_and_one_about_an_unknown_site_refused() {
     let listener = listener().await;
@@ -197,13 +179,4 @@ async fn one_school_is_found_over_http_as_the_openapi_document_says() {
     let properties = document["components"]["schemas"]["School"]["properties"].as_object().unwrap();
     assert!(row.as_object().unwrap().keys().all(|key| properties.contains_key(key)), "{row}");
     assert_eq!(ask("9999999").await.0, "404");
-}
-
-async fn listener() -> TcpListener {
-    TcpListener::bind("127.0.0.1:0").await.unwrap()
-}
-
-async fn channel(listener: &TcpListener) -> Channel {
-    let address = listener.local_addr().unwrap();
-    Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
 }

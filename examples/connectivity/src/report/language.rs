@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use peabiru_proto::time::Timestamp;
+
 /// In which words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -89,7 +91,8 @@ impl Language {
     /// A share per thousand, in percent.
     pub(super) fn percent(self, per_thousand: u64) -> String {
         match self {
-            Self::Spanish => format!("{} %", self.tenths(per_thousand)),
+            // The sign stays on the line of its number.
+            Self::Spanish => format!("{}\u{a0}%", self.tenths(per_thousand)),
             Self::English => format!("{}%", self.tenths(per_thousand)),
         }
     }
@@ -103,6 +106,24 @@ impl Language {
             [all @ .., last] => format!("{} {and} {last}", all.join(", ")),
         }
     }
+}
+
+/// Until when a time is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fineness {
+    Seconds,
+    Milliseconds,
+}
+
+/// As people write it: `2026-11-18 11:06:40 UTC`.
+pub(super) fn moment(time: Timestamp, fineness: Fineness) -> String {
+    let time = time.to_string().replace('T', " ");
+    let whole = time.trim_end_matches('Z');
+    let kept = match fineness {
+        Fineness::Seconds => whole.split('.').next().unwrap_or(whole),
+        Fineness::Milliseconds => whole,
+    };
+    format!("{kept} UTC")
 }
 
 /// The template with what stands at `{0}`, `{1}` … put there. What is put in is not looked at again.
@@ -128,10 +149,17 @@ mod tests {
     fn numbers_are_written_as_each_language_does() {
         assert_eq!(Language::Spanish.number(1_234_567), "1.234.567");
         assert_eq!([0, 999, 1_000].map(|number| Language::English.number(number)), ["0", "999", "1,000"]);
-        assert_eq!(Language::Spanish.percent(105), "10,5 %");
+        assert_eq!(Language::Spanish.percent(105), "10,5\u{a0}%");
         assert_eq!(Language::English.tenths(12_345), "1,234.5");
         assert_eq!(Language::of("es_PY.UTF-8"), Language::Spanish);
         assert_eq!(Language::Spanish.list(&["a", "b", "c"].map(str::to_owned)), "a, b y c");
+    }
+
+    #[test]
+    fn times_are_written_for_people() {
+        let time = Timestamp::from_ms(1_795_000_000_020);
+        assert_eq!(moment(time, Fineness::Seconds), "2026-11-18 11:06:40 UTC");
+        assert_eq!(moment(time, Fineness::Milliseconds), "2026-11-18 11:06:40.020 UTC");
     }
 
     #[test]

@@ -17,8 +17,6 @@ pub struct Sealed {
     pub answered_at: Option<Timestamp>,
     /// The grant that allowed it.
     pub grant: Option<String>,
-    /// Why it was asked.
-    pub purpose: String,
 }
 
 /// By exchange: 32 hex digits.

@@ -133,7 +133,9 @@ fn source(indicator: &Indicator) -> Html {
     let url = &indicator.source_url;
     let is_web = ["https://", "http://"].iter().any(|start| url.starts_with(start))
         && !url.contains(char::is_whitespace);
-    if is_web { Html::link(url, &name) } else { name }
+    let said = if is_web { Html::link(url, &name) } else { name };
+    // As CONATEL sends it.
+    Html::markup(format!("<span lang=\"en\">{said}</span>"))
 }
 
 pub(super) fn kept_out(out: &mut Page<'_>, report: &Report<'_>) {

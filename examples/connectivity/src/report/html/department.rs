@@ -109,7 +109,7 @@ fn map(out: &mut Page<'_>, report: &Report<'_>, code: &str, line: &DepartmentGap
     let name = &line.department.value().name;
     let described = filled(out.say(MAP), &[&label(out.language, name, &line.gap, &REMOTE)]);
     out.add_markup(&format!(
-        "<figure class=\"map\"><svg viewBox=\"-6 -6 {} {}\" role=\"img\" aria-labelledby=\"map-t map-d\">\n<title id=\"map-t\">{}</title>\n\
+        "<figure class=\"map beside fine\"><svg viewBox=\"-6 -6 {} {}\" role=\"img\" aria-labelledby=\"map-t map-d\">\n<title id=\"map-t\">{}</title>\n\
          <desc id=\"map-d\">{}</desc>\n{}{schools}{health}</svg>\n<figcaption>",
         land.canvas.width + 12,
         land.canvas.height + 12,

@@ -25,20 +25,26 @@ pub(super) fn section(out: &mut Page<'_>, report: &Report<'_>) {
 
 /// In words: which group is behind in which years.
 fn findings(out: &Page<'_>, report: &Report<'_>, roadmap: &Roadmap, scenario: &Scenario) -> Vec<Html> {
-    let behind = |group: Group| -> Vec<String> {
-        let years = scenario.years.iter().filter(|year| {
-            let all = Equity::of(year, &roadmap.need);
-            let own = all.iter().find(|it| it.group == group);
-            own.is_some_and(|it| {
-                matches!(it.standing(&report.plan.settings.equity).value(), Standing::Behind { .. })
-            })
-        });
-        years.map(|year| year.year.to_string()).collect()
+    let standing = |year, group: Group| {
+        let all = Equity::of(year, &roadmap.need);
+        let own = all.iter().find(|it| it.group == group);
+        own.map_or(Standing::NothingToShare, |it| *it.standing(&report.plan.settings.equity).value())
     };
     let said = |group: Group| {
-        let years = behind(group);
-        let (who, words) = (out.say(who(group)), if years.is_empty() { KEEPS_UP } else { BEHIND });
-        Html::text(&filled(out.say(words), &[&who, &out.language.list(&years)]))
+        let all: Vec<_> = scenario.years.iter().map(|year| (year.year, standing(year, group))).collect();
+        let years_when = |is: fn(&Standing) -> bool| -> Vec<String> {
+            all.iter().filter(|(_, it)| is(it)).map(|(year, _)| year.to_string()).collect()
+        };
+        let behind = years_when(|it| matches!(it, Standing::Behind { .. }));
+        let nothing = years_when(|it| *it == Standing::NothingToShare);
+        let words = if nothing.len() == all.len() {
+            NOTHING_FOR
+        } else if behind.is_empty() {
+            KEEPS_UP
+        } else {
+            BEHIND
+        };
+        Html::text(&filled(out.say(words), &[&out.say(who(group)), &out.language.list(&behind)]))
     };
     Group::ALL.map(said).into()
 }
@@ -126,6 +132,10 @@ const KEEPS_UP: Text = text(
 const BEHIND: Text = text(
     "{0} quedan por debajo de su parte de la necesidad en {1}.",
     "{0} are below their share of the need in {1}.",
+);
+const NOTHING_FOR: Text = text(
+    "{0}: con este presupuesto no se conecta en ningún año nada de lo que podrían tener parte.",
+    "{0}: with this budget nothing that they could have a share of is connected in any year.",
 );
 const MONEY: Text = text("Dinero para {0}", "Money for {0}");
 const PEOPLE: Text = text("Beneficiarios: {0}", "Beneficiaries: {0}");

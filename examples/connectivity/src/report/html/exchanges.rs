@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use peabiru_proto::time::Timestamp;
 
-use super::super::language::{Language, Text, text};
+use super::super::language::{Fineness, Language, Text, moment, text};
 use super::super::provenance::Provenance;
-use super::super::sealed::{Sealed, Seals};
+use super::super::sealed::Seals;
 use super::super::{Plan, reason};
 use super::INDEX;
 use super::page::{EXCHANGES, Frame, Html, Page, Place, Row, Table};
@@ -65,15 +65,14 @@ fn exchanges(out: &mut Page<'_>, plan: &Plan<'_>, seals: &Seals) {
             }
             None => Html::text(out.say(NO_EVIDENCE)),
         };
-        let said = |of: fn(&Sealed) -> Option<String>| {
-            Html::text(&seal.and_then(of).unwrap_or_else(|| "—".to_owned()))
-        };
+        let none = || Html::text("—");
+        let grant = seal.and_then(|it| it.grant.as_deref()).map_or_else(none, Html::text);
         let cells = vec![
             Html::text(&what),
             Html::text(&count),
-            said(|it| Some(sealed_by(&it.consumer, it.asked_at))),
-            said(|it| Some(sealed_by(&it.provider, it.answered_at))),
-            said(|it| it.grant.clone()),
+            seal.map_or_else(none, |it| sealed_by(&it.consumer, it.asked_at)),
+            seal.map_or_else(none, |it| sealed_by(&it.provider, it.answered_at)),
+            grant,
             evidence,
         ];
         let number = at + 1;
@@ -91,8 +90,9 @@ fn exchanges(out: &mut Page<'_>, plan: &Plan<'_>, seals: &Seals) {
     });
 }
 
-fn sealed_by(who: &str, when: Option<Timestamp>) -> String {
-    when.map_or_else(|| who.to_owned(), |when| format!("{who}, {when}"))
+fn sealed_by(who: &str, when: Option<Timestamp>) -> Html {
+    let when = when.map(|when| format!("<br><time>{}</time>", moment(when, Fineness::Milliseconds)));
+    Html::markup(format!("{}{}", Html::text(who), when.unwrap_or_default()))
 }
 
 /// A set; the empty one is nobody's.
@@ -111,11 +111,10 @@ fn row(out: &Page<'_>, plan: &Plan<'_>, seals: &Seals, number: usize, set: &Exch
         return None;
     }
     let who = agencies.keys().cloned().collect::<Vec<_>>();
+    let said = |time| Html::text(&moment(time, Fineness::Milliseconds));
     let when = match (first, last) {
-        (Some(first), Some(last)) if first == last => Html::text(&first.to_string()),
-        (Some(first), Some(last)) => {
-            out.fill(BETWEEN, &[&Html::text(&first.to_string()), &Html::text(&last.to_string())])
-        }
+        (Some(first), Some(last)) if first == last => said(first),
+        (Some(first), Some(last)) => out.fill(BETWEEN, &[&said(first), &said(last)]),
         _ => Html::text("—"),
     };
     let links = |numbers: &[usize]| {

@@ -1,6 +1,6 @@
 //! The page of the country.
 
-use super::super::language::{Language, Text, text};
+use super::super::language::{Fineness, Language, Text, moment, text};
 use super::super::provenance::Provenance;
 use super::super::sealed::Sealed;
 use super::super::summary::sentences;
@@ -67,7 +67,7 @@ fn lead(out: &mut Page<'_>, report: &Report<'_>) {
     out.add_markup("<div class=\"lead\">");
     match (first, last) {
         (Some(first), Some(last)) => {
-            let [first, last] = [first, last].map(|time| Html::text(&time.to_string()));
+            let [first, last] = [first, last].map(|time| Html::text(&moment(time, Fineness::Seconds)));
             out.paragraph(LEAD, &[&first, &last, &exchanges]);
         }
         _ => out.paragraph(LEAD_UNSEALED, &[]),

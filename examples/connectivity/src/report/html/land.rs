@@ -212,7 +212,7 @@ pub(super) fn legend(page: &mut Page<'_>, groups: &BTreeMap<String, Gap>, scale:
         }
         let _ = write!(
             out,
-            "<li>{} {} ({})</li>",
+            "<li>{}<span>{} ({})</span></li>",
             key(class.look),
             Html::text(page.say(class.words)),
             page.number(&count)
@@ -237,4 +237,4 @@ pub(super) fn label(language: Language, name: &str, gap: &Gap, scale: &Scale) ->
 }
 
 /// Least width of a department that gets a number.
-const LABEL_UNITS: i64 = 42;
+const LABEL_UNITS: i64 = 30;

@@ -109,8 +109,12 @@ pub(super) fn path(outlines: &[Outline]) -> String {
         let _ = write!(out, "M{} {}l", first[0], first[1]);
         let mut before = *first;
         for (at, here) in rest.iter().enumerate() {
-            let separator = if at == 0 { "" } else { " " };
-            let _ = write!(out, "{separator}{} {}", here[0] - before[0], here[1] - before[1]);
+            let steps = [here[0] - before[0], here[1] - before[1]];
+            for (axis, step) in steps.into_iter().enumerate() {
+                // A minus parts numbers as well as a space does.
+                let space = if step < 0 || (at, axis) == (0, 0) { "" } else { " " };
+                let _ = write!(out, "{space}{step}");
+            }
             before = *here;
         }
         out.push('z');
@@ -199,7 +203,7 @@ mod tests {
         let canvas = Canvas::around([square(0), square(1)].iter(), 1_836).unwrap();
         assert_eq!((canvas.width, canvas.height), (1_837, 1_001));
         let outlines = canvas.outlines(&square(0));
-        assert_eq!(path(&outlines), "M0 1000l918 0 0 -1000 -918 0z");
+        assert_eq!(path(&outlines), "M0 1000l918 0 0-1000-918 0z");
         let bent = vec![vec![[0, 0], [5, 0], [9, 0], [9, 9], [9, 12], [9, 9]]];
         assert_eq!(path(&bent), "M0 0l9 0 0 9z");
         assert_eq!(Canvas::around([].iter(), 10), None);
@@ -210,7 +214,7 @@ mod tests {
         let canvas = Canvas::around([square(0), square(1)].iter(), 1_836).unwrap();
         let both: Vec<_> = [0, 1].iter().flat_map(|at| canvas.outlines(&square(*at))).collect();
         let around = around_all(&both);
-        assert_eq!(path(&around), "M0 0l0 1000 1836 0 0 -1000z");
+        assert_eq!(path(&around), "M0 0l0 1000 1836 0 0-1000z");
         assert_eq!(centre(&around), Some([918, 500]));
         assert_eq!(bounds(&around), Some([0, 0, 1_836, 1_000]));
     }

@@ -34,7 +34,7 @@ fn choropleth(out: &mut Page<'_>, report: &Report<'_>, land: &Land, scale: &Scal
         Lead::Nowhere => "img",
     };
     out.add_markup(&format!(
-        "<figure class=\"map\"><svg viewBox=\"-4 -4 {} {}\" role=\"{role}\" aria-labelledby=\"{id}-t\" aria-describedby=\"{id}-d\">\n<title \
+        "<figure class=\"map beside\"><svg viewBox=\"-4 -4 {} {}\" role=\"{role}\" aria-labelledby=\"{id}-t\" aria-describedby=\"{id}-d\">\n<title \
          id=\"{id}-t\">{}</title>\n<desc id=\"{id}-d\">{}</desc>",
         land.canvas.width + 8,
         land.canvas.height + 8,
@@ -93,13 +93,13 @@ fn enlarged(
         .collect();
     format!(
         "{}<g transform=\"translate({left} {top})\"><rect class=\"frame\" x=\"-10\" y=\"-10\" width=\"{}\" height=\"{}\"/>{}{}</g>\
-         <text class=\"label\" x=\"{}\" y=\"{}\">{}</text>\n",
+         <text class=\"label named\" x=\"{}\" y=\"{}\">{}</text>\n",
         frame.unwrap_or_default(),
         inset.canvas.width + 20,
         inset.canvas.height + 20,
         inset.districts(Shapes::Own, look, |_| (String::new(), "")),
         inset.labels(),
-        left + inset.canvas.width / 2,
+        left - 10,
         top - 24,
         Html::text(&language.list(&names)),
     )
@@ -343,4 +343,4 @@ const SITES_COLUMNS: [Text; 4] = [
 ];
 const STYLE: &str = include_str!("style.css");
 /// Lines of the style sheet that the map needs.
-const PICTURED: [&str; 5] = [".d {", ".k0 {", ".label {", ".frame {", ".o {"];
+const PICTURED: [&str; 5] = [".d {", ".k0 {", ".label {", ".named {", ".frame {"];

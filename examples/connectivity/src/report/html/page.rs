@@ -237,7 +237,7 @@ impl<'a> Page<'a> {
         let _ = write!(
             self.out,
             "<a class=\"skip\" lang=\"{}\" href=\"#{id}-end\">{}</a>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" \
-             aria-labelledby=\"{id}-caption\"><table id=\"{id}\"><caption id=\"{id}-caption\">{caption}</caption>\n<thead><tr>",
+             aria-labelledby=\"{id}-caption\"><table id=\"{id}\"><caption id=\"{id}-caption\"><span>{caption}</span></caption>\n<thead><tr>",
             self.language.code(),
             SKIP_TABLE.said(self.language),
         );

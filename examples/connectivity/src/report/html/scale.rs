@@ -106,8 +106,9 @@ fn remote_share(gap: &Gap) -> Figure<Share> {
 }
 
 /// Fills that the style sheet names. Once on a page with maps.
-pub(super) const PATTERNS: &str = "<pattern id=\"p1\" width=\"12\" height=\"12\" patternUnits=\"userSpaceOnUse\"><rect width=\"12\" \
-    height=\"12\" fill=\"#fbf9f5\"/><circle cx=\"6\" cy=\"6\" r=\"2\" fill=\"#6b645c\"/></pattern>\n\
+pub(super) const PATTERNS: &str = "<pattern id=\"p1\" width=\"9\" height=\"9\" patternUnits=\"userSpaceOnUse\" \
+    patternTransform=\"rotate(-45)\"><rect width=\"9\" height=\"9\" fill=\"#fbf9f5\"/><rect width=\"1.6\" height=\"9\" fill=\"#8a8178\"/>\
+    </pattern>\n\
     <pattern id=\"p3\" width=\"12\" height=\"12\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\"><rect width=\"12\" \
     height=\"12\" fill=\"#f2a45c\"/><rect width=\"2.5\" height=\"12\" fill=\"#8a3c07\"/></pattern>\n\
     <pattern id=\"p4\" width=\"9\" height=\"9\" patternUnits=\"userSpaceOnUse\"><rect width=\"9\" height=\"9\" fill=\"#cf6420\"/><rect \

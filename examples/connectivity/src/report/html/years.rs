@@ -183,8 +183,10 @@ const COSTS: Text = text(
      at {4}. A dollar is assumed to be {5} guaraníes.",
 );
 const SIDE: Text = text(
-    "Los tres presupuestos lado a lado, {0} a {1}, todos los años juntos. Mujeres y hombres: a lo sumo, habitantes del distrito.",
-    "The three budgets side by side, {0} to {1}, all years together. Women and men: at most, residents of the district.",
+    "Los tres presupuestos lado a lado, {0} a {1}, todos los años juntos. Mujeres y hombres: a lo sumo, habitantes del distrito. La última \
+     columna dice en cuánto podría superar a este plan el mejor que existe.",
+    "The three budgets side by side, {0} to {1}, all years together. Women and men: at most, residents of the district. The last column says \
+     by how much the best plan there is could be above this one.",
 );
 const SIDE_COLUMNS: [Text; 12] = [
     text("Presupuesto", "Budget"),
@@ -198,10 +200,7 @@ const SIDE_COLUMNS: [Text; 12] = [
     text("Hombres, a lo sumo", "Men, at most"),
     text("Locales si cada uno costara lo más alto", "Sites if each cost the most"),
     text("Locales si cada uno costara lo más bajo", "Sites if each cost the least"),
-    text(
-        "El mejor plan posible lo supera a lo sumo en, por millón",
-        "The best plan is better by at most, per million",
-    ),
+    text("Mejora posible, por millón, a lo sumo", "Possible gain, per million, at most"),
 ];
 const SITES: Text = text("Locales conectados por año", "Sites connected each year");
 const SITES_OF: Text = text("Presupuesto {0}: locales por año", "{0} budget: sites each year");
