@@ -145,7 +145,7 @@ async fn sealed() -> (Findings, Seals) {
     let mut seals = Seals::new();
     for (at, source) in findings.exchanges.iter_mut().enumerate() {
         source.exchange = format!("{at:032x}");
-        let time = |ms| Some(Timestamp::from_ms(1_795_000_000_000 + ms));
+        let time = |ms: u64| Some(Timestamp::from_ms(1_795_000_000_000 + ms));
         let sealed = Sealed {
             consumer: "PY/GOV/MITIC/planning".to_owned(),
             asked_at: time(0),

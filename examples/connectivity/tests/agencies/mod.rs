@@ -17,7 +17,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Endpoint, Server};
 
 /// Everything the agencies say, and MEC these schools, at one address as a node's door is.
-pub async fn ask(schools: Vec<School>) -> Findings {
+pub(crate) async fn ask(schools: Vec<School>) -> Findings {
     let listener = listener().await;
     let channel = channel(&listener).await;
     let server = Server::builder()
@@ -30,11 +30,11 @@ pub async fn ask(schools: Vec<School>) -> Findings {
     Planner::new(channel, Vec::new()).read(|_| {}).await
 }
 
-pub async fn listener() -> TcpListener {
+pub(crate) async fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
-pub async fn channel(listener: &TcpListener) -> Channel {
+pub(crate) async fn channel(listener: &TcpListener) -> Channel {
     let address = listener.local_addr().unwrap();
     Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
 }

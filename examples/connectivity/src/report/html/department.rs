@@ -77,6 +77,13 @@ fn facts(out: &mut Page<'_>, gap: &Gap) {
         (schools.all.map(|it| it.girls), text("niñas", "girls")),
         (schools.all.map(|it| it.boys), text("niños", "boys")),
         (health, text("hospitales e IPS", "hospitals and IPS")),
+        (
+            gap.spaces.map(|it| it.in_service),
+            text(
+                "espacios con Internet gratuito, según se informó",
+                "spaces with free Internet, as reported",
+            ),
+        ),
     ];
     let mut items = String::new();
     for (number, words) in &numbers {
@@ -275,8 +282,8 @@ const NO_PLAN: Text = text(
     "No hay plan de inversión; la página del país dice por qué.",
     "There is no plan in money; the page of the country says why.",
 );
-const BARS: Text = text("Presupuesto {0}: locales por año", "{0} budget: sites each year");
-const BUDGET: Text = text("Presupuesto {0}", "{0} budget");
+const BARS: Text = text("Presupuesto {0}: locales por año", "The {0} budget: sites each year");
+const BUDGET: Text = text("Presupuesto {0}", "The {0} budget");
 const BY_YEAR: Text = text("Locales que se conectan cada año.", "Sites that are connected each year.");
 const CANDIDATES: Text = text("Candidatos", "Candidates");
 const BY_DISTRICT: Text = text(

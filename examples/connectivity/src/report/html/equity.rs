@@ -94,9 +94,10 @@ fn is_behind(share: &Share, need: &Share, tolerance: u64) -> bool {
     behind.is_some_and(|behind| behind > tolerance)
 }
 
-/// With a sign and a word, and not by colour alone.
+/// With a sign and, for those who hear the page, in words: not by colour alone.
 fn marked(out: &Page<'_>, cell: &Html) -> Html {
-    Html::markup(format!("<span class=\"behind\" title=\"{}\">{cell}</span>", Html::text(out.say(LESS))))
+    let words = Html::text(out.say(LESS));
+    Html::markup(format!("<span class=\"behind\"><span class=\"heard\">{words} </span>{cell}</span>"))
 }
 
 fn who(group: Group) -> Text {
@@ -124,7 +125,7 @@ const INTRODUCTION: Text = text(
     "The column “Need” says which share each group would have if everything were connected. A figure with ▼ is below it by more than is \
      tolerated.",
 );
-const FINDINGS: Text = text("Presupuesto {0}", "{0} budget");
+const FINDINGS: Text = text("Presupuesto {0}", "The {0} budget");
 const KEEPS_UP: Text = text(
     "{0} no quedan por debajo de su parte de la necesidad en ningún año.",
     "{0} are below their share of the need in no year.",
@@ -143,6 +144,6 @@ const GROUP: Text = text("Grupo", "Group");
 const NEED: Text = text("Necesidad", "Need");
 const CAPTION: Text = text(
     "Presupuesto {0}: parte de cada grupo en el dinero y en los beneficiarios de cada año. Una raya: ese año no hay nada de qué tener parte.",
-    "{0} budget: each group's share of the money and of the beneficiaries of each year. A dash: that year there is nothing to share.",
+    "The {0} budget: each group's share of the money and of the beneficiaries of each year. A dash: that year there is nothing to share.",
 );
-const LESS: Text = text("menos que su parte de la necesidad", "less than its share of the need");
+const LESS: Text = text("menos que su parte:", "less than its share:");

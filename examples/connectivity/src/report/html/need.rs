@@ -172,6 +172,10 @@ fn sites(out: &mut Page<'_>, report: &Report<'_>, land: &Land) {
         let cells = [all, shown, lost].iter().map(|number| out.number(number)).collect();
         rows.push(Row::new(name, cells));
     }
+    let spaces = report.plan.analysis.total.spaces.map(|it| it.in_service + it.planned);
+    let name = Html::text(out.say(SPACES));
+    let cells = [spaces.clone(), spaces.map(|_| 0), spaces].iter().map(|number| out.number(number)).collect();
+    rows.push(Row::new(name, cells));
     out.table(&Table { id: "sites".to_owned(), caption, columns, rows, ..Table::default() });
 }
 
@@ -316,10 +320,10 @@ fn is_school(placed: &Placed, zone: Option<Zone>) -> bool {
 
 const NO_MAP: Text = text("El INE no dio límites: no hay mapa.", "INE gave no boundaries: there is no map.");
 const GROUPS: Text = text(
-    "Límites de 2012; un distrito creado después se cuenta con el que lo contiene. Los números son los de la tabla; cada departamento \
-     lleva a su página.",
-    "Boundaries of 2012; a district that was created later counts with the one that holds it. Numbers are those of the table; each \
-     department leads to its page.",
+    "Entre paréntesis, cuántos distritos. Límites de 2012; un distrito creado después se cuenta con el que lo contiene. Los números del \
+     mapa son los de la tabla.",
+    "In brackets, how many districts. Boundaries of 2012; a district that was created later counts with the one that holds it. Numbers on \
+     the map are those of the table.",
 );
 const DEPARTMENTS: Text = text(
     "Necesidad por departamento: locales, alumnado de 1.º a 9.º grado (2023), población (2022). El nombre lleva a la página del \
@@ -331,6 +335,10 @@ pub(super) const NO_DISTRICT: Text = text("Sin distrito", "No district");
 pub(super) const TOTAL: Text = text("Total", "Total");
 const SITES: Text = text("Dónde están los locales", "Where the sites are");
 const MISSING: Text = text("Dónde faltan datos", "Where data is missing");
+const SPACES: Text = text(
+    "Espacios públicos con Internet gratuito, en servicio o previstos cuando se informó",
+    "Public spaces with free Internet, in service or planned when they were reported",
+);
 const SITES_TABLE: Text = text(
     "Locales por clase y zona, y cuántos están en el mapa. Los que no tienen coordenadas no se pueden dibujar.",
     "Sites by kind and zone, and how many are on the map. Those without coordinates cannot be drawn.",

@@ -203,14 +203,14 @@ const SIDE_COLUMNS: [Text; 12] = [
     text("Mejora posible, por millón, a lo sumo", "Possible gain, per million, at most"),
 ];
 const SITES: Text = text("Locales conectados por año", "Sites connected each year");
-const SITES_OF: Text = text("Presupuesto {0}: locales por año", "{0} budget: sites each year");
+const SITES_OF: Text = text("Presupuesto {0}: locales por año", "The {0} budget: sites each year");
 const RURAL: Text = text("escuelas rurales", "rural schools");
 const OTHER: Text =
     text("escuelas urbanas y establecimientos de salud", "urban schools and health facilities");
 const MONEY: Text = text("Dinero por año", "Money each year");
 const MONEY_OF: Text = text(
     "Presupuesto {0}: miles de millones de guaraníes por año",
-    "{0} budget: thousand million guaraníes each year",
+    "The {0} budget: thousand million guaraníes each year",
 );
 const LIMIT: Text = text(
     "Las barras son lo que cuestan los locales de cada año; la línea cortada, el presupuesto anual. Lo que no alcanza para un local más pasa \
@@ -221,7 +221,7 @@ const LIMIT: Text = text(
 const YEARS: Text = text(
     "Presupuesto {0}: lo que se conecta cada año. Mujeres y hombres: a lo sumo, habitantes del distrito en el año de su primer \
      establecimiento.",
-    "{0} budget: what is connected each year. Women and men: at most, residents of the district in the year of its first facility.",
+    "The {0} budget: what is connected each year. Women and men: at most, residents of the district in the year of its first facility.",
 );
 const YEARS_COLUMNS: [Text; 10] = [
     text("Año", "Year"),
