@@ -77,7 +77,7 @@ pub(super) fn indicators(out: &mut Page<'_>, report: &Report<'_>) {
     let caption = Html::text(out.say(INDICATORS));
     let columns = INDICATOR_COLUMNS.map(|name| Html::text(out.say(name))).into();
     let table = Table {
-        id: "indicators".to_owned(),
+        id: "indicator-table".to_owned(),
         caption,
         columns,
         rows,

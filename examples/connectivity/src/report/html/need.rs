@@ -154,7 +154,7 @@ fn sites(out: &mut Page<'_>, report: &Report<'_>, land: &Land) {
             points.push_str(&land.points(chosen, sort.sign));
         }
         let describes = Html::text(out.say(layer.describes));
-        land.point_map(out, &format!("sites{at}"), layer.title, &describes, &points);
+        land.point_map(out, &format!("points-{at}"), layer.title, &describes, &points);
     }
     out.add_markup("</div>");
     let caption = Html::text(out.say(SITES_TABLE));

@@ -90,7 +90,7 @@ fn sites(out: &mut Page<'_>, report: &Report<'_>, roadmap: &Roadmap) {
         out,
         report,
         roadmap,
-        &ByYear { id: "sites", looks: &["b0", "b1"], title: SITES_OF, bar: &bar, limit: &|_| None },
+        &ByYear { id: "bars-sites-", looks: &["b0", "b1"], title: SITES_OF, bar: &bar, limit: &|_| None },
     );
 }
 
@@ -104,7 +104,7 @@ fn money(out: &mut Page<'_>, report: &Report<'_>, roadmap: &Roadmap) {
         out,
         report,
         roadmap,
-        &ByYear { id: "money", looks: &["b2"], title: MONEY_OF, bar: &bar, limit: &limit },
+        &ByYear { id: "bars-money-", looks: &["b2"], title: MONEY_OF, bar: &bar, limit: &limit },
     );
 }
 
