@@ -129,7 +129,7 @@ async fn export_evidence(folder: &Path, country: &Country, findings: &Findings) 
         }
         seals.extend(report.facts.map(|facts| (source.exchange.clone(), sealed(facts))));
         let verified = seals.len();
-        if verified % PROGRESS_EVERY == 0 || verified == findings.exchanges.len() {
+        if verified.is_multiple_of(PROGRESS_EVERY) || verified == findings.exchanges.len() {
             line(&format!("  {verified} of {}", findings.exchanges.len()));
         }
     }
