@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use peabiru_example_connectivity::planner::{Findings, Planner};
-use peabiru_example_connectivity::report::{self, Language, Plan};
+use peabiru_example_connectivity::report::{self, Language, Plan, Sealed, Seals};
 use peabiru_example_connectivity::settings::Settings;
-use peabiru_ledger::evidence::{self as proof, Outcome};
+use peabiru_ledger::evidence::{self as proof, Facts, Outcome};
 use peabiru_proto::context::TOKEN;
 use peabiru_proto::wire::{GetStatusRequest, NodeCounters};
 use tonic::transport::Endpoint;
@@ -28,11 +28,12 @@ pub(super) async fn run(folder: &Path) -> Result<(), CliError> {
     let after = counters(&country).await?;
     let settings = Settings::shipped();
     let plan = Plan::of(&findings, &settings);
-    write_report(folder, &plan)?;
     line(
         "\nEvidence of every exchange: exported from MITIC's node, verified with the configuration anchor alone",
     );
-    let verified = export_evidence(folder, &country, &findings).await?;
+    let seals = export_evidence(folder, &country, &findings).await?;
+    let verified = seals.len();
+    write_report(folder, &plan, &seals)?;
     let exchanges = findings.exchanges.len();
     let counted: u64 = exchanges as u64;
     let per_exchange = |of: fn(&NodeCounters) -> u64| ratio(of(&after) - of(&before), counted);
@@ -99,22 +100,23 @@ async fn ask(country: &Country) -> Result<Findings, CliError> {
     Ok(findings)
 }
 
-fn write_report(folder: &Path, plan: &Plan<'_>) -> Result<(), CliError> {
+fn write_report(folder: &Path, plan: &Plan<'_>, seals: &Seals) -> Result<(), CliError> {
     let report = folder.join("report");
-    fs::create_dir_all(&report).map_err(CliError::file(&report))?;
-    for file in plan.files() {
+    for file in plan.files(seals) {
         let path = report.join(file.name);
+        let inside = path.parent().unwrap_or(&report);
+        fs::create_dir_all(inside).map_err(CliError::file(inside))?;
         fs::write(&path, file.text).map_err(CliError::file(&path))?;
     }
     Ok(())
 }
 
-/// Gives how many files hold, which must be all.
-async fn export_evidence(folder: &Path, country: &Country, findings: &Findings) -> Result<usize, CliError> {
+/// Gives what each file says of its exchange. All must hold.
+async fn export_evidence(folder: &Path, country: &Country, findings: &Findings) -> Result<Seals, CliError> {
     let files = Country::evidence_folder(folder);
     fs::create_dir_all(&files).map_err(CliError::file(&files))?;
     let mut node = client::node(&country.mitic()?.site.admin_socket()).await?;
-    let mut verified = 0;
+    let mut seals = Seals::new();
     for source in &findings.exchanges {
         let tar = evidence::export(&mut node, &source.exchange, (0, 0)).await?.tar;
         let path = files.join(format!("{}.tar", source.exchange));
@@ -125,12 +127,24 @@ async fn export_evidence(folder: &Path, country: &Country, findings: &Findings) 
             let wrong = wrong.collect::<Vec<_>>().join("; ");
             return Err(CliError::Scenario(format!("{}: {wrong}", path.display())));
         }
-        verified += 1;
-        if verified % PROGRESS_EVERY == 0 || verified == findings.exchanges.len() {
+        seals.extend(report.facts.map(|facts| (source.exchange.clone(), sealed(facts))));
+        let verified = seals.len();
+        if verified.is_multiple_of(PROGRESS_EVERY) || verified == findings.exchanges.len() {
             line(&format!("  {verified} of {}", findings.exchanges.len()));
         }
     }
-    Ok(verified)
+    Ok(seals)
+}
+
+/// For the pages.
+fn sealed(facts: Facts) -> Sealed {
+    Sealed {
+        consumer: facts.consumer,
+        asked_at: facts.asked_at,
+        provider: facts.addressee,
+        answered_at: facts.answered_at,
+        grant: facts.grant,
+    }
 }
 
 /// Of all nodes together.

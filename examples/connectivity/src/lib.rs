@@ -1,9 +1,8 @@
-//! Reference scenario: which schools are remote, district by district, for girls and boys.
+//! Reference scenario: where schools and health facilities are, who learns and lives there, what is not known, and what could be
+//! connected in which year.
 //!
 //! ```text
-//! ine: districts ─┐                          ┌─ districts ─┐
-//!                 ├── the road ── planner ──▶┤             ├─▶ plan ─▶ report: CSV, page
-//! mec: schools ───┘                          └─ schools ───┘
+//! INE, MEC, MSPBS, CONATEL, MITIC ── the road ──▶ planner ─▶ gap ─▶ roadmap ─▶ report: pages, JSON, CSV, maps
 //! ```
 //!
 //! The agencies' services and the planner know nothing of the road: plain tonic on both sides. Every page that the

@@ -4,8 +4,12 @@ mod csv;
 mod geojson;
 mod html;
 mod json;
+mod language;
 mod limits;
+mod planned;
 mod provenance;
+mod reason;
+mod sealed;
 mod summary;
 mod table;
 
@@ -16,8 +20,10 @@ use crate::planner::Findings;
 use crate::roadmap::Roadmap;
 use crate::settings::Settings;
 
+pub use language::Language;
 pub use provenance::{Fallen, NotARoadmap, fallen};
-pub use summary::{Language, summary};
+pub use sealed::{Sealed, Seals};
+pub use summary::summary;
 
 /// Everything that is computed from what was received.
 #[derive(Debug)]
@@ -37,10 +43,16 @@ pub struct Plan<'a> {
 /// A file of the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
-    /// Its name in the report's folder.
-    pub name: &'static str,
+    /// Its path in the report's folder.
+    pub name: String,
     /// What is in it.
     pub text: String,
+}
+
+impl File {
+    fn new(name: &str, text: String) -> Self {
+        Self { name: name.to_owned(), text }
+    }
 }
 
 impl<'a> Plan<'a> {
@@ -53,20 +65,22 @@ impl<'a> Plan<'a> {
         Self { findings, settings, analysis, roadmap, indicators: indicators(rows, settings) }
     }
 
-    /// All files.
+    /// All files. `seals` say who sealed the exchanges, and when.
     #[must_use]
-    pub fn files(&self) -> Vec<File> {
-        let file = |name, text| File { name, text };
-        vec![
-            file(PAGE, html::page(self)),
-            file(ROADMAP, json::roadmap(self)),
-            file("districts.csv", csv::districts(self)),
-            file("departments.csv", csv::departments(self)),
-            file("plan.csv", csv::plan(self)),
-            file("districts.geojson", geojson::districts(self)),
-            file("sites.geojson", geojson::sites(self)),
-            file("dictionary.csv", csv::dictionary()),
-        ]
+    pub fn files(&self, seals: &Seals) -> Vec<File> {
+        let mut provenance = provenance::Provenance::default();
+        let mut files = html::pages(self, seals, &mut provenance);
+        files.push(File::new(ROADMAP, json::roadmap(self, &mut provenance)));
+        files.extend(html::exchanges(self, seals, &mut provenance));
+        files.extend([
+            File::new("districts.csv", csv::districts(self)),
+            File::new("departments.csv", csv::departments(self)),
+            File::new("plan.csv", csv::plan(self)),
+            File::new("districts.geojson", geojson::districts(self)),
+            File::new("sites.geojson", geojson::sites(self)),
+            File::new("dictionary.csv", csv::dictionary()),
+        ]);
+        files
     }
 }
 

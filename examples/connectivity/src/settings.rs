@@ -130,7 +130,9 @@ pub struct ExchangeRate {
 #[allow(missing_docs, reason = "plan.toml says what each is")]
 pub struct ScenarioRule {
     pub name: String,
+    pub nombre: String,
     pub note: String,
+    pub nota: String,
     pub parts: Vec<BudgetPart>,
 }
 
@@ -163,6 +165,7 @@ pub struct IndicatorRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     pub note: String,
+    pub nota: String,
 }
 
 /// What is wrong in a file of settings.

@@ -1,34 +1,30 @@
 //! The scenario over loopback, without a road: services, planner, plan, files.
 #![allow(clippy::unwrap_used, reason = "a test says by failing what went wrong")]
 
+mod agencies;
+
 use std::collections::BTreeSet;
 
 use peabiru_example_connectivity::agency::Service;
-use peabiru_example_connectivity::agency::conatel::Conatel;
 use peabiru_example_connectivity::agency::ine::Ine;
-use peabiru_example_connectivity::agency::mec::Mec;
 use peabiru_example_connectivity::agency::mec_rest::MecRest;
-use peabiru_example_connectivity::agency::mitic::Mitic;
-use peabiru_example_connectivity::agency::mspbs::Mspbs;
-use peabiru_example_connectivity::planner::{Findings, Planner};
+use peabiru_example_connectivity::planner::Planner;
 use peabiru_example_connectivity::receive::Wrong;
-use peabiru_example_connectivity::report::{Language, Plan, fallen, summary};
+use peabiru_example_connectivity::report::{Language, Plan, Seals, fallen, summary};
 use peabiru_example_connectivity::settings::Settings;
-use peabiru_example_connectivity::wire::conatel::publication_service_server::PublicationServiceServer;
 use peabiru_example_connectivity::wire::ine::district_service_server::DistrictServiceServer;
 use peabiru_example_connectivity::wire::mec::School;
 use peabiru_example_connectivity::wire::mec::school_service_client::SchoolServiceClient;
-use peabiru_example_connectivity::wire::mec::school_service_server::SchoolServiceServer;
 use peabiru_example_connectivity::wire::mec::{Doubt, FlagSchoolRequest, StreamSchoolsRequest};
-use peabiru_example_connectivity::wire::mitic::public_space_service_server::PublicSpaceServiceServer;
-use peabiru_example_connectivity::wire::mspbs::facility_service_server::FacilityServiceServer;
 use peabiru_example_connectivity::{PURPOSE, SCHOOL_REST_CONTRACT, SCHOOL_SERVICE, data};
 use peabiru_proto::contract::{ContractDocument, Streaming};
 use peabiru_proto::entry::SideEffects;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::{Channel, Endpoint, Server};
+use tonic::transport::Server;
+
+use agencies::{ask, channel, listener};
 
 #[test]
 fn the_contracts_say_what_may_be_asked_and_what_changes_something() {
@@ -69,15 +65,13 @@ async fn the_planner_reads_every_row_and_the_same_rows_give_the_same_bytes() {
     assert_eq!(read, 18 + 263 + 245 + 9_223 + 212 + 92 + 11 + 45);
     let settings = Settings::shipped();
     let plan = Plan::of(&findings, &settings);
-    assert_eq!(plan.files(), Plan::of(&ask(data::schools().unwrap()).await, &settings).files());
+    let files = plan.files(&Seals::new());
+    assert_eq!(files, Plan::of(&ask(data::schools().unwrap()).await, &settings).files(&Seals::new()));
     let said = summary(&plan, Language::Spanish);
     assert!(said[0].starts_with("9.223 locales escolares"), "{said:?}");
-    let files = plan.files();
     let roadmap = files.iter().find(|file| file.name == "roadmap.json").unwrap();
     // These answers came over no road: their exchanges have no id, and nothing shows that they hold.
     assert!(!fallen(&roadmap.text, &BTreeSet::new()).unwrap().is_empty());
-    let page = &files.iter().find(|file| file.name == "index.html").unwrap().text;
-    assert!(page.contains("Presupuesto medio") && !page.contains("<script") && !page.contains("src="));
     for geojson in files.iter().filter(|file| file.name.ends_with(".geojson")) {
         let map: serde_json::Value = serde_json::from_str(&geojson.text).unwrap();
         assert!(map["features"].as_array().unwrap().len() >= 263, "{}", geojson.name);
@@ -99,8 +93,10 @@ async fn wrong_rows_are_named_and_change_no_sum() {
     let last = wrong.exchanges.iter().rposition(|source| source.service == SCHOOL_SERVICE);
     assert!(wrong.accepted.rejected.iter().all(|it| Some(it.exchange) == last));
     let settings = Settings::shipped();
-    let csv =
-        |findings| Plan::of(findings, &settings).files().into_iter().find(|it| it.name == "districts.csv");
+    let csv = |findings| {
+        let files = Plan::of(findings, &settings).files(&Seals::new());
+        files.into_iter().find(|it| it.name == "districts.csv")
+    };
     assert_eq!(csv(&right), csv(&wrong));
 }
 
@@ -120,20 +116,6 @@ async fn without_an_agency_the_others_are_planned_and_it_is_named() {
     assert_eq!(plan.analysis.total.people.value().women, 3_052_229, "INE answered");
     assert!(plan.roadmap.is_err(), "no programme, no cost");
     assert!(summary(&plan, Language::English)[2].starts_with("No plan in money: programme P02"));
-}
-
-/// Everything the agencies say, and MEC these schools, at one address as a node's door is.
-async fn ask(schools: Vec<School>) -> Findings {
-    let listener = listener().await;
-    let channel = channel(&listener).await;
-    let server = Server::builder()
-        .add_service(DistrictServiceServer::new(Ine::open().unwrap()))
-        .add_service(SchoolServiceServer::new(Mec::with(schools)))
-        .add_service(FacilityServiceServer::new(Mspbs::open().unwrap()))
-        .add_service(PublicationServiceServer::new(Conatel::open().unwrap()))
-        .add_service(PublicSpaceServiceServer::new(Mitic::open().unwrap()));
-    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-    Planner::new(channel, Vec::new()).read(|_| {}).await
 }
 
 #[tokio::test]
@@ -197,13 +179,4 @@ async fn one_school_is_found_over_http_as_the_openapi_document_says() {
     let properties = document["components"]["schemas"]["School"]["properties"].as_object().unwrap();
     assert!(row.as_object().unwrap().keys().all(|key| properties.contains_key(key)), "{row}");
     assert_eq!(ask("9999999").await.0, "404");
-}
-
-async fn listener() -> TcpListener {
-    TcpListener::bind("127.0.0.1:0").await.unwrap()
-}
-
-async fn channel(listener: &TcpListener) -> Channel {
-    let address = listener.local_addr().unwrap();
-    Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
 }

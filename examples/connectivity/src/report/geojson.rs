@@ -63,16 +63,16 @@ fn geometry(polygons: &[Polygon]) -> Value {
     json!({ "type": "MultiPolygon", "coordinates": polygons })
 }
 
-/// An agency's deltas may be anything: sums do not wrap.
 fn ring(ring: &Ring) -> Vec<[f64; 2]> {
-    let mut here = [0_i32; 2];
-    let pairs = ring.deltas_e5.chunks_exact(2);
-    pairs
-        .map(|pair| {
-            here = [here[0].saturating_add(pair[0]), here[1].saturating_add(pair[1])];
-            here.map(degrees)
-        })
-        .collect()
+    walked(ring).map(|here| here.map(degrees)).collect()
+}
+
+/// Its points in 1/100,000 of a degree. An agency's deltas may be anything: sums do not wrap.
+pub(super) fn walked(ring: &Ring) -> impl Iterator<Item = [i32; 2]> + '_ {
+    ring.deltas_e5.chunks_exact(2).scan([0_i32; 2], |here, pair| {
+        *here = [here[0].saturating_add(pair[0]), here[1].saturating_add(pair[1])];
+        Some(*here)
+    })
 }
 
 fn degrees(e5: i32) -> f64 {

@@ -14,8 +14,8 @@ use crate::roadmap::{Change, Quarter, Reach, Roadmap, Scenario, Year};
 use crate::settings::Settings;
 use crate::wire::conatel::Indicator;
 
-pub(super) fn roadmap(plan: &Plan<'_>) -> String {
-    let mut out = Writer { provenance: Provenance::default(), settings: plan.settings };
+pub(super) fn roadmap(plan: &Plan<'_>, provenance: &mut Provenance) -> String {
+    let mut out = Writer { provenance, settings: plan.settings };
     let gap = out.analysis(plan);
     let roadmap = match &plan.roadmap {
         Ok(roadmap) => out.roadmap(roadmap),
@@ -25,7 +25,7 @@ pub(super) fn roadmap(plan: &Plan<'_>) -> String {
     let file = json!({
         "format": 1,
         "settings": plan.settings,
-        "limits": LIMITS.map(|(spanish, english)| json!({ "es": spanish, "en": english })),
+        "limits": LIMITS.map(|limit| json!({ "es": limit.es, "en": limit.en })),
         "exchanges": exchanges(plan),
         "missing": missing(plan),
         "rejected": rejected(plan),
@@ -66,7 +66,7 @@ fn rejected(plan: &Plan<'_>) -> Value {
 type OfReach = fn(&Reach) -> u64;
 
 struct Writer<'a> {
-    provenance: Provenance,
+    provenance: &'a mut Provenance,
     settings: &'a Settings,
 }
 

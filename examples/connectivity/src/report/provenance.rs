@@ -18,13 +18,22 @@ pub(super) struct Provenance {
 impl Provenance {
     /// A figure as it stands in the file.
     pub(super) fn write<T>(&mut self, figure: &Figure<T>, value: impl FnOnce(&T) -> Value) -> Value {
-        let set = figure.exchanges();
+        json!({ "value": value(figure.value()), "from": self.number(figure.exchanges()) })
+    }
+
+    /// The number of a set: the same in the file and on the pages.
+    pub(super) fn number(&mut self, set: &Exchanges) -> usize {
         let next = self.sets.len();
         let number = *self.numbers.entry(set.clone()).or_insert(next);
         if number == next {
             self.sets.push(set.clone());
         }
-        json!({ "value": value(figure.value()), "from": number })
+        number
+    }
+
+    /// All sets so far, by number.
+    pub(super) fn sets(&self) -> &[Exchanges] {
+        &self.sets
     }
 
     /// The index: exchange ids of each set.

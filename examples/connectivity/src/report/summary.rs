@@ -1,158 +1,163 @@
-//! Five lines that a minister would read.
+//! Five lines that a minister would read: the same sentences in the terminal and, with each figure leading to its exchanges, on
+//! the pages.
+
+use std::fmt::Display;
 
 use super::Plan;
-use crate::roadmap::{Reach, Scenario};
-use crate::site::Kind;
+use super::language::{Language, Text, filled, text};
+use crate::figure::{Figure, Share};
+use crate::roadmap::{Reach, Roadmap};
 
-/// In which words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Language {
-    Spanish,
-    English,
+/// A sentence and what is put in at its places.
+#[derive(Debug)]
+pub(super) struct Sentence {
+    pub(super) words: Text,
+    pub(super) shown: Vec<Shown>,
 }
 
-impl Language {
-    /// As `LANG` says: Spanish for `es…`, else English.
-    #[must_use]
-    pub fn of(lang: &str) -> Self {
-        if lang.starts_with("es") { Self::Spanish } else { Self::English }
-    }
+/// What can stand in a sentence.
+#[derive(Debug)]
+pub(super) enum Shown {
+    Number(Figure<u64>),
+    /// Empty of nothing.
+    Percent(Figure<Share>),
+    /// Several beside each other: one for each scenario.
+    Side(Vec<Figure<u64>>),
+    /// No figure of anyone's data: how many rows were kept out.
+    Count(u64),
+    /// Of the settings, as it is in both languages: a year, a programme.
+    Name(String),
 }
 
 /// The summary, five lines.
 #[must_use]
 pub fn summary(plan: &Plan<'_>, language: Language) -> [String; 5] {
+    sentences(plan).map(|sentence| sentence.said(language))
+}
+
+/// The sentences of the summary; one can be empty.
+pub(super) fn sentences(plan: &Plan<'_>) -> [Sentence; 5] {
     let total = &plan.analysis.total;
-    let (remote, unsure) = (total.schools.remote.value(), total.schools.unknown_remoteness.value());
-    let schools = total.schools.all.value();
-    let unknown = total.unknown.value().per_thousand().unwrap_or_default();
-    let health = plan.analysis.sites.iter().filter(|placed| placed.site.value().kind != Kind::School).count();
-    let (kept_out, missing) = (plan.findings.accepted.rejected.len(), plan.findings.missing.len());
-    let n = |number: u64| number_in(language, number);
-    let lines = match language {
-        Language::Spanish => [
-            format!(
-                "{} locales escolares; {} son remotos, con {} niñas y {} niños; de {} no se puede saber.",
-                n(schools.sites),
-                n(remote.sites),
-                n(remote.girls),
-                n(remote.boys),
-                n(unsure.sites)
-            ),
-            format!(
-                "Qué local tiene banda ancha no está publicado; de los demás datos falta el {}. {} establecimientos de salud.",
-                percent(language, unknown),
-                n(health as u64)
-            ),
-        ],
-        Language::English => [
-            format!(
-                "{} school sites; {} are remote, with {} girls and {} boys; of {} it cannot be known.",
-                n(schools.sites),
-                n(remote.sites),
-                n(remote.girls),
-                n(remote.boys),
-                n(unsure.sites)
-            ),
-            format!(
-                "Which site has broadband is not published; of the other data {} is missing. {} health facilities.",
-                percent(language, unknown),
-                n(health as u64)
-            ),
+    let schools = &total.schools;
+    let health = total.hospitals.clone() + total.social_security.clone();
+    let [third, fourth] = money(plan);
+    let places = Sentence {
+        words: text(
+            "{0} locales escolares; {1} son remotos, con {2} niñas y {3} niños; de {4} no se puede saber.",
+            "{0} school sites; {1} are remote, with {2} girls and {3} boys; of {4} it cannot be known.",
+        ),
+        shown: vec![
+            Shown::Number(schools.all.map(|it| it.sites)),
+            Shown::Number(schools.remote.map(|it| it.sites)),
+            Shown::Number(schools.remote.map(|it| it.girls)),
+            Shown::Number(schools.remote.map(|it| it.boys)),
+            Shown::Number(schools.unknown_remoteness.map(|it| it.sites)),
         ],
     };
-    let [first, second] = lines;
-    let [third, fourth] = money(plan, language);
-    let fifth = match language {
-        Language::Spanish => {
-            format!("Filas erróneas apartadas: {kept_out}. Consultas sin respuesta: {missing}.")
-        }
-        Language::English => format!("Wrong rows kept out: {kept_out}. Questions without answer: {missing}."),
+    let unknown = Sentence {
+        words: text(
+            "Qué local tiene banda ancha no está publicado; de los demás datos falta el {0}. {1} establecimientos de salud.",
+            "Which site has broadband is not published; of the other data {0} is missing. {1} health facilities.",
+        ),
+        shown: vec![Shown::Percent(total.unknown.clone()), Shown::Number(health)],
     };
-    [first, second, third, fourth, fifth]
+    let kept_out = Sentence {
+        words: text(
+            "Filas erróneas apartadas: {0}. Consultas sin respuesta: {1}.",
+            "Wrong rows kept out: {0}. Questions without answer: {1}.",
+        ),
+        shown: [plan.findings.accepted.rejected.len(), plan.findings.missing.len()]
+            .map(|count| Shown::Count(count as u64))
+            .into(),
+    };
+    [places, unknown, third, fourth, kept_out]
 }
 
-fn money(plan: &Plan<'_>, language: Language) -> [String; 2] {
-    let n = |number: u64| number_in(language, number);
-    let roadmap = match (&plan.roadmap, language) {
-        (Ok(roadmap), _) => roadmap,
-        (Err(reason), Language::Spanish) => {
-            return [format!("Sin plan de inversión: {reason}."), String::new()];
+fn money(plan: &Plan<'_>) -> [Sentence; 2] {
+    let roadmap = match &plan.roadmap {
+        Ok(roadmap) => roadmap,
+        Err(reason) => {
+            let nothing = Sentence { words: text("", ""), shown: Vec::new() };
+            return [super::reason::no_plan(reason), nothing];
         }
-        (Err(reason), Language::English) => return [format!("No plan in money: {reason}."), String::new()],
     };
+    let reached = all_years(roadmap);
+    let million = |budget: &u64| budget / 1_000_000;
     let years = plan.settings.years;
-    let (first, last) = (years.first, years.last);
-    let reached = |scenario: &Scenario| -> Reach {
-        let all: crate::figure::Figure<Reach> = scenario.years.iter().map(|year| year.reach.clone()).sum();
-        *all.value()
+    let scenarios = Sentence {
+        words: text(
+            "{0} a {1}, con {2} millones de guaraníes por año: {3} de {4} locales.",
+            "{0} to {1}, with {2} million guaraníes a year: {3} of {4} sites.",
+        ),
+        shown: vec![
+            Shown::Name(years.first.to_string()),
+            Shown::Name(years.last.to_string()),
+            Shown::Side(roadmap.scenarios.iter().map(|it| it.budget.map(million)).collect()),
+            Shown::Side(reached.iter().map(|it| it.map(|reach| reach.schools + reach.health)).collect()),
+            Shown::Number(roadmap.candidates.map(|all| all.len() as u64)),
+        ],
     };
-    let all = n(roadmap.candidates.value().len() as u64);
-    let sites: Vec<_> = roadmap.scenarios.iter().map(|it| (it, reached(it))).collect();
-    let listed =
-        sites.iter().map(|(_, reach)| n(reach.schools + reach.health)).collect::<Vec<_>>().join(" / ");
-    let budgets =
-        roadmap.scenarios.iter().map(|it| n(it.budget.value() / 1_000_000)).collect::<Vec<_>>().join(" / ");
-    let middle = sites.get(sites.len() / 2).map(|(_, reach)| *reach).unwrap_or_default();
-    match language {
-        Language::Spanish => [
-            format!(
-                "{first} a {last}, con {budgets} millones de guaraníes por año: {listed} de {all} locales."
-            ),
-            format!(
-                "Presupuesto medio: {} niñas y {} niños; {} locales remotos.",
-                n(middle.girls),
-                n(middle.boys),
-                n(middle.remote_sites)
-            ),
+    let middle = reached.get(reached.len() / 2).cloned().unwrap_or_default();
+    let people = Sentence {
+        words: text(
+            "Presupuesto medio: {0} niñas y {1} niños; {2} locales remotos.",
+            "Middle budget: {0} girls and {1} boys; {2} remote sites.",
+        ),
+        shown: vec![
+            Shown::Number(middle.map(|reach| reach.girls)),
+            Shown::Number(middle.map(|reach| reach.boys)),
+            Shown::Number(middle.map(|reach| reach.remote_sites)),
         ],
-        Language::English => [
-            format!("{first} to {last}, with {budgets} million guaraníes a year: {listed} of {all} sites."),
-            format!(
-                "Middle budget: {} girls and {} boys; {} remote sites.",
-                n(middle.girls),
-                n(middle.boys),
-                n(middle.remote_sites)
-            ),
-        ],
-    }
+    };
+    [scenarios, people]
 }
 
-/// Groups of three digits.
-pub(super) fn number_in(language: Language, number: u64) -> String {
-    let separator = match language {
-        Language::Spanish => '.',
-        Language::English => ',',
-    };
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(separator);
+/// What each scenario connects in all its years.
+pub(super) fn all_years(roadmap: &Roadmap) -> Vec<Figure<Reach>> {
+    let all =
+        |scenario: &crate::roadmap::Scenario| scenario.years.iter().map(|year| year.reach.clone()).sum();
+    roadmap.scenarios.iter().map(all).collect()
+}
+
+/// What stands in a sentence and may need care: figures, and names that could hold anything.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Cited<'a> {
+    Number(&'a Figure<u64>),
+    Percent(&'a Figure<Share>),
+    Name(&'a str),
+}
+
+impl Sentence {
+    /// Plain.
+    pub(super) fn said(&self, language: Language) -> String {
+        self.shown_by(self.words.said(language), language, |cited| match cited {
+            Cited::Number(figure) => language.number(*figure.value()),
+            Cited::Percent(figure) => language.percent(figure.value().per_thousand().unwrap_or_default()),
+            Cited::Name(name) => name.to_owned(),
+        })
+    }
+
+    /// In these words, with each figure as the caller shows it.
+    pub(super) fn shown_by(
+        &self,
+        template: &str,
+        language: Language,
+        mut show: impl FnMut(Cited<'_>) -> String,
+    ) -> String {
+        let mut shown: Vec<String> = Vec::new();
+        for it in &self.shown {
+            let one = match it {
+                Shown::Number(figure) => show(Cited::Number(figure)),
+                Shown::Percent(figure) => show(Cited::Percent(figure)),
+                Shown::Side(figures) => {
+                    figures.iter().map(|it| show(Cited::Number(it))).collect::<Vec<_>>().join(" / ")
+                }
+                Shown::Count(count) => language.number(*count),
+                Shown::Name(name) => show(Cited::Name(name)),
+            };
+            shown.push(one);
         }
-        out.push(digit);
-    }
-    out
-}
-
-fn percent(language: Language, per_thousand: u64) -> String {
-    let (whole, tenth) = (per_thousand / 10, per_thousand % 10);
-    match language {
-        Language::Spanish => format!("{whole},{tenth} %"),
-        Language::English => format!("{whole}.{tenth}%"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_as_each_language_does() {
-        assert_eq!(number_in(Language::Spanish, 1_234_567), "1.234.567");
-        assert_eq!([0, 999, 1_000].map(|number| number_in(Language::English, number)), ["0", "999", "1,000"]);
-        assert_eq!(percent(Language::Spanish, 105), "10,5 %");
-        assert_eq!(Language::of("es_PY.UTF-8"), Language::Spanish);
+        let with: Vec<&dyn Display> = shown.iter().map(|it| it as &dyn Display).collect();
+        filled(template, &with)
     }
 }

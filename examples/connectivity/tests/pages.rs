@@ -1,0 +1,172 @@
+//! The report's pages: each stands by itself, every link leads somewhere, and nothing that an agency sends is markup.
+#![allow(clippy::unwrap_used, reason = "a test says by failing what went wrong")]
+
+mod agencies;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agencies::ask;
+use peabiru_example_connectivity::data;
+use peabiru_example_connectivity::planner::Findings;
+use peabiru_example_connectivity::report::{Plan, Sealed, Seals};
+use peabiru_example_connectivity::settings::Settings;
+use peabiru_example_connectivity::wire::ine::{Department, District};
+use peabiru_proto::time::Timestamp;
+
+#[tokio::test]
+async fn every_page_stands_by_itself_and_every_link_leads_somewhere() {
+    let (findings, seals) = sealed().await;
+    let files = files(&findings, &seals);
+    let pages: BTreeMap<&str, &str> = files
+        .iter()
+        .filter(|(name, _)| name.ends_with(".html"))
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .collect();
+    assert_eq!(pages.len(), 3 + 2 * 18 + 2);
+    for (name, text) in &pages {
+        for outside in ["<script", " src=", "<link", "@import", "url(h", "<iframe", "<object", "onload="] {
+            assert!(!text.contains(outside), "{name} has {outside}");
+        }
+        assert_eq!(text.matches("<h1>").count(), 1, "{name}");
+        assert!(text.contains("<html lang=\"") && text.contains("<main id=\"content\""), "{name}");
+        let ids = values(text, "id");
+        assert_eq!(ids.len(), ids.iter().collect::<BTreeSet<_>>().len(), "{name} uses an id twice");
+        assert!(text.len() < PAGE_BYTES_MAX, "{name} has {} bytes", text.len());
+        for link in values(text, "href") {
+            leads_somewhere(&files, name, link);
+        }
+    }
+}
+
+fn leads_somewhere(files: &BTreeMap<String, String>, from: &str, link: &str) {
+    if link.starts_with("https://") {
+        return;
+    }
+    let (path, id) = link.split_once('#').unwrap_or((link, ""));
+    let folder = from.split_once('/').map_or("", |(folder, _)| folder);
+    let path = match (path, path.strip_prefix("../")) {
+        ("", _) => from.to_owned(),
+        (_, Some(top)) => top.to_owned(),
+        (path, None) if folder.is_empty() => path.to_owned(),
+        (path, None) => format!("{folder}/{path}"),
+    };
+    // Evidence is exported by whoever has it.
+    if path.starts_with("evidence/") {
+        return;
+    }
+    let file = files.get(&path);
+    assert!(file.is_some(), "{from} leads to {link}, which is no file");
+    let there = id.is_empty() || values(file.unwrap(), "id").contains(&id);
+    assert!(there, "{from} leads to {link}, which is not on that page");
+}
+
+#[tokio::test]
+async fn a_figure_leads_to_the_exchanges_that_the_roadmap_names_with_who_sealed_them() {
+    let (findings, seals) = sealed().await;
+    let files = files(&findings, &seals);
+    let roadmap: serde_json::Value = serde_json::from_str(&files["roadmap.json"]).unwrap();
+    let girls = &roadmap["gap"]["departments"]["17"]["figures"]["girls"];
+    let (from, value) = (girls["from"].as_u64().unwrap(), girls["value"].as_u64().unwrap());
+    assert_eq!(value, 1_679);
+    let cell = format!("<a class=\"f\" href=\"intercambios.html#c{from}\">1.679</a>");
+    assert!(files["index.html"].contains(&cell) && files["gn.html"].contains(&cell));
+    assert!(files["en.html"].contains(&format!("exchanges.html#c{from}\">1,679</a>")));
+    assert!(files["departamentos/17.html"].contains(&format!("../intercambios.html#c{from}\">1.679</a>")));
+    let page = &files["intercambios.html"];
+    let row =
+        |id: &str| page.split(&format!("<tr id=\"{id}\">")).nth(1).unwrap().split("</tr>").next().unwrap();
+    let numbers: Vec<usize> = values(row(&format!("c{from}")), "href")
+        .iter()
+        .map(|to| to.strip_prefix("#e").unwrap().parse().unwrap())
+        .collect();
+    let named: Vec<&str> =
+        numbers.iter().map(|number| findings.exchanges[number - 1].exchange.as_str()).collect();
+    let cited = roadmap["provenance"][usize::try_from(from).unwrap()].as_array().unwrap();
+    assert_eq!(named, cited.iter().map(|id| id.as_str().unwrap()).collect::<Vec<_>>());
+    for number in numbers {
+        let row = row(&format!("e{number}"));
+        for said in [
+            "PY/GOV/MITIC/planning<br><time>2026-11-18 11:06:40.000 UTC",
+            "PY/GOV/X/node1<br><time>2026-11-18 11:06:40.020 UTC",
+        ] {
+            assert!(row.contains(said), "{row}");
+        }
+        assert!(row.contains(&format!("evidence/{}.tar", findings.exchanges[number - 1].exchange)), "{row}");
+    }
+}
+
+#[tokio::test]
+async fn what_agencies_send_is_text_on_every_page() {
+    let (mut findings, mut seals) = sealed().await;
+    let hostile = |name: &str| format!("{name}<script>alert('&')</script>\"{{0}}");
+    for department in findings.accepted.departments.values_mut() {
+        *department = department.map(|it| Department { name: hostile(&it.name), ..it.clone() });
+    }
+    for district in findings.accepted.districts.values_mut() {
+        *district = district.map(|it| District { name: hostile(&it.name), ..it.clone() });
+    }
+    for seal in seals.values_mut() {
+        seal.grant = Some(hostile("grant"));
+    }
+    for (name, text) in files(&findings, &seals).iter().filter(|(name, _)| !name.ends_with("json")) {
+        if name.ends_with(".html") || name.ends_with(".svg") {
+            assert!(!text.contains("<script"), "{name}");
+        }
+    }
+    let files = files(&findings, &seals);
+    assert!(files["departamentos/01.html"].contains("&lt;script&gt;alert('&amp;')&lt;/script&gt;&quot;{0}"));
+}
+
+#[tokio::test]
+async fn the_picture_in_the_documents_is_the_one_that_the_planner_draws() {
+    let (findings, seals) = sealed().await;
+    let drawn = &files(&findings, &seals)["map.svg"];
+    let shown = include_str!("../../../docs/map.svg");
+    assert!(drawn == shown, "docs/map.svg is another one: copy map.svg of a report there");
+}
+
+#[tokio::test]
+async fn a_page_says_why_there_is_no_plan_and_no_map_in_its_own_language() {
+    let (mut findings, seals) = sealed().await;
+    findings.accepted.programmes.clear();
+    findings.accepted.boundaries.clear();
+    let files = files(&findings, &seals);
+    let (spanish, english) = (&files["index.html"], &files["en.html"]);
+    assert!(spanish.contains("no se recibió el programa P02") && spanish.contains("no hay mapa"));
+    assert!(english.contains("programme P02 was not received") && english.contains("there is no map"));
+    assert!(!spanish.contains("was not received"));
+    assert!(files["departamentos/01.html"].contains("No hay plan de inversión"));
+    assert!(!files.contains_key("map.svg"));
+}
+
+/// As over a road: each exchange has an id, and somebody who sealed it.
+async fn sealed() -> (Findings, Seals) {
+    let mut findings = ask(data::schools().unwrap()).await;
+    let mut seals = Seals::new();
+    for (at, source) in findings.exchanges.iter_mut().enumerate() {
+        source.exchange = format!("{at:032x}");
+        let time = |ms: u64| Some(Timestamp::from_ms(1_795_000_000_000 + ms));
+        let sealed = Sealed {
+            consumer: "PY/GOV/MITIC/planning".to_owned(),
+            asked_at: time(0),
+            provider: "PY/GOV/X/node1".to_owned(),
+            answered_at: time(20),
+            grant: Some("planning, revision 1".to_owned()),
+        };
+        seals.insert(source.exchange.clone(), sealed);
+    }
+    (findings, seals)
+}
+
+fn files(findings: &Findings, seals: &Seals) -> BTreeMap<String, String> {
+    let settings = Settings::shipped();
+    Plan::of(findings, &settings).files(seals).into_iter().map(|file| (file.name, file.text)).collect()
+}
+
+/// Of an attribute, in order.
+fn values<'a>(text: &'a str, attribute: &str) -> Vec<&'a str> {
+    let start = format!(" {attribute}=\"");
+    text.split(&start).skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
+}
+
+const PAGE_BYTES_MAX: usize = 1_000_000;
