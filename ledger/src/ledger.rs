@@ -338,7 +338,8 @@ impl Ledger {
         let (reply, answer) = oneshot::channel();
         let append = Append { entry: change, payload: None, foreign: None };
         let group = self.encode(vec![append], Some(reply))?;
-        self.send_command(Command::Append(Group { next_key: Some(Arc::new(next)), ..group }))?;
+        let group = Group { next_key: Some(Arc::new(next)), ..group };
+        self.send_command(Command::Append(group, self.inner.queued.before()))?;
         let appending = Appending { answer, inner: Arc::clone(&self.inner) };
         appending.sealed().await?.pop().ok_or(LedgerError::KeyChange)
     }
