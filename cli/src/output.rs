@@ -68,7 +68,7 @@ impl Table {
         text
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let object = |row: &Vec<String>| {
             let pairs =
                 self.columns.iter().zip(row).map(|(column, cell)| ((*column).to_owned(), json!(cell)));

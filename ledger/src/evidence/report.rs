@@ -1,5 +1,6 @@
 //! What a verification found.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::Facts;
@@ -17,6 +18,8 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// What is not in the file, and could be.
     pub missing: Vec<String>,
+    /// Verifier keys (C2SP signed note) of the ledgers whose checkpoints hold, for tools that others wrote.
+    pub vkeys: BTreeSet<String>,
 }
 
 /// The result in one word.

@@ -51,8 +51,8 @@ pub fn verify(tar: &[u8], trust: Option<&ConfigurationAnchor>) -> Report {
         (true, Some(_)) => Outcome::Verified,
         (true, None) => Outcome::Consistent,
     };
-    let Findings { facts, holds, failures, missing } = findings;
-    Report { outcome, facts, holds, failures, missing }
+    let Findings { facts, holds, failures, missing, vkeys } = findings;
+    Report { outcome, facts, holds, failures, missing, vkeys }
 }
 
 #[derive(Default)]
@@ -61,6 +61,7 @@ struct Findings {
     holds: Vec<String>,
     failures: Vec<Failure>,
     missing: Vec<String>,
+    vkeys: BTreeSet<String>,
 }
 
 impl Findings {
@@ -271,6 +272,7 @@ impl<'a> Judge<'a> {
         if let Err(error) = sealed.seal.checkpoint.verify(&key) {
             return self.findings.fail(&proof_file, &error);
         }
+        self.findings.vkeys.insert(key.vkey(sealed.seal.checkpoint.origin()));
         let root = ClearPayload::new(signed.snapshot.clone()).map(|payload| payload.content_root());
         let said = match sealed.entry.body() {
             Body::Notice(notice) if notice.code == NOTICE_SNAPSHOT => Some(notice.content_root),
@@ -351,10 +353,15 @@ impl<'a> Judge<'a> {
                 .findings
                 .fail(&file, &format_args!("no snapshot in the file registers the ledger {origin}"));
         };
-        match key_of(conf, &sealed.entry)
-            .and_then(|key| sealed.seal.checkpoint.verify(&key).map_err(|error| error.to_string()))
-        {
-            Ok(()) => self.findings.holds.push(format!("{entry_file} is sealed by {origin}")),
+        let verified = key_of(conf, &sealed.entry).and_then(|key| {
+            sealed.seal.checkpoint.verify(&key).map_err(|error| error.to_string())?;
+            Ok(key.vkey(origin))
+        });
+        match verified {
+            Ok(vkey) => {
+                self.findings.vkeys.insert(vkey);
+                self.findings.holds.push(format!("{entry_file} is sealed by {origin}"));
+            }
             Err(error) => self.findings.fail(&file, &error),
         }
     }

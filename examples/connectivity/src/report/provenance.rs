@@ -53,6 +53,32 @@ pub enum NotARoadmap {
     /// It has no index of exchanges, or a figure names a set that the index does not have.
     #[error("{0}: its exchanges are not in the file's index")]
     Index(String),
+    /// It has no figure there.
+    #[error("{0}: no figure stands there")]
+    NoFigure(String),
+}
+
+/// A figure of the file, and the exchanges that it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cited {
+    /// What it says.
+    pub value: Value,
+    /// Ids of its exchanges.
+    pub exchanges: Vec<String>,
+}
+
+/// The figure of a `roadmap.json` at this place. (JSON pointer, RFC 6901)
+///
+/// # Errors
+/// The file is no roadmap, or has no figure there.
+pub fn cited(roadmap: &str, pointer: &str) -> Result<Cited, NotARoadmap> {
+    let file: Value = serde_json::from_str(roadmap)?;
+    let figure = file.pointer(pointer).and_then(|it| Some((it.get("value")?, it.get("from")?.as_u64()?)));
+    let (value, from) = figure.ok_or_else(|| NotARoadmap::NoFigure(pointer.to_owned()))?;
+    let set = usize::try_from(from).ok().and_then(|from| file.get("provenance")?.get(from)?.as_array());
+    let ids = set.and_then(|set| set.iter().map(|id| id.as_str().map(str::to_owned)).collect());
+    let exchanges = ids.ok_or_else(|| NotARoadmap::Index(pointer.to_owned()))?;
+    Ok(Cited { value: value.clone(), exchanges })
 }
 
 /// The figures of a `roadmap.json` that do not stand, given which exchanges hold: all that cite another one.
@@ -133,6 +159,9 @@ mod tests {
             [Fallen { figure: "/figures/b~1c/0".to_owned(), exchanges: vec!["bb".to_owned()] }]
         );
         assert_eq!(fallen(&file, &holding(&["bb"])).unwrap().len(), 3);
+        let exchanges = ["aa", "bb"].map(str::to_owned).to_vec();
+        assert_eq!(cited(&file, "/figures/b~1c/0").unwrap(), Cited { value: json!(12), exchanges });
+        assert!(matches!(cited(&file, "/figures/b"), Err(NotARoadmap::NoFigure(_))));
     }
 
     #[test]
