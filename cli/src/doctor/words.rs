@@ -288,8 +288,8 @@ fn certificate_unregistered(role: CertificateRole, member: &str) -> InBoth {
             format!("{nombre}: no está registrado, y los otros nodos rechazan a este"),
         ],
         to_do: [
-            "register it (peabiru node certificate --add, peabiru ledger add), or name the registered one in node.toml",
-            "regístrelo (peabiru node certificate --add, peabiru ledger add) o nombre en node.toml el registrado",
+            "register it (peabiru node certificate --add, peabiru ledger register), or name the registered one in node.toml",
+            "regístrelo (peabiru node certificate --add, peabiru ledger register) o nombre en node.toml el registrado",
         ],
     }
 }
