@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use clap::ValueEnum;
+use peabiru_proto::language::Language;
 use serde_json::{Value, json};
 
 use crate::CliError;
@@ -104,10 +105,13 @@ pub(crate) fn done(format: Format, sentence: &str) {
     }
 }
 
-/// Says what went wrong, on stderr.
+/// Says what went wrong, on stderr: to people in their language.
 pub(crate) fn error(format: Format, error: &CliError) {
     let text = match format {
-        Format::Table => format!("peabiru: {}: {error}", error.code()),
+        Format::Table => {
+            let language = Language::of_environment(|name| std::env::var(name).ok());
+            format!("peabiru: {}: {}", error.code(), error.said(language))
+        }
         Format::Json => {
             json!({ "error": { "code": error.code(), "message": error.to_string() } }).to_string()
         }

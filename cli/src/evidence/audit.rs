@@ -32,7 +32,8 @@ pub(super) fn figure(
             reports.insert(facts.exchange.clone(), report);
         }
     }
-    let mut table = Table::new(&["exchange", "sealed_by", "service", "method", "asked_at", "answered_at", "evidence"]);
+    let mut table =
+        Table::new(&["exchange", "sealed_by", "service", "method", "asked_at", "answered_at", "evidence"]);
     let mut all_hold = true;
     for exchange in exchanges {
         let report = reports.get(&exchange);

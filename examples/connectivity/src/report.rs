@@ -16,7 +16,7 @@ use crate::planner::Findings;
 use crate::roadmap::Roadmap;
 use crate::settings::Settings;
 
-pub use provenance::{Cited, Fallen, NotARoadmap, cited, fallen};
+pub use provenance::{Cited, Fallen, NotARoadmap, cited, fallen, figures};
 pub use summary::{Language, summary};
 
 /// Everything that is computed from what was received.
