@@ -134,12 +134,15 @@ struct Terminal(Child);
 impl Terminal {
     fn open(block: &Block, ready: &str, folder: &Path) -> Self {
         let mut command = block.command(folder);
+        let log = folder.join("terminal.log");
+        let errors = fs::File::create(&log).unwrap();
         // Ctrl-C is for all processes of a terminal.
-        let mut child = command.process_group(0).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command.process_group(0).stdout(Stdio::piped()).stderr(errors).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let is_ready = lines.by_ref().any(|line| line.unwrap().contains(ready));
         let terminal = Self(child);
-        assert!(is_ready, "it ended before it said `{ready}`: {}", block.script);
+        let said = fs::read_to_string(log).unwrap();
+        assert!(is_ready, "it ended before it said `{ready}`: {}\n{said}", block.script);
         // Somebody must read on, or it blocks when it says more.
         std::thread::spawn(move || lines.count());
         terminal
