@@ -7,6 +7,7 @@ use peabiru_certs::CertsError;
 use peabiru_ledger::LedgerError;
 use peabiru_node::NodeError;
 use peabiru_proto::fault::Fault;
+use peabiru_proto::language::Language;
 use peabiru_registry::RegistryError;
 
 /// Why a command did not do what was asked.
@@ -36,7 +37,7 @@ pub enum CliError {
         reason: String,
     },
     /// The node or the registry refuses, with a fault of its own.
-    #[error("{}", describe(.0))]
+    #[error("{}", describe(.0, Language::English))]
     Refused(Box<Fault>),
     /// Something else that gRPC says.
     #[error("{code}: {message}")]
@@ -124,6 +125,30 @@ impl CliError {
         }
     }
 
+    /// For people. What other programs and the system say stays as they say it.
+    #[must_use]
+    pub fn said(&self, language: Language) -> String {
+        match (language, self) {
+            (Language::Spanish, Self::Refused(fault)) => describe(fault, language),
+            (Language::Spanish, Self::NotVerified) => "no verificado".to_owned(),
+            (Language::Spanish, Self::TrustNotEstablished) => {
+                "coherente, confianza no establecida: dé el ancla de configuración con --trust".to_owned()
+            }
+            (Language::Spanish, Self::NeedsCare) => "algo necesita atención pronto".to_owned(),
+            (Language::Spanish, Self::Broken) => "algo no funciona".to_owned(),
+            (Language::Spanish, Self::Unreachable { what, reason }) => {
+                format!("no se llega a {what}: {reason}")
+            }
+            (Language::Spanish, Self::Process { what, reason }) => format!("{what} no arrancó: {reason}"),
+            (Language::Spanish, Self::Unshared { refused }) => format!(
+                "{} autorizaciones no están allí; remedie lo que se dice de cada una y compártalas otra vez:\n{}",
+                refused.len(),
+                refused.join("\n")
+            ),
+            _ => self.to_string(),
+        }
+    }
+
     pub(crate) fn unreachable(what: &str, error: &dyn std::error::Error) -> Self {
         let mut reason = error.to_string();
         let mut source = error.source();
@@ -151,11 +176,11 @@ impl From<tonic::Status> for CliError {
 }
 
 /// A fault for people: what happened, who can mend it, what to do.
-fn describe(fault: &Fault) -> String {
-    format!(
-        "{}\n  who can mend it: {:?}\n  what to do: {}",
-        fault.message,
-        fault.code.blame(),
-        fault.code.hint()
-    )
+fn describe(fault: &Fault, language: Language) -> String {
+    let [blame, hint] = fault.advice(language);
+    let [who, what] = match language {
+        Language::English => ["who can mend it", "what to do"],
+        Language::Spanish => ["quién puede remediarlo", "qué hacer"],
+    };
+    format!("{}\n  {who}: {blame}\n  {what}: {hint}", fault.happened(language))
 }

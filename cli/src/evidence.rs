@@ -1,5 +1,7 @@
 //! `peabiru evidence`.
 
+mod audit;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,6 +48,34 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "FILE")]
         figures: Option<PathBuf>,
     },
+    /// The exchanges that a figure of a report came from: who sealed them, when, and whether their evidence holds.
+    #[command(
+        after_help = "Example:\n  peabiru evidence figure /gap/country/girls evidence --figures roadmap.json --trust anchor.toml"
+    )]
+    Figure {
+        /// Where it stands in roadmap.json, as a JSON pointer.
+        pointer: String,
+        /// Files, or folders of .tar files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The report's roadmap.json.
+        #[arg(long, value_name = "FILE")]
+        figures: PathBuf,
+        /// The configuration anchor: whom to trust.
+        #[arg(long, value_name = "FILE")]
+        trust: PathBuf,
+    },
+    /// Verifier keys of the ledgers that sealed these exchanges, one a line, for tools that check C2SP signed notes and
+    /// tlog-proofs. A key is listed if the configuration anchor vouches for it.
+    #[command(after_help = "Example:\n  peabiru evidence keys evidence --trust anchor.toml")]
+    Keys {
+        /// Files, or folders of .tar files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The configuration anchor: whom to trust.
+        #[arg(long, value_name = "FILE")]
+        trust: PathBuf,
+    },
 }
 
 pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
@@ -73,6 +103,10 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
             let anchor = trust.as_deref().map(read_anchor).transpose()?;
             verify(&expand(&files)?, anchor.as_ref(), figures.as_deref(), connect.output)
         }
+        Verb::Figure { pointer, files, figures, trust } => {
+            audit::figure(&pointer, &figures, &expand(&files)?, &read_anchor(&trust)?, connect.output)
+        }
+        Verb::Keys { files, trust } => audit::keys(&expand(&files)?, &read_anchor(&trust)?, connect.output),
     }
 }
 

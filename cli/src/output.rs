@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use clap::ValueEnum;
+use peabiru_proto::language::Language;
 use serde_json::{Value, json};
 
 use crate::CliError;
@@ -68,7 +69,7 @@ impl Table {
         text
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let object = |row: &Vec<String>| {
             let pairs =
                 self.columns.iter().zip(row).map(|(column, cell)| ((*column).to_owned(), json!(cell)));
@@ -104,10 +105,13 @@ pub(crate) fn done(format: Format, sentence: &str) {
     }
 }
 
-/// Says what went wrong, on stderr.
+/// Says what went wrong, on stderr: to people in their language.
 pub(crate) fn error(format: Format, error: &CliError) {
     let text = match format {
-        Format::Table => format!("peabiru: {}: {error}", error.code()),
+        Format::Table => {
+            let language = Language::of_environment(|name| std::env::var(name).ok());
+            format!("peabiru: {}: {}", error.code(), error.said(language))
+        }
         Format::Json => {
             json!({ "error": { "code": error.code(), "message": error.to_string() } }).to_string()
         }

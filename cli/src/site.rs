@@ -127,13 +127,27 @@ impl Site {
     /// `node.toml`.
     #[must_use]
     pub fn config(&self) -> PathBuf {
-        self.folder.join("node.toml")
+        SiteFolder(self.folder.clone()).config()
     }
 
     /// Where operators reach the node while it runs.
     #[must_use]
     pub fn admin_socket(&self) -> PathBuf {
-        self.folder.join("data/admin.sock")
+        SiteFolder(self.folder.clone()).admin_socket()
+    }
+}
+
+/// Where the files of a node are that was made before.
+#[derive(Debug, Clone)]
+pub(crate) struct SiteFolder(pub(crate) PathBuf);
+
+impl SiteFolder {
+    pub(crate) fn config(&self) -> PathBuf {
+        self.0.join("node.toml")
+    }
+
+    pub(crate) fn admin_socket(&self) -> PathBuf {
+        self.0.join("data/admin.sock")
     }
 }
 

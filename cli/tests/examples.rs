@@ -40,6 +40,13 @@ const RUN: &[(&str, &str, &str)] = &[
     ("exchange status", "", "s/00112233445566778899aabbccddeeff/$(EXCHANGE)/"),
     ("evidence export", "", "s/00112233445566778899aabbccddeeff/$(EXCHANGE)/"),
     ("evidence verify", "mkdir evidence; mv evidence.tar evidence; cp PY/anchor.toml .", ""),
+    ("evidence keys", "", ""),
+    (
+        "evidence figure",
+        r#"exchange=$(peabiru evidence verify evidence --trust anchor.toml | sed -n 's/^  exchange *//p')
+        printf '{"gap": {"country": {"girls": {"value": 1, "from": 0}}}, "provenance": [["%s"]]}' "$exchange" > roadmap.json"#,
+        "",
+    ),
     ("globalconf show", "", ""),
     (
         "contract add",

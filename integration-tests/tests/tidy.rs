@@ -158,7 +158,7 @@ fn no_test_sleeps() {
 #[test]
 fn every_link_in_the_documents_leads_somewhere() {
     let mut documents: Vec<PathBuf> = Vec::new();
-    for folder in ["", "docs", "integration-tests", "fuzz"] {
+    for folder in ["", "docs", "docs/es", "examples/clients", "integration-tests", "fuzz"] {
         let Ok(listed) = fs::read_dir(root().join(folder)) else { continue };
         let files = listed.map(|entry| entry.unwrap().path());
         documents.extend(files.filter(|file| file.extension().is_some_and(|it| it == "md")));

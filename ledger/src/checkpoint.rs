@@ -209,13 +209,13 @@ impl SignedCheckpoint {
         if holds { Ok(()) } else { Err(CheckpointError::Signature { origin: origin.clone(), size: *size }) }
     }
 
-    /// Checks that the signature is by one of these keys.
+    /// The one of these keys by which it is signed.
     ///
     /// # Errors
     /// `Signature` if it is by none.
-    pub fn verify_by(&self, keys: &VerifyingKeys) -> Result<(), CheckpointError> {
-        self.verify(&keys.first)
-            .or_else(|error| keys.second.map_or(Err(error), |second| self.verify(&second)))
+    pub fn signed_by(&self, keys: &VerifyingKeys) -> Result<VerifyingKey, CheckpointError> {
+        let by = |key: VerifyingKey| self.verify(&key).map(|()| key);
+        by(keys.first).or_else(|error| keys.second.map_or(Err(error), by))
     }
 
     /// What it says.

@@ -2,6 +2,7 @@
 //!
 //! A code is stable for ever. Who can mend it, what to do and which gRPC status it becomes stand in one table.
 
+mod spanish;
 mod xroad;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use prost::Message as _;
 pub use xroad::{Spelling, XroadFault};
 
 use crate::entry::ExchangeId;
+use crate::language::Language;
 use crate::wire;
 
 /// Why an exchange did not happen.
@@ -288,10 +290,42 @@ impl Fault {
         })
     }
 
-    /// As a gRPC status with details.
+    /// What happened. In Spanish the details of the case stand behind it as the node wrote them.
+    #[must_use]
+    pub fn happened(&self, language: Language) -> String {
+        match language {
+            Language::English => self.message.clone(),
+            Language::Spanish => format!("{} ({}).", spanish::said(self.code).0, self.message),
+        }
+    }
+
+    /// For people: its code, what happened, what to do.
+    #[must_use]
+    pub fn said(&self, language: Language) -> String {
+        let [_, hint] = self.advice(language);
+        format!("{}: {} {hint}", self.code, self.happened(language))
+    }
+
+    /// Who can mend it, and what to do.
+    #[must_use]
+    pub fn advice(&self, language: Language) -> [String; 2] {
+        let (blame, hint) = match language {
+            Language::English => (format!("{:?}", self.code.blame()), self.code.hint()),
+            Language::Spanish => (spanish::blamed(self.code.blame()).to_owned(), spanish::said(self.code).1),
+        };
+        [blame, hint.to_owned()]
+    }
+
+    /// As a gRPC status with details, in English.
     #[must_use]
     pub fn to_grpc(&self) -> GrpcStatus {
-        let message = format!("{}: {} {}", self.code, self.message, self.code.hint());
+        self.to_grpc_in(Language::English)
+    }
+
+    /// As a gRPC status with details; its message is in this language.
+    #[must_use]
+    pub fn to_grpc_in(&self, language: Language) -> GrpcStatus {
+        let message = self.said(language);
         let fault =
             prost_types::Any { type_url: TYPE_URL.to_owned(), value: self.to_proto().encode_to_vec() };
         let code = self.code.grpc_code();
@@ -375,6 +409,20 @@ mod tests {
             let status = fault.to_grpc();
             assert_eq!(Fault::from_grpc_details(&status.details), Some(fault));
             assert!((1..=16).contains(&status.code) && code.hint().ends_with('.'), "{code}");
+        }
+    }
+
+    #[test]
+    fn every_code_is_said_in_spanish_with_what_happened_and_what_to_do() {
+        let mut happened = BTreeSet::new();
+        for &code in FaultCode::ALL {
+            let fault = Fault::new(code, Place::Service, "detail");
+            let (what, to_do) = spanish::said(code);
+            assert!(happened.insert(what) && to_do.ends_with('.') && !what.ends_with('.'), "{code}");
+            assert_eq!(fault.said(Language::Spanish), format!("{code}: {what} (detail). {to_do}"));
+            assert_eq!(fault.to_grpc_in(Language::Spanish).message, fault.said(Language::Spanish));
+            let in_both = [Language::English, Language::Spanish].map(|language| fault.advice(language));
+            assert_ne!(in_both[0], in_both[1], "{code}");
         }
     }
 

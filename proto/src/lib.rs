@@ -12,6 +12,7 @@ pub mod fault;
 pub mod globalconf;
 pub mod hash;
 pub mod id;
+pub mod language;
 pub mod limits;
 pub mod merkle;
 pub mod origin;

@@ -242,7 +242,9 @@ const DISK_CARE: u64 = 4;
 mod tests {
     use peabiru_proto::wire::ExaminedDisk;
 
-    use super::super::words::{Language, say};
+    use peabiru_proto::language::Language;
+
+    use super::super::words::say;
     use super::*;
 
     const NOW_MS: u64 = 1_800_000_000_000;

@@ -6,13 +6,13 @@ mod judge;
 mod words;
 
 use clap::Args as ClapArgs;
+use peabiru_proto::language::Language;
 use peabiru_proto::wire::ExamineRequest;
 
 use crate::CliError;
 use crate::args::Connect;
 use crate::output::{self, Format, Table};
 use judge::{Level, judge};
-use words::Language;
 
 /// Looks at a running node and at what it depends on, and says for each finding what to do.
 ///

@@ -2,17 +2,11 @@
 
 use std::time::Duration;
 
+use peabiru_proto::language::Language;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::CertificateRole;
 
 use super::judge::{Fact, Level};
-
-/// Of the reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Language {
-    English,
-    Spanish,
-}
 
 /// A finding in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,18 +15,6 @@ pub(super) struct Said {
     pub(super) finding: String,
     /// Of use only if not all is well.
     pub(super) to_do: String,
-}
-
-impl Language {
-    /// As POSIX chooses it: the first of `LC_ALL`, `LC_MESSAGES` and `LANG` that says something.
-    pub(super) fn of_environment(read: impl Fn(&str) -> Option<String>) -> Self {
-        let locale =
-            ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().filter_map(read).find(|text| !text.is_empty());
-        match locale {
-            Some(locale) if locale.starts_with("es") => Self::Spanish,
-            _ => Self::English,
-        }
-    }
 }
 
 pub(super) fn level(level: Level, language: Language) -> &'static str {
@@ -288,8 +270,8 @@ fn certificate_unregistered(role: CertificateRole, member: &str) -> InBoth {
             format!("{nombre}: no está registrado, y los otros nodos rechazan a este"),
         ],
         to_do: [
-            "register it (peabiru node certificate --add, peabiru ledger add), or name the registered one in node.toml",
-            "regístrelo (peabiru node certificate --add, peabiru ledger add) o nombre en node.toml el registrado",
+            "register it (peabiru node certificate --add, peabiru ledger register), or name the registered one in node.toml",
+            "regístrelo (peabiru node certificate --add, peabiru ledger register) o nombre en node.toml el registrado",
         ],
     }
 }
@@ -351,27 +333,12 @@ const PORTS: [&str; 2] = ["ports", "puertos"];
 const PEER: [&str; 2] = ["peer", "par"];
 const CERTIFICATE: [&str; 2] = ["certificate", "certificado"];
 const DISK: [&str; 2] = ["disk", "disco"];
-const GRANTS: [&str; 2] = ["grants", "permisos"];
+const GRANTS: [&str; 2] = ["grants", "autorizaciones"];
 const NOTHING: [&str; 2] = ["", ""];
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn chosen(variables: &[(&str, &str)]) -> Language {
-        let read = |name: &str| {
-            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
-        };
-        Language::of_environment(read)
-    }
-
-    #[test]
-    fn the_environment_chooses_the_language() {
-        assert_eq!(chosen(&[("LANG", "es_PY.UTF-8")]), Language::Spanish);
-        assert_eq!(chosen(&[("LANG", "es_PY.UTF-8"), ("LC_ALL", "C")]), Language::English);
-        assert_eq!(chosen(&[("LANG", "en_US"), ("LC_ALL", ""), ("LC_MESSAGES", "es")]), Language::Spanish);
-        assert_eq!(chosen(&[]), Language::English);
-    }
 
     #[test]
     fn a_time_is_said_in_its_largest_unit() {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
+use peabiru_example_connectivity::earlier::Earlier;
 use peabiru_example_connectivity::planner::{Findings, Planner};
 use peabiru_example_connectivity::report::{self, Language, Plan, Sealed, Seals};
 use peabiru_example_connectivity::settings::Settings;
@@ -13,25 +14,33 @@ use peabiru_proto::wire::{GetStatusRequest, NodeCounters};
 use tonic::transport::Endpoint;
 
 use super::country::Country;
+use super::reopen::Meanwhile;
+use super::update::LastRun;
 use crate::output::line;
 use crate::{CliError, client, evidence};
 
-/// Everything from an empty folder to the summary.
-pub(super) async fn run(folder: &Path) -> Result<(), CliError> {
+/// Everything from an empty folder to the summary; or from the last run to what changed since.
+pub(super) async fn run(folder: &Path, meanwhile: Option<&Meanwhile>) -> Result<(), CliError> {
     let started = Instant::now();
-    let country = Country::start(folder).await?;
+    let last = meanwhile.map(|_| LastRun::read(folder)).transpose()?;
+    let country = match meanwhile {
+        Some(meanwhile) => Country::reopen(folder, meanwhile).await?,
+        None => Country::start(folder).await?,
+    };
     let before = counters(&country).await?;
     line("\nMITIC's planner asks INE, MEC, MSPBS, CONATEL and MITIC, over the road only");
     let asking = Instant::now();
-    let findings = ask(&country).await?;
+    let earlier = last.as_ref().map(|last| last.earlier.clone()).unwrap_or_default();
+    let findings = ask(&country, earlier).await?;
     let asked = asking.elapsed();
     let after = counters(&country).await?;
+    last.as_ref().map(LastRun::set_aside).transpose()?;
     let settings = Settings::shipped();
     let plan = Plan::of(&findings, &settings);
     line(
         "\nEvidence of every exchange: exported from MITIC's node, verified with the configuration anchor alone",
     );
-    let seals = export_evidence(folder, &country, &findings).await?;
+    let seals = export_evidence(folder, &country, &findings, last.as_ref()).await?;
     let verified = seals.len();
     write_report(folder, &plan, &seals)?;
     let exchanges = findings.exchanges.len();
@@ -43,7 +52,8 @@ pub(super) async fn run(folder: &Path) -> Result<(), CliError> {
     let evidence = Country::evidence_folder(folder);
     let rows: usize = findings.exchanges.iter().map(|source| source.rows).sum();
     let lang = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|name| std::env::var(name).ok());
-    let summary = report::summary(&plan, Language::of(lang.as_deref().unwrap_or_default()));
+    let language = Language::of(lang.as_deref().unwrap_or_default());
+    let summary = report::summary(&plan, language);
     line(&format!(
         "
   exchanges             {exchanges} in {:.2} s, {rows} rows
@@ -75,18 +85,19 @@ Try next:
         country.instance.anchor_file.display(),
         files.join(report::ROADMAP).display(),
     ));
+    last.map(|last| last.compare(&findings, language)).transpose()?;
     country.stop().await;
     Ok(())
 }
 
-async fn ask(country: &Country) -> Result<Findings, CliError> {
+async fn ask(country: &Country, earlier: Earlier) -> Result<Findings, CliError> {
     let door = format!("http://{}", country.door);
     let unreachable = |error: tonic::transport::Error| CliError::unreachable(&format!("door {door}"), &error);
     let channel =
         Endpoint::from_shared(door.clone()).map_err(unreachable)?.connect().await.map_err(unreachable)?;
     let token =
         country.token.parse().map_err(|_| CliError::Scenario("the token fits no header".to_owned()))?;
-    let planner = Planner::new(channel, vec![(TOKEN, token)]);
+    let planner = Planner::new(channel, vec![(TOKEN, token)]).with_earlier(earlier);
     let mut rows = 0;
     let findings = planner.read(|source| {
         rows += source.rows;
@@ -112,13 +123,22 @@ fn write_report(folder: &Path, plan: &Plan<'_>, seals: &Seals) -> Result<(), Cli
 }
 
 /// Gives what each file says of its exchange. All must hold.
-async fn export_evidence(folder: &Path, country: &Country, findings: &Findings) -> Result<Seals, CliError> {
+async fn export_evidence(
+    folder: &Path,
+    country: &Country,
+    findings: &Findings,
+    last: Option<&LastRun>,
+) -> Result<Seals, CliError> {
     let files = Country::evidence_folder(folder);
     fs::create_dir_all(&files).map_err(CliError::file(&files))?;
     let mut node = client::node(&country.mitic()?.site.admin_socket()).await?;
     let mut seals = Seals::new();
     for source in &findings.exchanges {
-        let tar = evidence::export(&mut node, &source.exchange, (0, 0)).await?.tar;
+        let tar = match (last, source.earlier) {
+            // Who is silent now gives no half of it either: it was taken then.
+            (Some(last), Some(_)) => last.evidence(source)?,
+            _ => evidence::export(&mut node, &source.exchange, (0, 0)).await?.tar,
+        };
         let path = files.join(format!("{}.tar", source.exchange));
         fs::write(&path, &tar).map_err(CliError::file(&path))?;
         let report = proof::verify(&tar, Some(&country.instance.anchor));

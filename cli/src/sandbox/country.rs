@@ -11,6 +11,8 @@ use peabiru_certs::pilot_ca::PilotCa;
 use peabiru_certs::{Passphrase, SecretKey};
 use peabiru_example_connectivity::PURPOSE;
 use peabiru_example_connectivity::agency::Service;
+use peabiru_example_connectivity::data::Published;
+use peabiru_proto::globalconf::ConfigurationAnchor;
 use peabiru_proto::hash::Digest;
 use peabiru_proto::random::{Random as _, SystemRandom};
 use peabiru_proto::time::{Clock as _, SystemClock};
@@ -29,43 +31,54 @@ use crate::client;
 use crate::officers::Officers;
 use crate::output::{line, write_private};
 use crate::ports::free_port;
-use crate::site::{Site, SiteSpec};
+use crate::site::{Site, SiteFolder, SiteSpec};
 
 /// A country that runs.
 pub(crate) struct Country {
-    pub(crate) instance: Instance,
+    pub(crate) instance: Trust,
     /// Agencies that answer; MITIC, which asks, is the last.
     pub(crate) agencies: Vec<Agency>,
     /// Address of MITIC's door.
     pub(crate) door: SocketAddr,
     /// What the planner shows at that door.
     pub(crate) token: String,
-    registry: Process,
-    services: JoinSet<()>,
-    stop_services: watch::Sender<()>,
+    pub(super) registry: Process,
+    pub(super) services: Services,
+}
+
+/// Whom everyone in the country trusts.
+pub(crate) struct Trust {
+    pub(crate) anchor: ConfigurationAnchor,
+    pub(crate) anchor_file: PathBuf,
+}
+
+/// The agencies' services, in this process.
+pub(super) struct Services {
+    running: JoinSet<()>,
+    stop: watch::Sender<()>,
 }
 
 /// An agency with its node.
 pub(crate) struct Agency {
     /// As in `PY/GOV/INE`.
     pub(crate) code: &'static str,
-    pub(crate) site: Site,
+    pub(crate) site: SiteFolder,
     node: Process,
 }
 
 /// What an agency is registered with.
-struct Plan {
-    code: &'static str,
+pub(super) struct Plan {
+    pub(super) code: &'static str,
     name: &'static str,
     subsystem: &'static str,
     subsystem_name: &'static str,
-    services: &'static [Offer],
+    pub(super) services: &'static [Offer],
 }
 
 /// A service, and the grant that lets MITIC's planner call it.
-struct Offer {
-    service: Service,
-    grant: &'static str,
+pub(super) struct Offer {
+    pub(super) service: Service,
+    pub(super) grant: &'static str,
 }
 
 const fn offer(service: Service) -> Offer {
@@ -73,7 +86,7 @@ const fn offer(service: Service) -> Offer {
 }
 
 /// MITIC is the last: once its node is ready, all others are.
-const PLANS: [Plan; 5] = [
+pub(super) const PLANS: [Plan; 5] = [
     Plan {
         code: "INE",
         name: "Instituto Nacional de Estadística",
@@ -136,23 +149,16 @@ impl Country {
                 enrol(folder, plan, &addresses, &token, &ca, &instance, &passphrase, &mut officers).await?;
             sites.push(site);
         }
-        let (stop_services, stopped) = watch::channel(());
-        let services = serve(listeners, &stopped);
+        let services = Services::start(listeners, &Published::shipped());
         line("[3/4] a node for each: recovery, QUIC links, doors");
-        let mut agencies = Vec::new();
-        let mut door = None;
-        for (site, plan) in sites.into_iter().zip(&PLANS) {
-            let log = site.folder.join("node.log");
-            let (node, ready) = Process::start("node", &site.config(), &log, &passphrase).await?;
-            door = word_after(&ready, "door ").and_then(|door| door.parse().ok());
-            agencies.push(Agency { code: plan.code, site, node });
-        }
-        let door = door.ok_or_else(|| CliError::Scenario("MITIC's node has no door".to_owned()))?;
+        let sites = sites.into_iter().zip(&PLANS).map(|(site, plan)| (plan.code, SiteFolder(site.folder)));
+        let (agencies, door) = start_nodes(sites, &passphrase).await?;
         line("[4/4] grants: each agency allows MITIC's planner, for connectivity planning, for a year");
         for (agency, plan) in agencies.iter().zip(&PLANS) {
             grant(agency, plan).await?;
         }
-        let country = Self { instance, agencies, door, token, registry, services, stop_services };
+        let instance = Trust { anchor: instance.anchor, anchor_file: instance.anchor_file };
+        let country = Self { instance, agencies, door, token, registry, services };
         write_environment(folder, &country, &admin, &passphrase)?;
         Ok(country)
     }
@@ -169,9 +175,26 @@ impl Country {
             agency.node.stop().await;
         }
         self.registry.stop().await;
-        self.stop_services.send_replace(());
-        while self.services.join_next().await.is_some() {}
+        self.services.stop.send_replace(());
+        while self.services.running.join_next().await.is_some() {}
     }
+}
+
+/// Starts the nodes in these folders, one after the other. Gives also the door of the last.
+pub(super) async fn start_nodes(
+    sites: impl Iterator<Item = (&'static str, SiteFolder)>,
+    passphrase: &str,
+) -> Result<(Vec<Agency>, SocketAddr), CliError> {
+    let mut agencies = Vec::new();
+    let mut door = None;
+    for (code, site) in sites {
+        let log = site.0.join("node.log");
+        let (node, ready) = Process::start("node", &site.config(), &log, passphrase).await?;
+        door = word_after(&ready, "door ").and_then(|door| door.parse().ok());
+        agencies.push(Agency { code, site, node });
+    }
+    let door = door.ok_or_else(|| CliError::Scenario("MITIC's node has no door".to_owned()))?;
+    Ok((agencies, door))
 }
 
 async fn make_instance(folder: &Path, passphrase: &str) -> Result<(Instance, PilotCa), CliError> {
@@ -252,24 +275,28 @@ fn sections(plan: &Plan, subsystem: &str, addresses: &[SocketAddr], token: &str)
     text
 }
 
-fn serve(listeners: Vec<(Service, TcpListener)>, stopped: &watch::Receiver<()>) -> JoinSet<()> {
-    let mut services = JoinSet::new();
-    for (service, listener) in listeners {
-        let mut stopped = stopped.clone();
-        let stop = async move {
-            // An error means that the sender is gone, which is a stop too.
-            let _ = stopped.changed().await;
-        };
-        services.spawn(async move {
-            if let Err(error) = service.serve(listener, stop).await {
-                tracing::error!(service = service.code(), %error, "an agency's service ended");
-            }
-        });
+impl Services {
+    /// Answers from these files.
+    pub(super) fn start(listeners: Vec<(Service, TcpListener)>, published: &Published) -> Self {
+        let (stop, stopped) = watch::channel(());
+        let mut running = JoinSet::new();
+        for (service, listener) in listeners {
+            let (mut stopped, published) = (stopped.clone(), published.clone());
+            let stop = async move {
+                // An error means that the sender is gone, which is a stop too.
+                let _ = stopped.changed().await;
+            };
+            running.spawn(async move {
+                if let Err(error) = service.serve(&published, listener, stop).await {
+                    tracing::error!(service = service.code(), %error, "an agency's service ended");
+                }
+            });
+        }
+        Self { running, stop }
     }
-    services
 }
 
-async fn grant(provider: &Agency, plan: &Plan) -> Result<(), CliError> {
+pub(super) async fn grant(provider: &Agency, plan: &Plan) -> Result<(), CliError> {
     let now = SystemClock.now();
     let mut node = client::node(&provider.site.admin_socket()).await?;
     for offer in plan.services {
@@ -287,19 +314,19 @@ async fn grant(provider: &Agency, plan: &Plan) -> Result<(), CliError> {
     Ok(())
 }
 
-fn write_environment(
+pub(super) fn write_environment(
     folder: &Path,
     country: &Country,
     admin: &str,
     passphrase: &str,
 ) -> Result<(), CliError> {
-    let Country { instance, door, token, .. } = country;
-    let token_file = folder.join("planner.token");
+    let Country { door, token, .. } = country;
+    let token_file = folder.join(TOKEN_FILE);
     write_private(&token_file, token.as_bytes())?;
-    let operator = instance.registration_officer.files();
-    let registry_certificate = instance.registry_config.with_file_name("tls.crt");
+    let operator = folder.join("PY/operators/registration-officer");
+    let registry_certificate = folder.join("PY/registry/tls.crt");
     let lines = [
-        ("PEABIRU_PASSPHRASE", passphrase.to_owned()),
+        (PASSPHRASE, passphrase.to_owned()),
         ("PEABIRU_REGISTRY", format!("https://{admin}")),
         ("PEABIRU_REGISTRY_CERTIFICATE", registry_certificate.display().to_string()),
         ("PEABIRU_OPERATOR", operator.display().to_string()),
@@ -319,11 +346,11 @@ fn write_environment(
     write_private(&folder.join(ENVIRONMENT), text.as_bytes())
 }
 
-async fn bind() -> Result<TcpListener, CliError> {
+pub(super) async fn bind() -> Result<TcpListener, CliError> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(no_port)
 }
 
-fn local_address(listener: &TcpListener) -> Result<SocketAddr, CliError> {
+pub(super) fn local_address(listener: &TcpListener) -> Result<SocketAddr, CliError> {
     listener.local_addr().map_err(no_port)
 }
 
@@ -344,7 +371,7 @@ where
     text.parse().map_err(|error: T::Err| CliError::Scenario(error.to_string()))
 }
 
-fn word_after(line: &str, label: &str) -> Option<String> {
+pub(super) fn word_after(line: &str, label: &str) -> Option<String> {
     let (_, rest) = line.split_once(label)?;
     rest.split([',', ' ']).next().map(str::to_owned)
 }
@@ -371,6 +398,10 @@ async fn blocking<T: Send + 'static>(
 const MITIC: &str = "MITIC";
 /// Shell variables that name everything in the sandbox.
 pub(crate) const ENVIRONMENT: &str = "env.sh";
+/// One of them.
+pub(super) const PASSPHRASE: &str = "PEABIRU_PASSPHRASE";
+/// What the planner shows at the door.
+pub(super) const TOKEN_FILE: &str = "planner.token";
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Country {

@@ -4,6 +4,8 @@
 mod connectivity;
 mod country;
 mod process;
+mod reopen;
+mod update;
 
 use std::path::{Path, PathBuf};
 
@@ -14,12 +16,25 @@ use crate::CliError;
 use crate::args::Connect;
 use crate::output;
 use country::Country;
+use peabiru_example_connectivity::report::ROADMAP;
+use reopen::Meanwhile;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Starts five agencies, lets MITIC's planner ask them, and writes roadmap, tables, maps and evidence.
-    #[command(after_help = "Example:\n  peabiru sandbox connectivity --folder /tmp/py")]
-    Connectivity(Place),
+    #[command(
+        after_help = "Example:\n  peabiru sandbox connectivity --folder /tmp/py\n  peabiru sandbox connectivity --folder /tmp/py --update --stopped CONATEL --revoked MSPBS"
+    )]
+    Connectivity {
+        #[command(flatten)]
+        place: Place,
+        /// Lets the planner ask again, in the country of the last run, and says what changed: figure by figure, and which
+        /// exchange is the reason.
+        #[arg(long)]
+        update: bool,
+        #[command(flatten)]
+        meanwhile: Meanwhile,
+    },
     /// Starts the same country and keeps it running until it is interrupted, for `peabiru call`.
     #[command(after_help = "Example:\n  peabiru sandbox up")]
     Up(Place),
@@ -35,10 +50,10 @@ pub(crate) struct Place {
 
 pub(crate) async fn run(verb: Verb, _connect: &Connect) -> Result<(), CliError> {
     match verb {
-        Verb::Connectivity(place) => {
-            let folder = prepare(&place.folder)?;
+        Verb::Connectivity { place, update, meanwhile } => {
+            let folder = if update { again(&place.folder)? } else { prepare(&place.folder)? };
             tokio::select! {
-                done = connectivity::run(&folder) => done,
+                done = connectivity::run(&folder, update.then_some(&meanwhile)) => done,
                 // Dropping the run ends its processes.
                 stopped = stop_signal() => Err(match stopped {
                     Ok(()) => CliError::Scenario("it was stopped before its end".to_owned()),
@@ -74,6 +89,17 @@ async fn stop_signal() -> Result<(), CliError> {
         interrupted = tokio::signal::ctrl_c() => interrupted.map_err(failed),
         _ = terminate.recv() => Ok(()),
     }
+}
+
+/// The folder of an earlier run.
+fn again(folder: &Path) -> Result<PathBuf, CliError> {
+    if !folder.join("report").join(ROADMAP).exists() {
+        return Err(CliError::Usage(format!(
+            "{} holds no earlier run: run without --update first",
+            folder.display()
+        )));
+    }
+    folder.canonicalize().map_err(CliError::file(folder))
 }
 
 /// An empty folder; only what a sandbox made before is removed.

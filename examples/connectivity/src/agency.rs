@@ -14,7 +14,7 @@ pub mod mitic;
 pub mod mspbs;
 mod paging;
 
-use crate::data::DataError;
+use crate::data::{DataError, Published};
 use crate::wire::conatel::publication_service_server::PublicationServiceServer;
 use crate::wire::ine::district_service_server::DistrictServiceServer;
 use crate::wire::mec::school_service_server::SchoolServiceServer;
@@ -79,23 +79,30 @@ impl Service {
         }
     }
 
-    /// Answers from the published files until `stop` ends.
+    /// Answers from these files until `stop` ends.
     ///
     /// # Errors
     /// What the register or the listener says.
     pub async fn serve(
         self,
+        published: &Published,
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeError> {
         let mut grpc = Server::builder();
         let router = match self {
-            Self::SchoolsRest => return Ok(mec_rest::MecRest::open()?.serve(listener, stop).await?),
-            Self::Districts => grpc.add_service(DistrictServiceServer::new(ine::Ine::open()?)),
-            Self::Schools => grpc.add_service(SchoolServiceServer::new(mec::Mec::open()?)),
-            Self::Facilities => grpc.add_service(FacilityServiceServer::new(mspbs::Mspbs::open()?)),
-            Self::Publications => grpc.add_service(PublicationServiceServer::new(conatel::Conatel::open()?)),
-            Self::PublicSpaces => grpc.add_service(PublicSpaceServiceServer::new(mitic::Mitic::open()?)),
+            Self::SchoolsRest => {
+                return Ok(mec_rest::MecRest::open(published)?.serve(listener, stop).await?);
+            }
+            Self::Districts => grpc.add_service(DistrictServiceServer::new(ine::Ine::open(published)?)),
+            Self::Schools => grpc.add_service(SchoolServiceServer::new(mec::Mec::open(published)?)),
+            Self::Facilities => grpc.add_service(FacilityServiceServer::new(mspbs::Mspbs::open(published)?)),
+            Self::Publications => {
+                grpc.add_service(PublicationServiceServer::new(conatel::Conatel::open(published)?))
+            }
+            Self::PublicSpaces => {
+                grpc.add_service(PublicSpaceServiceServer::new(mitic::Mitic::open(published)?))
+            }
         };
         // Without it the system holds each answer back for 40 ms, until the last part of it is acknowledged.
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));

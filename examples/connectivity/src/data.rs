@@ -1,5 +1,10 @@
 //! The agencies' registers: the published files, embedded, read once. Nothing is filled in: what is empty stays unknown.
 
+use std::borrow::Cow;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
 use serde::de::DeserializeOwned;
 
 mod conatel;
@@ -14,9 +19,50 @@ pub use mec::schools;
 pub use mitic::public_spaces;
 pub use mspbs::facilities;
 
+/// Where the files are: those that are embedded, or newer ones of a folder. What the folder has not, is as embedded.
+#[derive(Debug, Clone, Default)]
+pub struct Published(Option<PathBuf>);
+
+impl Published {
+    /// What this program was built with.
+    #[must_use]
+    pub const fn shipped() -> Self {
+        Self(None)
+    }
+
+    /// Files of the same names and columns.
+    #[must_use]
+    pub const fn in_folder(folder: PathBuf) -> Self {
+        Self(Some(folder))
+    }
+
+    fn text(&self, file: &'static str, shipped: &'static str) -> Result<Cow<'static, str>, DataError> {
+        let path = self.0.as_ref().map(|folder| folder.join(file)).filter(|path| path.exists());
+        let read = path.map(fs::read_to_string).transpose();
+        let read = read.map_err(|source| DataError::File { file, source })?;
+        Ok(read.map_or(Cow::Borrowed(shipped), Cow::Owned))
+    }
+
+    fn rows<T: DeserializeOwned>(
+        &self,
+        file: &'static str,
+        shipped: &'static str,
+    ) -> Result<Vec<T>, DataError> {
+        read(file, &self.text(file, shipped)?)
+    }
+}
+
 /// A file that is not what it promises.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
+    /// It cannot be read.
+    #[error("{file}: {source}")]
+    File {
+        /// Which file.
+        file: &'static str,
+        /// Why.
+        source: io::Error,
+    },
     /// A row does not parse.
     #[error("{file}: {source}")]
     Row {
@@ -35,7 +81,7 @@ pub enum DataError {
     },
 }
 
-fn read<T: DeserializeOwned>(file: &'static str, text: &'static str) -> Result<Vec<T>, DataError> {
+fn read<T: DeserializeOwned>(file: &'static str, text: &str) -> Result<Vec<T>, DataError> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     reader.deserialize().collect::<Result<_, _>>().map_err(|source| DataError::Row { file, source })
 }

@@ -69,6 +69,33 @@ pub struct Gap {
     pub distance: Figure<Distances>,
     /// Of the columns that MEC and MSPBS could fill, how many are empty.
     pub unknown: Figure<Share>,
+    /// Which registers there are rows of.
+    pub heard: Heard,
+}
+
+/// Registers of which rows came. Of the others it is not known that there is nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Heard {
+    pub schools: bool,
+    pub facilities: bool,
+    pub spaces: bool,
+}
+
+impl Heard {
+    fn of(rows: &Accepted) -> Self {
+        Self {
+            schools: !rows.schools.is_empty(),
+            facilities: !rows.facilities.is_empty(),
+            spaces: !rows.spaces.is_empty(),
+        }
+    }
+
+    /// All that has a place of its own.
+    #[must_use]
+    pub fn sites(self) -> bool {
+        self.schools && self.facilities
+    }
 }
 
 /// Inhabitants by sex.
@@ -128,13 +155,14 @@ impl GapAnalysis {
     pub fn of(rows: &Accepted, settings: &Settings) -> Self {
         let densities = densities(rows);
         let capitals = capitals(rows, settings);
-        let mut analysis = Self::default();
+        let heard = Heard::of(rows);
+        let mut analysis = Self { without_district: Gap { heard, ..Gap::default() }, ..Self::default() };
         for (code, district) in &rows.districts {
             let density =
                 densities.get(district.value().boundary_group.as_str()).cloned().unwrap_or_default();
             let density_tenths = density.map(|density| density.as_ref().and_then(Density::tenths));
             let people = district.map(|it| People { men: it.men.into(), women: it.women.into() });
-            let gap = Gap { people, ..Gap::default() };
+            let gap = Gap { people, heard, ..Gap::default() };
             let line = DistrictGap { district: district.clone(), density_tenths, gap };
             analysis.districts.insert(code.clone(), line);
         }
@@ -163,7 +191,7 @@ impl GapAnalysis {
 
     fn add_up(&mut self, rows: &Accepted) {
         for (code, department) in &rows.departments {
-            let mut gap = Gap::default();
+            let mut gap = Gap { heard: self.without_district.heard, ..Gap::default() };
             let inside = self.districts.values().filter(|it| it.district.value().department_code == *code);
             inside.for_each(|line| gap += line.gap.clone());
             self.departments.insert(code.clone(), DepartmentGap { department: department.clone(), gap });

@@ -10,7 +10,9 @@
 
 pub mod agency;
 pub mod assign;
+pub mod changes;
 pub mod data;
+pub mod earlier;
 pub mod equity;
 pub mod figure;
 pub mod gap;

@@ -1,13 +1,16 @@
 //! MITIC's planner: reads what the agencies say page by page with ordinary stubs, and keeps which exchange gave what.
 //!
-//! An agency that does not answer is named, with its reason, and the others are read all the same.
+//! An agency that does not answer is named, with its reason, and the others are read all the same. If it is silent, what it
+//! answered in an earlier run stands in, marked as older; if it refuses, nothing does.
 
+use peabiru_proto::time::Timestamp;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 use crate::PURPOSE;
 use crate::agency::Service;
+use crate::earlier::Earlier;
 use crate::receive::Accepted;
 use crate::wire::conatel::publication_service_client::PublicationServiceClient;
 use crate::wire::conatel::{ListIndicatorsRequest, ListProgrammesRequest};
@@ -25,6 +28,7 @@ use crate::wire::mspbs::facility_service_client::FacilityServiceClient;
 pub struct Planner {
     channel: Channel,
     credentials: Vec<(&'static str, MetadataValue<Ascii>)>,
+    earlier: Earlier,
 }
 
 /// Everything that was read, with the exchanges it came in.
@@ -49,6 +53,8 @@ pub struct Source {
     pub method: &'static str,
     /// How many rows came.
     pub rows: usize,
+    /// When, if it was in an earlier run.
+    pub earlier: Option<Timestamp>,
 }
 
 /// A method that gave no answer, or not all of it.
@@ -62,6 +68,10 @@ pub struct Missing {
     pub rows: usize,
     /// What was answered.
     pub status: Box<Status>,
+    /// When it answered last, if an earlier run is known.
+    pub since: Option<Timestamp>,
+    /// How many rows of then stand in.
+    pub older_rows: usize,
 }
 
 /// Reads all pages of a method; the stubs of two methods have no type in common.
@@ -96,12 +106,18 @@ impl Planner {
     /// A planner that shows these metadata with each call: its credential at its own node.
     #[must_use]
     pub fn new(channel: Channel, credentials: Vec<(&'static str, MetadataValue<Ascii>)>) -> Self {
-        Self { channel, credentials }
+        Self { channel, credentials, earlier: Earlier::default() }
+    }
+
+    /// Knows what was answered in an earlier run.
+    #[must_use]
+    pub fn with_earlier(self, earlier: Earlier) -> Self {
+        Self { earlier, ..self }
     }
 
     /// Reads everything that can be read. `progress` is told of each exchange.
     pub async fn read(&self, progress: impl FnMut(&Source)) -> Findings {
-        let mut reading = Reading { findings: Findings::default(), progress };
+        let mut reading = Reading { findings: Findings::default(), earlier: &self.earlier, progress };
         self.read_districts(&mut reading).await;
         let mut schools = SchoolServiceClient::new(self.channel.clone());
         pages!(self, reading, Service::Schools, schools.list_schools, ListSchoolsRequest, schools => school);
@@ -116,7 +132,7 @@ impl Planner {
     }
 
     /// Departments, then districts, then boundaries: each is judged by those before.
-    async fn read_districts(&self, reading: &mut Reading<impl FnMut(&Source)>) {
+    async fn read_districts(&self, reading: &mut Reading<'_, impl FnMut(&Source)>) {
         let mut ine = DistrictServiceClient::new(self.channel.clone());
         let (service, method) = (Service::Districts, "list_departments");
         match ine.list_departments(self.request(ListDepartmentsRequest {})).await {
@@ -143,28 +159,42 @@ impl Planner {
 }
 
 /// What has been read so far, and who is told of it.
-struct Reading<P> {
+struct Reading<'a, P> {
     findings: Findings,
+    earlier: &'a Earlier,
     progress: P,
 }
 
-impl<P: FnMut(&Source)> Reading<P> {
+impl<P: FnMut(&Source)> Reading<'_, P> {
     /// Notes an exchange. Gives its position.
     fn came(&mut self, service: Service, method: &'static str, metadata: &MetadataMap, rows: usize) -> usize {
         let exchange = metadata.get(peabiru_proto::context::EXCHANGE_ID).and_then(|id| id.to_str().ok());
         let exchange = exchange.unwrap_or_default().to_owned();
-        let source = Source { exchange, service: service.code(), method, rows };
+        let source = Source { exchange, service: service.code(), method, rows, earlier: None };
         (self.progress)(&source);
         self.findings.exchanges.push(source);
         self.findings.exchanges.len() - 1
     }
 
     fn missing(&mut self, service: Service, method: &'static str, rows: usize, status: Status) {
+        let since = self.earlier.last_answered(service, method);
+        // Part of the new rows and all of the old ones would be neither.
+        let silent = rows == 0 && SILENT.contains(&status.code());
+        let older_rows = if silent { self.earlier.stand_in(service, method, &mut self.findings) } else { 0 };
         let status = Box::new(status);
-        self.findings.missing.push(Missing { service: service.code(), method, rows, status });
+        self.findings.missing.push(Missing {
+            service: service.code(),
+            method,
+            rows,
+            status,
+            since,
+            older_rows,
+        });
     }
 }
 
+/// Nobody answered. Who answers that it will not, has taken its rows back.
+const SILENT: [Code; 2] = [Code::Unavailable, Code::DeadlineExceeded];
 /// Pages of one method that are read: an agency that never ends is left.
 const PAGES_MAX: usize = 10_000;
 /// Rows that are asked for at once; an agency may give fewer.

@@ -174,11 +174,9 @@ impl Accepted {
 
     /// A published figure. Departments come before.
     pub fn indicator(&mut self, row: Indicator, exchange: usize) {
-        // A figure that was revised is published twice, with another note.
-        let Indicator { indicator, year, geography_code, area, sex, source, note, .. } = &row;
-        let key = format!("{indicator}/{year}/{geography_code}/{area}/{sex}/{source}/{note}");
-        let place = geography_code == COUNTRY || self.is_department(geography_code);
-        let wrong = check(!indicator.is_empty(), Wrong::NoCode)
+        let key = key_of_indicator(&row);
+        let place = row.geography_code == COUNTRY || self.is_department(&row.geography_code);
+        let wrong = check(!row.indicator.is_empty(), Wrong::NoCode)
             .and_then(|()| check(!self.indicators_seen.contains(&key), Wrong::Duplicate))
             .and_then(|()| check(place, Wrong::UnknownDepartment))
             .and_then(|()| check(row.value_thousandths >= 0, Wrong::NegativeFigure));
@@ -215,6 +213,13 @@ impl Accepted {
         }
         judged.is_ok()
     }
+}
+
+/// By what a published figure is known. One that was revised is published twice, with another note.
+#[must_use]
+pub fn key_of_indicator(row: &Indicator) -> String {
+    let Indicator { indicator, year, geography_code, area, sex, source, note, .. } = row;
+    format!("{indicator}/{year}/{geography_code}/{area}/{sex}/{source}/{note}")
 }
 
 /// Where MEC says that a site is.

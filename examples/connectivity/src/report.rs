@@ -21,7 +21,7 @@ use crate::roadmap::Roadmap;
 use crate::settings::Settings;
 
 pub use language::Language;
-pub use provenance::{Fallen, NotARoadmap, fallen};
+pub use provenance::{Cited, Fallen, NotARoadmap, cited, fallen, figures};
 pub use sealed::{Sealed, Seals};
 pub use summary::summary;
 

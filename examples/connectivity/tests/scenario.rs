@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use peabiru_example_connectivity::agency::Service;
 use peabiru_example_connectivity::agency::ine::Ine;
 use peabiru_example_connectivity::agency::mec_rest::MecRest;
+use peabiru_example_connectivity::data::Published;
 use peabiru_example_connectivity::planner::Planner;
 use peabiru_example_connectivity::receive::Wrong;
 use peabiru_example_connectivity::report::{Language, Plan, Seals, fallen, summary};
@@ -54,7 +55,7 @@ fn the_contracts_say_what_may_be_asked_and_what_changes_something() {
 
 #[tokio::test]
 async fn the_planner_reads_every_row_and_the_same_rows_give_the_same_bytes() {
-    let findings = ask(data::schools().unwrap()).await;
+    let findings = ask(data::schools(&SHIPPED).unwrap()).await;
     let rows = &findings.accepted;
     assert!(rows.rejected.is_empty() && findings.missing.is_empty(), "{:?}", rows.rejected);
     let counts = [rows.departments.len(), rows.districts.len(), rows.boundaries.len(), rows.schools.len()];
@@ -66,7 +67,8 @@ async fn the_planner_reads_every_row_and_the_same_rows_give_the_same_bytes() {
     let settings = Settings::shipped();
     let plan = Plan::of(&findings, &settings);
     let files = plan.files(&Seals::new());
-    assert_eq!(files, Plan::of(&ask(data::schools().unwrap()).await, &settings).files(&Seals::new()));
+    let again = ask(data::schools(&SHIPPED).unwrap()).await;
+    assert_eq!(files, Plan::of(&again, &settings).files(&Seals::new()));
     let said = summary(&plan, Language::Spanish);
     assert!(said[0].starts_with("9.223 locales escolares"), "{said:?}");
     let roadmap = files.iter().find(|file| file.name == "roadmap.json").unwrap();
@@ -80,7 +82,7 @@ async fn the_planner_reads_every_row_and_the_same_rows_give_the_same_bytes() {
 
 #[tokio::test]
 async fn wrong_rows_are_named_and_change_no_sum() {
-    let right = data::schools().unwrap();
+    let right = data::schools(&SHIPPED).unwrap();
     let mut wrong = right.clone();
     let site = right.iter().find(|school| school.boys.is_some()).unwrap();
     let code = |code: &str| code.to_owned();
@@ -104,7 +106,7 @@ async fn wrong_rows_are_named_and_change_no_sum() {
 async fn without_an_agency_the_others_are_planned_and_it_is_named() {
     let listener = listener().await;
     let channel = channel(&listener).await;
-    let server = Server::builder().add_service(DistrictServiceServer::new(Ine::open().unwrap()));
+    let server = Server::builder().add_service(DistrictServiceServer::new(Ine::open(&SHIPPED).unwrap()));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     let findings = Planner::new(channel, Vec::new()).read(|_| {}).await;
     let missing: Vec<_> = findings.missing.iter().map(|it| it.method).collect();
@@ -122,7 +124,7 @@ async fn without_an_agency_the_others_are_planned_and_it_is_named() {
 async fn a_doubt_is_counted_and_one_about_an_unknown_site_refused() {
     let listener = listener().await;
     let mut client = SchoolServiceClient::new(channel(&listener).await);
-    tokio::spawn(Service::Schools.serve(listener, std::future::pending()));
+    tokio::spawn(Service::Schools.serve(&SHIPPED, listener, std::future::pending()));
     let mut flag = async |code: &str, doubt: Doubt| {
         let request = FlagSchoolRequest { establishment_code: code.to_owned(), doubt: doubt.into() };
         client
@@ -141,7 +143,7 @@ async fn a_doubt_is_counted_and_one_about_an_unknown_site_refused() {
 async fn a_district_is_streamed_row_by_row_and_an_unknown_one_refused() {
     let listener = listener().await;
     let mut client = SchoolServiceClient::new(channel(&listener).await);
-    tokio::spawn(Service::Schools.serve(listener, std::future::pending()));
+    tokio::spawn(Service::Schools.serve(&SHIPPED, listener, std::future::pending()));
     let mut ask = async |district_code: &str| {
         client.stream_schools(StreamSchoolsRequest { district_code: district_code.to_owned() }).await
     };
@@ -150,7 +152,7 @@ async fn a_district_is_streamed_row_by_row_and_an_unknown_one_refused() {
     while let Some(answer) = answers.message().await.unwrap() {
         came.push(answer.school.unwrap());
     }
-    let mut there = data::schools().unwrap();
+    let mut there = data::schools(&SHIPPED).unwrap();
     there.retain(|school| school.district_code == "1001");
     assert!(came.len() > 200 && came == there);
     assert_eq!(ask("9999").await.unwrap_err().code(), tonic::Code::NotFound);
@@ -160,7 +162,7 @@ async fn a_district_is_streamed_row_by_row_and_an_unknown_one_refused() {
 async fn one_school_is_found_over_http_as_the_openapi_document_says() {
     let listener = listener().await;
     let address = listener.local_addr().unwrap();
-    tokio::spawn(MecRest::open().unwrap().serve(listener, std::future::pending()));
+    tokio::spawn(MecRest::open(&SHIPPED).unwrap().serve(listener, std::future::pending()));
     let ask = async |code: &str| {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let request = format!("GET /schools/{code} HTTP/1.1\r\nhost: mec\r\nconnection: close\r\n\r\n");
@@ -170,7 +172,7 @@ async fn one_school_is_found_over_http_as_the_openapi_document_says() {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.split(' ').nth(1).unwrap().to_owned(), body.to_owned())
     };
-    let school = data::schools().unwrap().into_iter().find(|school| school.boys.is_some()).unwrap();
+    let school = data::schools(&SHIPPED).unwrap().into_iter().find(|school| school.boys.is_some()).unwrap();
     let (status, body) = ask(&school.establishment_code).await;
     let row: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status.as_str(), row["name"].as_str()), ("200", Some(school.name.as_str())));
@@ -180,3 +182,5 @@ async fn one_school_is_found_over_http_as_the_openapi_document_says() {
     assert!(row.as_object().unwrap().keys().all(|key| properties.contains_key(key)), "{row}");
     assert_eq!(ask("9999999").await.0, "404");
 }
+
+static SHIPPED: Published = Published::shipped();

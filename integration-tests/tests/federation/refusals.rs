@@ -39,6 +39,28 @@ async fn who_nobody_knows_may_not_call() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_is_refused_in_the_language_that_it_asks_for() {
+    let mut federation = Federation::start().await;
+    let [mitic, _mec] = federation.members(["MITIC", "MEC"]).await;
+    let (service, token) = (service("MEC").to_string(), mitic.agency.token.clone());
+    let cases = [
+        ("es-PY, en;q=0.5", "access.no_grant: no hay autorización para esta consulta ("),
+        ("en", "access.no_grant: PY/GOV/MITIC/app has no grant for "),
+    ];
+    for (language, begins) in cases {
+        let headers: &[(&'static str, &str)] = &[
+            ("x-peabiru-token", &token),
+            ("x-peabiru-purpose", "testing"),
+            ("x-road-service", &service),
+            ("accept-language", language),
+        ];
+        let refused = mitic.caller_with(headers).await.say(SayRequest::default()).await.unwrap_err();
+        assert!(refused.message().starts_with(begins), "{language}: {}", refused.message());
+        assert_eq!(fault(&refused).code, FaultCode::AccessNoGrant, "the code is the same in all languages");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_contract_does_not_say_cannot_be_asked() {
     let mut federation = Federation::start().await;
     let [mitic, mec] = federation.members(["MITIC", "MEC"]).await;

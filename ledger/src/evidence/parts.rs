@@ -145,7 +145,8 @@ mod tests {
         let mut part = Part { request: Some(leaf(1)), answer: Some(leaf(answer)), links: Vec::new() };
         links.iter().for_each(|(link, entry)| part.add(Side::Answer, *link, entry));
         let (holds, failures, missing) = (Vec::new(), Vec::new(), Vec::new());
-        Report { outcome: Outcome::Consistent, facts: None, holds, failures, missing, part }
+        let (outcome, vkeys) = (Outcome::Consistent, std::collections::BTreeSet::new());
+        Report { outcome, facts: None, holds, failures, missing, part, vkeys }
     }
 
     #[test]

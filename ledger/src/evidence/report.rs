@@ -1,5 +1,6 @@
 //! What a verification found.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::{Facts, Part};
@@ -19,6 +20,8 @@ pub struct Report {
     pub missing: Vec<String>,
     /// What other files of the exchange are compared with.
     pub part: Part,
+    /// Verifier keys (C2SP signed note) of the ledgers whose checkpoints hold, for tools that others wrote.
+    pub vkeys: BTreeSet<String>,
 }
 
 /// The result in one word.

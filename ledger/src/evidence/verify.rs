@@ -52,8 +52,8 @@ pub fn verify(tar: &[u8], trust: Option<&ConfigurationAnchor>) -> Report {
         (true, Some(_)) => Outcome::Verified,
         (true, None) => Outcome::Consistent,
     };
-    let Findings { facts, holds, failures, missing, part } = findings;
-    Report { outcome, facts, holds, failures, missing, part }
+    let Findings { facts, holds, failures, missing, part, vkeys } = findings;
+    Report { outcome, facts, holds, failures, missing, part, vkeys }
 }
 
 #[derive(Default)]
@@ -63,6 +63,7 @@ struct Findings {
     failures: Vec<Failure>,
     missing: Vec<String>,
     part: Part,
+    vkeys: BTreeSet<String>,
 }
 
 impl Findings {
@@ -275,6 +276,7 @@ impl<'a> Judge<'a> {
         if let Err(error) = sealed.seal.checkpoint.verify(&key) {
             return self.findings.fail(&proof_file, &error);
         }
+        self.findings.vkeys.insert(key.vkey(sealed.seal.checkpoint.origin()));
         let root = ClearPayload::new(signed.snapshot.clone()).map(|payload| payload.content_root());
         let said = match sealed.entry.body() {
             Body::Notice(notice) if notice.code == NOTICE_SNAPSHOT => Some(notice.content_root),
@@ -358,7 +360,7 @@ impl<'a> Judge<'a> {
         let made_at = sealed.entry.common().created_at;
         let holds_under = |conf: &GlobalConfiguration, at| {
             let keys = keys_of(conf, origin, at)?;
-            sealed.seal.checkpoint.verify_by(&keys).map_err(|error| error.to_string())
+            sealed.seal.checkpoint.signed_by(&keys).map_err(|error| error.to_string())
         };
         // A head of after a change of keys proves an entry of before it, which names a snapshot that did not know the key yet.
         // Only a later snapshot counts, as of its own time: a key that was withdrawn stays so.
@@ -367,7 +369,10 @@ impl<'a> Judge<'a> {
             || confs.iter().filter(later).find_map(|it| holds_under(it, made_at.max(it.created_at())).ok());
         let holds = holds_under(conf, made_at).or_else(|error| later().ok_or(error));
         match holds {
-            Ok(()) => self.findings.holds.push(format!("{entry_file} is sealed by {origin}")),
+            Ok(key) => {
+                self.findings.vkeys.insert(key.vkey(origin));
+                self.findings.holds.push(format!("{entry_file} is sealed by {origin}"));
+            }
             Err(error) => self.findings.fail(&file, &error),
         }
     }

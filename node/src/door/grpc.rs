@@ -9,6 +9,7 @@ use peabiru_proto::context;
 use peabiru_proto::fault::{Fault, FaultCode, GRPC_DETAILS, Place};
 use peabiru_proto::globalconf::NameError;
 use peabiru_proto::id::ServiceId;
+use peabiru_proto::language::Language;
 use peabiru_proto::limits::MAX_BODY_BYTES;
 use peabiru_proto::wire::Context;
 use tokio::sync::mpsc;
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 use super::identify::Credential;
 use super::own::{Asker, Own};
 use super::places::OpenCall;
+use super::refusal::language;
 use super::{MESSAGE_WAIT, Route, Shared, host, parse_purpose, refused, shown};
 use crate::exchange::{Answered, Call, CallBody};
 use crate::flow::PIECES_QUEUED;
@@ -45,13 +47,14 @@ impl GrpcDoor {
         B::Error: std::fmt::Display,
     {
         let timer = Stage::Door.start();
+        let language = language(request.headers());
         let mut open = match self.0.begin() {
             Ok(open) => open,
-            Err(fault) => return respond(refused(fault)),
+            Err(fault) => return respond(refused(fault), language),
         };
         let own = match self.own(connection, &request, &mut open) {
             Ok(own) => own,
-            Err(fault) => return respond(refused(fault)),
+            Err(fault) => return respond(refused(fault), language),
         };
         if let Some((own, asker)) = own {
             return own.serve(&self.0, asker, request, open).await;
@@ -65,7 +68,7 @@ impl GrpcDoor {
             Err(fault) => refused(fault),
         };
         timer.end();
-        respond(answered).map(|body| body.holding(open))
+        respond(answered, language).map(|body| body.holding(open))
     }
 
     /// One of the door's own services, if the path names it and no header or host name says whose is meant instead.
@@ -260,7 +263,7 @@ fn bounded(text: &str) -> String {
     text.chars().take(100).collect()
 }
 
-pub(super) fn respond(answered: Answered) -> Response<RoadBody> {
+pub(super) fn respond(answered: Answered, language: Language) -> Response<RoadBody> {
     let mut headers = beginning();
     if let Some(exchange) = answered.exchange {
         insert(&mut headers, context::EXCHANGE_ID, &exchange.to_string());
@@ -271,7 +274,7 @@ pub(super) fn respond(answered: Answered) -> Response<RoadBody> {
             RoadBody::new(answer.body, Some(trailers(answer.outcome, &answer.context)))
         }
         Err(fault) => {
-            put_fault(&fault, &mut headers);
+            put_fault(&fault, language, &mut headers);
             RoadBody::default()
         }
     };
@@ -292,8 +295,8 @@ pub(super) fn trailers(outcome: u32, context: &Context) -> HeaderMap {
 }
 
 /// A fault is a trailers-only answer.
-pub(super) fn put_fault(fault: &Fault, headers: &mut HeaderMap) {
-    let status = fault.to_grpc();
+pub(super) fn put_fault(fault: &Fault, language: Language, headers: &mut HeaderMap) {
+    let status = fault.to_grpc_in(language);
     headers.insert("grpc-status", HeaderValue::from(status.code));
     insert(headers, "grpc-message", &encode_status_text(&status.message));
     let details = data_encoding::BASE64_NOPAD.encode(&status.details);

@@ -6,11 +6,13 @@ use http_body::Body;
 use peabiru_proto::context;
 use peabiru_proto::contract::{Delivery, MethodFacts, Streaming};
 use peabiru_proto::fault::{Fault, Place};
+use peabiru_proto::language::Language;
 use tokio::sync::mpsc;
 
 use super::front::refused;
 use super::grpc::{GrpcDoor, beginning, insert, put_fault, respond, trailers};
 use super::places::OpenCall;
+use super::refusal::language;
 use crate::exchange::{AnswerEnd, Call};
 use crate::flow::ARRIVED_QUEUED;
 use crate::grpc::body::{self, RoadBody, Watcher};
@@ -41,11 +43,12 @@ impl GrpcDoor {
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: std::fmt::Display,
     {
+        let language = language(headers);
         let (sender, asked) = mpsc::channel(ARRIVED_QUEUED);
         let streaming = self.facts(&call, |facts| facts.streaming).unwrap_or(Streaming::Both);
         let messages = match Unpacker::new(headers, Place::ConsumerNode, &self.0.packed) {
             Ok(messages) => messages,
-            Err(fault) => return respond(refused(fault)),
+            Err(fault) => return respond(refused(fault), language),
         };
         let asking = Asking { messages, streaming };
         tokio::spawn(body::hand_on_live(body, Place::ConsumerNode, sender, asking));
@@ -60,7 +63,7 @@ impl GrpcDoor {
                 RoadBody::live(served.pieces, ending).holding(open)
             }
             Err(fault) => {
-                put_fault(&fault, &mut headers);
+                put_fault(&fault, language, &mut headers);
                 RoadBody::default()
             }
         };
@@ -97,13 +100,13 @@ impl Watcher for Asking {
     }
 }
 
-/// A stream that breaks off ends with a status that says why.
+/// A stream that breaks off ends with a status that says why, in English: what the caller asked for is gone by then.
 fn ending(end: &Result<AnswerEnd, Fault>) -> Option<HeaderMap> {
     let end = match end {
         Ok(end) => end,
         Err(fault) => {
             let mut trailers = HeaderMap::new();
-            put_fault(fault, &mut trailers);
+            put_fault(fault, Language::English, &mut trailers);
             return Some(trailers);
         }
     };

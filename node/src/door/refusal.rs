@@ -4,6 +4,7 @@ use http::{HeaderMap, Response, StatusCode};
 use peabiru_ledger::payload::OpenBody;
 use peabiru_proto::context;
 use peabiru_proto::fault::{Fault, Spelling};
+use peabiru_proto::language::Language;
 
 use crate::grpc::body::RoadBody;
 use crate::grpc::metadata::text;
@@ -17,7 +18,7 @@ pub(super) fn respond(
     spelling: Spelling,
 ) -> Response<RoadBody> {
     let xroad = fault.to_xroad(spelling);
-    let message = format!("{}: {} {}", fault.code, fault.message, fault.code.hint());
+    let message = fault.said(language(asked));
     let (kind, body) = if wants_xml(asked) {
         let [code, message, detail] = [&xroad.code, &message, detail].map(escape_xml);
         let body = format!(
@@ -41,6 +42,11 @@ pub(super) fn respond(
         insert(headers, context::EXCHANGE_ID, &exchange.to_string());
     }
     response
+}
+
+/// As the caller asks for it.
+pub(super) fn language(asked: &HeaderMap) -> Language {
+    Language::of_accept_language(text(asked, "accept-language").unwrap_or_default())
 }
 
 fn wants_xml(asked: &HeaderMap) -> bool {
@@ -96,6 +102,9 @@ mod tests {
             (Some("server.serverproxy.access_denied"), Some("id"))
         );
         assert!(value["message"].as_str().unwrap().contains("a \"quoted\" <text>"));
+        let mut asked = HeaderMap::new();
+        asked.insert("accept-language", HeaderValue::from_static("es-PY, en;q=0.5"));
+        assert_eq!(language(&asked), Language::Spanish);
         let (head, xml) = answered("text/xml").await;
         assert_eq!(head.headers()["content-type"], "text/xml; charset=utf-8");
         assert!(

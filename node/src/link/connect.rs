@@ -285,7 +285,7 @@ impl Inner {
                 .keys
                 .of(&conf, origin, &self.own, self.clock.now())
                 .map_err(|error| error.to_string())?;
-            if head.verify_by(&keys).is_err() {
+            if head.signed_by(&keys).is_err() {
                 return Err(format!("the peer's head of {origin} at {size} is not signed by this node"));
             }
             // Released heads are never ahead of what is durable, and nobody else has the key: our disk went back.

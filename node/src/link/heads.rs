@@ -142,7 +142,7 @@ impl Heads {
         now: Timestamp,
     ) -> Result<(), HeadError> {
         // Dear, so outside the lock.
-        update.checkpoint.verify_by(keys)?;
+        update.checkpoint.signed_by(keys)?;
         let taken = self.inner().take(peer, serial, update, keys);
         let Err(Contradiction::Fork(held)) = taken else {
             return taken.map_err(|contradiction| contradiction.into_error(update));
@@ -294,7 +294,7 @@ impl Chain {
         let found = self.find(size)?.clone();
         if !self.holds_under(keys) {
             // Of before a restart, or a snapshot took a key away since.
-            found.verify_by(keys).ok()?;
+            found.signed_by(keys).ok()?;
             self.verified_under(keys);
             self.recent = VecDeque::from([found.clone()]);
         }

@@ -3,7 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::paging::{Page, Sizes, page};
-use crate::data::{self, DataError};
+use crate::data::{self, DataError, Published};
 use crate::wire::conatel::publication_service_server::PublicationService;
 use crate::wire::conatel::{
     Indicator, ListIndicatorsRequest, ListIndicatorsResponse, ListProgrammesRequest, ListProgrammesResponse,
@@ -22,8 +22,8 @@ impl Conatel {
     ///
     /// # Errors
     /// The first row that does not parse.
-    pub fn open() -> Result<Self, DataError> {
-        Ok(Self { indicators: data::indicators()?, programmes: data::programmes()? })
+    pub fn open(published: &Published) -> Result<Self, DataError> {
+        Ok(Self { indicators: data::indicators(published)?, programmes: data::programmes(published)? })
     }
 }
 

@@ -3,7 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::paging::{Page, Sizes, page};
-use crate::data::{self, DataError};
+use crate::data::{self, DataError, Published};
 use crate::wire::ine::district_service_server::DistrictService;
 use crate::wire::ine::{
     Boundary, Department, District, ListBoundariesRequest, ListBoundariesResponse, ListDepartmentsRequest,
@@ -23,11 +23,11 @@ impl Ine {
     ///
     /// # Errors
     /// The first row or polygon that does not parse.
-    pub fn open() -> Result<Self, DataError> {
+    pub fn open(published: &Published) -> Result<Self, DataError> {
         Ok(Self {
-            departments: data::departments()?,
-            districts: data::districts()?,
-            boundaries: data::boundaries()?,
+            departments: data::departments(published)?,
+            districts: data::districts(published)?,
+            boundaries: data::boundaries(published)?,
         })
     }
 }

@@ -8,7 +8,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::paging::{Page, Sizes, page};
-use crate::data::{self, DataError};
+use crate::data::{self, DataError, Published};
 use crate::wire::mec::school_service_server::SchoolService;
 use crate::wire::mec::{
     Doubt, FlagSchoolRequest, FlagSchoolResponse, ListSchoolsRequest, ListSchoolsResponse, School,
@@ -28,8 +28,8 @@ impl Mec {
     ///
     /// # Errors
     /// The first row that does not parse.
-    pub fn open() -> Result<Self, DataError> {
-        Ok(Self::with(data::schools()?))
+    pub fn open(published: &Published) -> Result<Self, DataError> {
+        Ok(Self::with(data::schools(published)?))
     }
 
     /// Answers from these rows, sorted by code.

@@ -11,7 +11,7 @@ use axum::routing::get;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-use crate::data::{self, DataError};
+use crate::data::{self, DataError, Published};
 use crate::wire::mec::{School, Zone};
 
 /// Answers from MEC's register.
@@ -38,8 +38,8 @@ impl MecRest {
     ///
     /// # Errors
     /// The first row that does not parse.
-    pub fn open() -> Result<Self, DataError> {
-        Ok(Self { schools: data::schools()?.into() })
+    pub fn open(published: &Published) -> Result<Self, DataError> {
+        Ok(Self { schools: data::schools(published)?.into() })
     }
 
     /// Serves until `stop` ends.

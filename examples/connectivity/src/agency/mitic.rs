@@ -3,7 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::paging::{Page, Sizes, page};
-use crate::data::{self, DataError};
+use crate::data::{self, DataError, Published};
 use crate::wire::mitic::public_space_service_server::PublicSpaceService;
 use crate::wire::mitic::{ListPublicSpacesRequest, ListPublicSpacesResponse, PublicSpace};
 
@@ -18,8 +18,8 @@ impl Mitic {
     ///
     /// # Errors
     /// The first row that does not parse.
-    pub fn open() -> Result<Self, DataError> {
-        Ok(Self { spaces: data::public_spaces()? })
+    pub fn open(published: &Published) -> Result<Self, DataError> {
+        Ok(Self { spaces: data::public_spaces(published)? })
     }
 }
 

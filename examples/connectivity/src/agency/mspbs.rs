@@ -3,7 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use super::paging::{Page, Sizes, page};
-use crate::data::{self, DataError};
+use crate::data::{self, DataError, Published};
 use crate::wire::mspbs::facility_service_server::FacilityService;
 use crate::wire::mspbs::{Facility, ListFacilitiesRequest, ListFacilitiesResponse};
 
@@ -18,8 +18,8 @@ impl Mspbs {
     ///
     /// # Errors
     /// The first row that does not parse.
-    pub fn open() -> Result<Self, DataError> {
-        Ok(Self { facilities: data::facilities()? })
+    pub fn open(published: &Published) -> Result<Self, DataError> {
+        Ok(Self { facilities: data::facilities(published)? })
     }
 }
 

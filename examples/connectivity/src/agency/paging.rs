@@ -56,13 +56,13 @@ const ROW_FRAME_BYTES: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data;
+    use crate::data::{self, Published};
 
     const SIZES: Sizes = Sizes { default: 250, max: 5_000 };
 
     #[test]
     fn pages_of_any_size_hold_every_row_once_and_fit_a_message() {
-        let schools = data::schools().unwrap();
+        let schools = data::schools(&Published::shipped()).unwrap();
         for page_size in [1_000, 0, 5_000, u32::MAX, 97] {
             let (mut seen, mut token) = (Vec::new(), String::new());
             loop {
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_token_that_was_not_given_is_refused() {
-        let districts = data::districts().unwrap();
+        let districts = data::districts(&Published::shipped()).unwrap();
         for token in ["row-0", "row-263", "row-", "row--1", "7", "row-99999999999999999999"] {
             let refused = page(&districts, 10, token, &SIZES).err().unwrap();
             assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{token}");

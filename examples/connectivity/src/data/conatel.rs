@@ -2,15 +2,15 @@
 
 use serde::Deserialize;
 
-use super::{DataError, read};
+use super::{DataError, Published};
 use crate::wire::conatel::{Area, Indicator, Money, Precision, Programme, Sex};
 
 /// In the order of the file.
 ///
 /// # Errors
 /// The first row that does not parse.
-pub fn indicators() -> Result<Vec<Indicator>, DataError> {
-    let rows: Vec<IndicatorRow> = read("published_indicators.csv", INDICATORS)?;
+pub fn indicators(published: &Published) -> Result<Vec<Indicator>, DataError> {
+    let rows: Vec<IndicatorRow> = published.rows("published_indicators.csv", INDICATORS)?;
     Ok(rows.into_iter().map(IndicatorRow::into_indicator).collect())
 }
 
@@ -18,8 +18,8 @@ pub fn indicators() -> Result<Vec<Indicator>, DataError> {
 ///
 /// # Errors
 /// The first row that does not parse.
-pub fn programmes() -> Result<Vec<Programme>, DataError> {
-    let rows: Vec<ProgrammeRow> = read("programmes_published.csv", PROGRAMMES)?;
+pub fn programmes(published: &Published) -> Result<Vec<Programme>, DataError> {
+    let rows: Vec<ProgrammeRow> = published.rows("programmes_published.csv", PROGRAMMES)?;
     let mut programmes: Vec<_> = rows.into_iter().map(ProgrammeRow::into_programme).collect();
     programmes.sort_by(|a, b| a.programme_id.cmp(&b.programme_id));
     Ok(programmes)
@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn every_row_is_read() {
-        let (indicators, programmes) = (indicators().unwrap(), programmes().unwrap());
+        let (indicators, programmes) =
+            (indicators(&Published::shipped()).unwrap(), programmes(&Published::shipped()).unwrap());
         assert_eq!((indicators.len(), programmes.len()), (92, 11));
         assert_eq!(indicators[0].value_thousandths, 68_500, "68.5 percent");
         let amounts = programmes.iter().filter_map(|programme| programme.amount.as_ref());

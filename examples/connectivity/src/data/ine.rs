@@ -2,15 +2,15 @@
 
 use serde::Deserialize;
 
-use super::{DataError, e5, read};
+use super::{DataError, Published, e5};
 use crate::wire::ine::{Boundary, Department, District, Polygon, Ring};
 
 /// By code.
 ///
 /// # Errors
 /// The first row that does not parse.
-pub fn departments() -> Result<Vec<Department>, DataError> {
-    let rows: Vec<DepartmentRow> = read("departments.csv", DEPARTMENTS)?;
+pub fn departments(published: &Published) -> Result<Vec<Department>, DataError> {
+    let rows: Vec<DepartmentRow> = published.rows("departments.csv", DEPARTMENTS)?;
     let mut departments: Vec<_> = rows
         .into_iter()
         .map(|row| Department { code: row.department_code, name: row.name, iso_3166_2: row.iso_3166_2 })
@@ -23,8 +23,8 @@ pub fn departments() -> Result<Vec<Department>, DataError> {
 ///
 /// # Errors
 /// The first row that does not parse.
-pub fn districts() -> Result<Vec<District>, DataError> {
-    let rows: Vec<DistrictRow> = read("districts.csv", DISTRICTS)?;
+pub fn districts(published: &Published) -> Result<Vec<District>, DataError> {
+    let rows: Vec<DistrictRow> = published.rows("districts.csv", DISTRICTS)?;
     let mut districts: Vec<_> = rows.into_iter().map(DistrictRow::into_district).collect();
     districts.sort_by(|a, b| a.code.cmp(&b.code));
     Ok(districts)
@@ -34,10 +34,10 @@ pub fn districts() -> Result<Vec<District>, DataError> {
 ///
 /// # Errors
 /// What is not GeoJSON of polygons.
-pub fn boundaries() -> Result<Vec<Boundary>, DataError> {
+pub fn boundaries(published: &Published) -> Result<Vec<Boundary>, DataError> {
     let file = "districts_2012.geojson";
-    let shapes: Shapes =
-        serde_json::from_str(BOUNDARIES).map_err(|source| DataError::Shape { file, source })?;
+    let shapes: Shapes = serde_json::from_str(&published.text(file, BOUNDARIES)?)
+        .map_err(|source| DataError::Shape { file, source })?;
     let mut boundaries: Vec<_> = shapes
         .features
         .into_iter()
@@ -137,8 +137,8 @@ mod tests {
 
     #[test]
     fn every_row_is_read() {
-        let districts = districts().unwrap();
-        assert_eq!((departments().unwrap().len(), districts.len()), (18, 263));
+        let districts = districts(&Published::shipped()).unwrap();
+        assert_eq!((departments(&Published::shipped()).unwrap().len(), districts.len()), (18, 263));
         let population: u32 = districts.iter().map(|district| district.population).sum();
         assert_eq!(population, 6_109_903, "the official figure of the 2022 census");
         assert!(districts.iter().all(|district| district.men + district.women == district.population));
@@ -147,9 +147,9 @@ mod tests {
 
     #[test]
     fn every_boundary_group_has_its_polygons_and_rings_are_closed() {
-        let boundaries = boundaries().unwrap();
+        let boundaries = boundaries(&Published::shipped()).unwrap();
         assert_eq!(boundaries.len(), 245);
-        for district in districts().unwrap() {
+        for district in districts(&Published::shipped()).unwrap() {
             assert!(
                 boundaries.iter().any(|it| it.boundary_group == district.boundary_group),
                 "{}",

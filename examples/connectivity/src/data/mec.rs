@@ -2,15 +2,15 @@
 
 use serde::Deserialize;
 
-use super::{DataError, e5, read};
+use super::{DataError, Published, e5};
 use crate::wire::mec::{Electricity, Point, School, Sector, Zone};
 
 /// By code.
 ///
 /// # Errors
 /// The first row that does not parse.
-pub fn schools() -> Result<Vec<School>, DataError> {
-    let rows: Vec<SchoolRow> = read("schools.csv", SCHOOLS)?;
+pub fn schools(published: &Published) -> Result<Vec<School>, DataError> {
+    let rows: Vec<SchoolRow> = published.rows("schools.csv", SCHOOLS)?;
     let mut schools: Vec<_> = rows.into_iter().map(SchoolRow::into_school).collect();
     schools.sort_by(|a, b| a.establishment_code.cmp(&b.establishment_code));
     Ok(schools)
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn what_the_file_leaves_empty_is_unknown() {
-        let schools = schools().unwrap();
+        let schools = schools(&Published::shipped()).unwrap();
         let count = |of: fn(&School) -> bool| schools.iter().filter(|school| of(school)).count();
         assert_eq!(schools.len(), 9_223);
         assert_eq!(count(|school| school.boys.is_none()), 1_903);

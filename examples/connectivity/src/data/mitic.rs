@@ -2,15 +2,15 @@
 
 use serde::Deserialize;
 
-use super::{DataError, read};
+use super::{DataError, Published};
 use crate::wire::mitic::{PublicSpace, Status};
 
 /// By id.
 ///
 /// # Errors
 /// The first row that does not parse.
-pub fn public_spaces() -> Result<Vec<PublicSpace>, DataError> {
-    let rows: Vec<SpaceRow> = read("public_wifi_spaces.csv", SPACES)?;
+pub fn public_spaces(published: &Published) -> Result<Vec<PublicSpace>, DataError> {
+    let rows: Vec<SpaceRow> = published.rows("public_wifi_spaces.csv", SPACES)?;
     let mut spaces: Vec<_> = rows.into_iter().map(SpaceRow::into_space).collect();
     spaces.sort_by(|a, b| a.space_id.cmp(&b.space_id));
     Ok(spaces)
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn every_row_is_read() {
-        let spaces = public_spaces().unwrap();
+        let spaces = public_spaces(&Published::shipped()).unwrap();
         assert_eq!(
             (spaces.len(), spaces.iter().filter(|it| it.status() == Status::Planned).count()),
             (45, 2)

@@ -2,15 +2,15 @@
 
 use serde::Deserialize;
 
-use super::{DataError, e5, read};
+use super::{DataError, Published, e5};
 use crate::wire::mspbs::{Facility, Institution, Point, Provider};
 
 /// By id.
 ///
 /// # Errors
 /// The first row that does not parse.
-pub fn facilities() -> Result<Vec<Facility>, DataError> {
-    let rows: Vec<FacilityRow> = read("health_facilities.csv", FACILITIES)?;
+pub fn facilities(published: &Published) -> Result<Vec<Facility>, DataError> {
+    let rows: Vec<FacilityRow> = published.rows("health_facilities.csv", FACILITIES)?;
     let mut facilities: Vec<_> = rows.into_iter().map(FacilityRow::into_facility).collect();
     facilities.sort_by(|a, b| a.facility_id.cmp(&b.facility_id));
     Ok(facilities)
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn every_row_is_read() {
-        let facilities = facilities().unwrap();
+        let facilities = facilities(&Published::shipped()).unwrap();
         let of = |institution| facilities.iter().filter(|it| it.institution() == institution).count();
         assert_eq!((of(Institution::Mspbs), of(Institution::Ips)), (74, 138));
         assert_eq!(facilities.iter().filter(|it| it.location.is_none()).count(), 5);

@@ -38,7 +38,12 @@ pub(super) fn roadmap(plan: &Plan<'_>, provenance: &mut Provenance) -> String {
 }
 
 fn exchanges(plan: &Plan<'_>) -> Value {
-    let source = |it: &crate::planner::Source| json!({ "exchange": it.exchange, "service": it.service, "method": it.method, "rows": it.rows });
+    let source = |it: &crate::planner::Source| {
+        json!({
+            "exchange": it.exchange, "service": it.service, "method": it.method, "rows": it.rows,
+            "of_earlier_run": it.earlier.map(|at| at.to_string()),
+        })
+    };
     plan.findings.exchanges.iter().map(source).collect()
 }
 
@@ -47,6 +52,7 @@ fn missing(plan: &Plan<'_>) -> Value {
         json!({
             "service": it.service, "method": it.method, "rows_before": it.rows,
             "code": format!("{:?}", it.status.code()), "reason": it.status.message(),
+            "since": it.since.map(|at| at.to_string()), "older_rows": it.older_rows,
         })
     };
     plan.findings.missing.iter().map(missing).collect()

@@ -62,6 +62,35 @@ pub enum NotARoadmap {
     /// It has no index of exchanges, or a figure names a set that the index does not have.
     #[error("{0}: its exchanges are not in the file's index")]
     Index(String),
+    /// It has no figure there.
+    #[error("{0}: no figure stands there")]
+    NoFigure(String),
+}
+
+/// A figure of the file, and the exchanges that it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cited {
+    /// What it says.
+    pub value: Value,
+    /// Ids of its exchanges.
+    pub exchanges: Vec<String>,
+}
+
+/// All figures of a `roadmap.json`, by place. (JSON pointers, RFC 6901)
+///
+/// # Errors
+/// The file is no roadmap.
+pub fn figures(roadmap: &str) -> Result<BTreeMap<String, Cited>, NotARoadmap> {
+    let file: Value = serde_json::from_str(roadmap)?;
+    let sets = sets(&file)?;
+    let mut figures = BTreeMap::new();
+    walk(&file, &mut String::new(), &mut |place, value, from| {
+        let exchanges = from.and_then(|from| sets.get(from)).cloned();
+        let exchanges = exchanges.ok_or_else(|| NotARoadmap::Index(place.to_owned()))?;
+        figures.insert(place.to_owned(), Cited { value: value.clone(), exchanges });
+        Ok(())
+    })?;
+    Ok(figures)
 }
 
 /// The figures of a `roadmap.json` that do not stand, given which exchanges hold: all that cite another one.
@@ -69,47 +98,50 @@ pub enum NotARoadmap {
 /// # Errors
 /// The file is no roadmap.
 pub fn fallen(roadmap: &str, holding: &BTreeSet<String>) -> Result<Vec<Fallen>, NotARoadmap> {
-    let file: Value = serde_json::from_str(roadmap)?;
-    let sets = file.get("provenance").and_then(Value::as_array);
-    let sets = sets.ok_or_else(|| NotARoadmap::Index("/provenance".to_owned()))?;
-    let not_holding = |set: &Value| {
-        let ids = set.as_array()?.iter().map(|id| id.as_str()).collect::<Option<Vec<_>>>()?;
-        Some(ids.into_iter().filter(|id| !holding.contains(*id)).map(str::to_owned).collect::<Vec<_>>())
-    };
-    let broken: Option<Vec<Vec<String>>> = sets.iter().map(not_holding).collect();
-    let broken = broken.ok_or_else(|| NotARoadmap::Index("/provenance".to_owned()))?;
-    let mut fallen = Vec::new();
-    walk(&file, &mut String::new(), &broken, &mut fallen)?;
-    Ok(fallen)
+    let all = figures(roadmap)?.into_iter().filter_map(|(figure, cited)| {
+        let exchanges: Vec<_> = cited.exchanges.into_iter().filter(|id| !holding.contains(id)).collect();
+        (!exchanges.is_empty()).then_some(Fallen { figure, exchanges })
+    });
+    Ok(all.collect())
 }
 
-/// serde_json bounds how deep a file can nest.
+/// The figure of a `roadmap.json` at this place. (JSON pointer, RFC 6901)
+///
+/// # Errors
+/// The file is no roadmap, or has no figure there.
+pub fn cited(roadmap: &str, place: &str) -> Result<Cited, NotARoadmap> {
+    figures(roadmap)?.remove(place).ok_or_else(|| NotARoadmap::NoFigure(place.to_owned()))
+}
+
+fn sets(file: &Value) -> Result<Vec<Vec<String>>, NotARoadmap> {
+    let set = |set: &Value| set.as_array()?.iter().map(|id| id.as_str().map(str::to_owned)).collect();
+    let sets = file.get("provenance").and_then(Value::as_array);
+    let sets = sets.and_then(|sets| sets.iter().map(set).collect());
+    sets.ok_or_else(|| NotARoadmap::Index("/provenance".to_owned()))
+}
+
+/// Shows each figure: its place, its value, and the number of its set. serde_json bounds how deep a file can nest.
 fn walk(
     value: &Value,
-    pointer: &mut String,
-    broken: &[Vec<String>],
-    fallen: &mut Vec<Fallen>,
+    place: &mut String,
+    show: &mut impl FnMut(&str, &Value, Option<usize>) -> Result<(), NotARoadmap>,
 ) -> Result<(), NotARoadmap> {
-    let length = pointer.len();
+    let length = place.len();
     let mut each = |key: &str, inner: &Value| {
-        pointer.push('/');
-        pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
-        let walked = walk(inner, pointer, broken, fallen);
-        pointer.truncate(length);
+        place.push('/');
+        place.push_str(&key.replace('~', "~0").replace('/', "~1"));
+        let walked = walk(inner, place, show);
+        place.truncate(length);
         walked
     };
     match value {
-        Value::Object(fields) => {
-            if let (Some(from), true) = (fields.get("from"), fields.contains_key("value")) {
-                let set = from.as_u64().and_then(|from| broken.get(usize::try_from(from).ok()?));
-                let set = set.ok_or_else(|| NotARoadmap::Index(pointer.clone()))?;
-                if !set.is_empty() {
-                    fallen.push(Fallen { figure: pointer.clone(), exchanges: set.clone() });
-                }
-                return Ok(());
+        Value::Object(fields) => match (fields.get("from"), fields.get("value")) {
+            (Some(from), Some(value)) => {
+                let from = from.as_u64().and_then(|from| usize::try_from(from).ok());
+                show(place, value, from)
             }
-            fields.iter().try_for_each(|(key, inner)| each(key, inner))
-        }
+            _ => fields.iter().try_for_each(|(key, inner)| each(key, inner)),
+        },
         Value::Array(items) => {
             items.iter().enumerate().try_for_each(|(at, inner)| each(&at.to_string(), inner))
         }
@@ -123,7 +155,8 @@ mod tests {
 
     #[test]
     fn the_figures_of_an_exchange_that_does_not_hold_fall_and_no_others() {
-        let source = |id: &str| Source { exchange: id.to_owned(), service: "s", method: "m", rows: 1 };
+        let source =
+            |id: &str| Source { exchange: id.to_owned(), service: "s", method: "m", rows: 1, earlier: None };
         let mut provenance = Provenance::default();
         let one = Figure::new(5, Exchanges::one(0));
         let both = one.with(&Figure::new(7, Exchanges::one(1)), |one, other| one + other);
@@ -142,6 +175,9 @@ mod tests {
             [Fallen { figure: "/figures/b~1c/0".to_owned(), exchanges: vec!["bb".to_owned()] }]
         );
         assert_eq!(fallen(&file, &holding(&["bb"])).unwrap().len(), 3);
+        let exchanges = ["aa", "bb"].map(str::to_owned).to_vec();
+        assert_eq!(cited(&file, "/figures/b~1c/0").unwrap(), Cited { value: json!(12), exchanges });
+        assert!(matches!(cited(&file, "/figures/b"), Err(NotARoadmap::NoFigure(_))));
     }
 
     #[test]

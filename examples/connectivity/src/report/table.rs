@@ -17,47 +17,51 @@ pub(super) struct Column {
 pub(super) const COLUMNS: [Column; 36] = [
     column("men_2022", "persons, census 2022", |gap| gap.people.map(|it| Some(it.men))),
     column("women_2022", "persons, census 2022", |gap| gap.people.map(|it| Some(it.women))),
-    column("schools", "school sites listed by MEC", |gap| sites(&gap.schools.all)),
+    column("schools", "school sites listed by MEC", |gap| sites(gap, &gap.schools.all)),
     column("schools_without_pupils_known", "school sites for which MEC has no number of pupils", |gap| {
-        gap.schools.all.map(|it| Some(it.sites_without_pupils))
+        counted(gap, &gap.schools.all, |it| it.sites_without_pupils)
     }),
-    column("boys", "boys of grades 1 to 9, 2023", |gap| boys(&gap.schools.all)),
-    column("girls", "girls of grades 1 to 9, 2023", |gap| girls(&gap.schools.all)),
-    column("urban_schools", "school sites that MEC classes as urban", |gap| sites(&gap.schools.urban)),
-    column("urban_boys", "boys there", |gap| boys(&gap.schools.urban)),
-    column("urban_girls", "girls there", |gap| girls(&gap.schools.urban)),
-    column("rural_schools", "school sites that MEC classes as rural", |gap| sites(&gap.schools.rural)),
-    column("rural_boys", "boys there", |gap| boys(&gap.schools.rural)),
-    column("rural_girls", "girls there", |gap| girls(&gap.schools.rural)),
+    column("boys", "boys of grades 1 to 9, 2023", |gap| boys(gap, &gap.schools.all)),
+    column("girls", "girls of grades 1 to 9, 2023", |gap| girls(gap, &gap.schools.all)),
+    column("urban_schools", "school sites that MEC classes as urban", |gap| sites(gap, &gap.schools.urban)),
+    column("urban_boys", "boys there", |gap| boys(gap, &gap.schools.urban)),
+    column("urban_girls", "girls there", |gap| girls(gap, &gap.schools.urban)),
+    column("rural_schools", "school sites that MEC classes as rural", |gap| sites(gap, &gap.schools.rural)),
+    column("rural_boys", "boys there", |gap| boys(gap, &gap.schools.rural)),
+    column("rural_girls", "girls there", |gap| girls(gap, &gap.schools.rural)),
     column("unknown_zone_schools", "school sites that MEC does not class", |gap| {
-        sites(&gap.schools.unknown_zone)
+        sites(gap, &gap.schools.unknown_zone)
     }),
-    column("unknown_zone_boys", "boys there", |gap| boys(&gap.schools.unknown_zone)),
-    column("unknown_zone_girls", "girls there", |gap| girls(&gap.schools.unknown_zone)),
-    column("remote_schools", "school sites that are remote by the rule", |gap| sites(&gap.schools.remote)),
-    column("remote_boys", "boys there", |gap| boys(&gap.schools.remote)),
-    column("remote_girls", "girls there", |gap| girls(&gap.schools.remote)),
+    column("unknown_zone_boys", "boys there", |gap| boys(gap, &gap.schools.unknown_zone)),
+    column("unknown_zone_girls", "girls there", |gap| girls(gap, &gap.schools.unknown_zone)),
+    column("remote_schools", "school sites that are remote by the rule", |gap| {
+        sites(gap, &gap.schools.remote)
+    }),
+    column("remote_boys", "boys there", |gap| boys(gap, &gap.schools.remote)),
+    column("remote_girls", "girls there", |gap| girls(gap, &gap.schools.remote)),
     column("not_remote_schools", "school sites that are not remote by the rule", |gap| {
-        sites(&gap.schools.not_remote)
+        sites(gap, &gap.schools.not_remote)
     }),
-    column("not_remote_boys", "boys there", |gap| boys(&gap.schools.not_remote)),
-    column("not_remote_girls", "girls there", |gap| girls(&gap.schools.not_remote)),
+    column("not_remote_boys", "boys there", |gap| boys(gap, &gap.schools.not_remote)),
+    column("not_remote_girls", "girls there", |gap| girls(gap, &gap.schools.not_remote)),
     column("unknown_remoteness_schools", "school sites for which the rule cannot be decided", |gap| {
-        sites(&gap.schools.unknown_remoteness)
+        sites(gap, &gap.schools.unknown_remoteness)
     }),
-    column("unknown_remoteness_boys", "boys there", |gap| boys(&gap.schools.unknown_remoteness)),
-    column("unknown_remoteness_girls", "girls there", |gap| girls(&gap.schools.unknown_remoteness)),
-    column("hospitals", "hospitals of MSPBS", |gap| gap.hospitals.map(|it| Some(*it))),
-    column("social_security", "facilities of IPS", |gap| gap.social_security.map(|it| Some(*it))),
+    column("unknown_remoteness_boys", "boys there", |gap| boys(gap, &gap.schools.unknown_remoteness)),
+    column("unknown_remoteness_girls", "girls there", |gap| girls(gap, &gap.schools.unknown_remoteness)),
+    column("hospitals", "hospitals of MSPBS", |gap| facilities(gap, &gap.hospitals)),
+    column("social_security", "facilities of IPS", |gap| facilities(gap, &gap.social_security)),
     column(
         "health_remoteness_unknown",
         "of hospitals and IPS: remoteness not known, as no zone is published",
-        |gap| gap.health_remoteness_unknown.map(|it| Some(*it)),
+        |gap| facilities(gap, &gap.health_remoteness_unknown),
     ),
     column("spaces_in_service", "named public spaces with free internet, when they were reported", |gap| {
-        gap.spaces.map(|it| Some(it.in_service))
+        gap.spaces.map(|it| gap.heard.spaces.then_some(it.in_service))
     }),
-    column("spaces_planned", "such spaces that were planned", |gap| gap.spaces.map(|it| Some(it.planned))),
+    column("spaces_planned", "such spaces that were planned", |gap| {
+        gap.spaces.map(|it| gap.heard.spaces.then_some(it.planned))
+    }),
     column("sites_below_10_km", "sites, straight line to the schools of the department's capital", |gap| {
         band(gap, 0)
     }),
@@ -65,17 +69,17 @@ pub(super) const COLUMNS: [Column; 36] = [
     column("sites_25_to_50_km", "sites", |gap| band(gap, 2)),
     column("sites_from_50_km", "sites", |gap| band(gap, 3)),
     column("sites_unknown_distance", "sites without coordinates or district", |gap| {
-        gap.distance.map(|it| Some(it.unknown))
+        gap.distance.map(|it| gap.heard.sites().then_some(it.unknown))
     }),
     column("connection_unknown_sites", "sites whose connection is not published: all of them", |gap| {
         (gap.schools.all.map(|it| it.sites) + gap.hospitals.clone() + gap.social_security.clone())
-            .map(|it| Some(*it))
+            .map(|it| gap.heard.sites().then_some(*it))
     }),
     column(
         "unknown_per_thousand",
         "of zone, pupils, coordinates and electricity of schools, zone and coordinates of health facilities: empty, per \
          thousand",
-        |gap| gap.unknown.map(crate::figure::Share::per_thousand),
+        |gap| gap.unknown.map(|it| it.per_thousand().filter(|_| gap.heard.sites())),
     ),
 ];
 
@@ -83,18 +87,27 @@ const fn column(name: &'static str, means: &'static str, of: fn(&Gap) -> Figure<
     Column { name, means, of }
 }
 
-fn sites(count: &Figure<Count>) -> Figure<Option<u64>> {
-    count.map(|it| Some(it.sites))
+fn sites(gap: &Gap, count: &Figure<Count>) -> Figure<Option<u64>> {
+    counted(gap, count, |it| it.sites)
 }
 
-fn boys(count: &Figure<Count>) -> Figure<Option<u64>> {
-    count.map(|it| Some(it.boys))
+fn boys(gap: &Gap, count: &Figure<Count>) -> Figure<Option<u64>> {
+    counted(gap, count, |it| it.boys)
 }
 
-fn girls(count: &Figure<Count>) -> Figure<Option<u64>> {
-    count.map(|it| Some(it.girls))
+fn girls(gap: &Gap, count: &Figure<Count>) -> Figure<Option<u64>> {
+    counted(gap, count, |it| it.girls)
+}
+
+/// Of a register that gave no row, nothing is known: not that there is nothing.
+fn counted(gap: &Gap, count: &Figure<Count>, of: fn(&Count) -> u64) -> Figure<Option<u64>> {
+    count.map(|it| gap.heard.schools.then_some(of(it)))
+}
+
+fn facilities(gap: &Gap, count: &Figure<u64>) -> Figure<Option<u64>> {
+    count.map(|it| gap.heard.facilities.then_some(*it))
 }
 
 fn band(gap: &Gap, at: usize) -> Figure<Option<u64>> {
-    gap.distance.map(|it| it.bands.get(at).copied())
+    gap.distance.map(|it| it.bands.get(at).copied().filter(|_| gap.heard.sites()))
 }

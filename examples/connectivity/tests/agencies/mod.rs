@@ -5,6 +5,7 @@ use peabiru_example_connectivity::agency::ine::Ine;
 use peabiru_example_connectivity::agency::mec::Mec;
 use peabiru_example_connectivity::agency::mitic::Mitic;
 use peabiru_example_connectivity::agency::mspbs::Mspbs;
+use peabiru_example_connectivity::data::Published;
 use peabiru_example_connectivity::planner::{Findings, Planner};
 use peabiru_example_connectivity::wire::conatel::publication_service_server::PublicationServiceServer;
 use peabiru_example_connectivity::wire::ine::district_service_server::DistrictServiceServer;
@@ -21,11 +22,11 @@ pub(crate) async fn ask(schools: Vec<School>) -> Findings {
     let listener = listener().await;
     let channel = channel(&listener).await;
     let server = Server::builder()
-        .add_service(DistrictServiceServer::new(Ine::open().unwrap()))
+        .add_service(DistrictServiceServer::new(Ine::open(&SHIPPED).unwrap()))
         .add_service(SchoolServiceServer::new(Mec::with(schools)))
-        .add_service(FacilityServiceServer::new(Mspbs::open().unwrap()))
-        .add_service(PublicationServiceServer::new(Conatel::open().unwrap()))
-        .add_service(PublicSpaceServiceServer::new(Mitic::open().unwrap()));
+        .add_service(FacilityServiceServer::new(Mspbs::open(&SHIPPED).unwrap()))
+        .add_service(PublicationServiceServer::new(Conatel::open(&SHIPPED).unwrap()))
+        .add_service(PublicSpaceServiceServer::new(Mitic::open(&SHIPPED).unwrap()));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     Planner::new(channel, Vec::new()).read(|_| {}).await
 }
@@ -38,3 +39,5 @@ pub(crate) async fn channel(listener: &TcpListener) -> Channel {
     let address = listener.local_addr().unwrap();
     Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
 }
+
+static SHIPPED: Published = Published::shipped();
