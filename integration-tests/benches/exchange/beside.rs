@@ -44,13 +44,15 @@ pub async fn print(systems: &Systems, effort: Effort) {
 impl Row {
     async fn add(&mut self, systems: &Systems, name: &str, callers: usize, duration: Duration) {
         let (caller, bulk) = systems.callers(name);
-        self.alone.push(self.small(systems, &caller, (callers, duration), 0).await);
+        let alone = self.small(systems, &caller, (callers, duration), 0).await;
+        self.alone.push(alone);
         let mut bodies = JoinSet::new();
         for _ in 0..BODIES {
             bodies.spawn(large(bulk.clone()));
         }
         tokio::time::sleep(WARM_UP).await;
-        self.beside.push(self.small(systems, &caller, (callers, duration), 1).await);
+        let beside = self.small(systems, &caller, (callers, duration), 1).await;
+        self.beside.push(beside);
         assert!(bodies.try_join_next().is_none(), "none is refused");
         bodies.shutdown().await;
     }
