@@ -28,7 +28,7 @@ pub async fn print(systems: &Systems, effort: Effort) {
             row.add(systems, name, *callers, effort.duration()).await;
         }
     }
-    println!("\n1 KiB calls, alone and beside {BODIES} bodies of {} MiB that follow each other:", MESSAGES);
+    println!("\n1 KiB calls, alone and beside {BODIES} bodies of {MESSAGES} MiB that follow each other:");
     for ((name, callers), Row { alone, beside, rates: [rate, less] }) in &rows {
         println!("{name:>8} {callers:>3} callers: p99 µs {alone}, {beside}; exchanges/s {rate}, {less}");
         let of = format!("times the p99 of {name} at {callers} callers");
