@@ -67,7 +67,7 @@ async fn bench() {
         let peer = Raw::connect(guise, &site.node, site.link, serial).await;
         peer.hear().await;
         connected.push(peer);
-        if connected.len() % (number / 4).max(1) == 0 {
+        if connected.len().is_multiple_of((number / 4).max(1)) {
             say(&node, connected.len(), rest);
         }
     }
@@ -89,7 +89,7 @@ async fn register(federation: &mut Federation, number: usize) -> Vec<(NodeId, Tl
     let mut peers = Vec::new();
     for at in 0..number {
         let member: MemberId = format!("PY/GOV/M{}", at / NODES_OF_MEMBER).parse().unwrap();
-        if at % NODES_OF_MEMBER == 0 {
+        if at.is_multiple_of(NODES_OF_MEMBER) {
             let request = AddMemberRequest { member: member.to_string(), name: format!("Agency {member}") };
             let added = federation.officers.registration.add_member(request).await.unwrap().into_inner();
             federation.officers.approve(added.proposal).await.unwrap();

@@ -1,5 +1,7 @@
 //! The keys that may seal a ledger, by the certificates that the global configuration has of it.
 
+use std::time::Duration;
+
 use peabiru_certs::{CertsError, chain};
 use peabiru_proto::globalconf::{GlobalConfiguration, Ledger};
 use peabiru_proto::time::Timestamp;
@@ -12,7 +14,7 @@ use crate::checkpoint::{VerifyingKey, VerifyingKeys};
 pub struct CertifiedKeys {
     /// One, or two while the ledger goes over from one to the other.
     pub keys: VerifyingKeys,
-    /// When the first of the certificates ends.
+    /// Until when this may be relied upon: the first of the certificates ends, or another one may hold.
     pub expires_at: Timestamp,
 }
 
@@ -39,6 +41,12 @@ pub fn certified_keys(
         (Err(_), Some(second)) => (second, None),
         (Err(error), None) => return Err(error),
     };
-    let expires_at = second.map_or(first_ends, |(_, ends)| first_ends.min(ends));
+    let ends = second.map_or(first_ends, |(_, ends)| first_ends.min(ends));
+    // One of two that does not hold may begin to soon.
+    let all_hold = second.is_some() || ledger.next_sealing_certificate.is_none();
+    let expires_at = if all_hold { ends } else { ends.min(at.plus(LOOK_AGAIN)) };
     Ok(CertifiedKeys { keys: VerifyingKeys::new(first, second.map(|(key, _)| key)), expires_at })
 }
+
+/// After so long a certificate that did not hold is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);

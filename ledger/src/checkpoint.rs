@@ -149,10 +149,10 @@ impl VerifyingKeys {
         [Some(self.first), self.second].into_iter().flatten()
     }
 
-    /// Whether everything that holds under `other` holds under these.
+    /// Whether this is one of them.
     #[must_use]
-    pub fn include(&self, other: &Self) -> bool {
-        other.iter().all(|key| self.iter().any(|own| own == key))
+    pub fn contain(&self, key: &VerifyingKey) -> bool {
+        self.iter().any(|own| own == *key)
     }
 }
 

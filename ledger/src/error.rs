@@ -55,6 +55,18 @@ pub enum LedgerError {
         /// The key that its last KEY_CHANGE names, if it has one.
         named: Option<VerifyingKey>,
     },
+    /// The ledger's last entry is a KEY_CHANGE, and the key before was not given.
+    #[error(
+        "{origin} went over to another key with its very last entry: give the key before, {}, as the one that seals, and the other one \
+         as the next, until something else was sealed",
+        named.vkey(origin)
+    )]
+    KeyBefore {
+        /// Which.
+        origin: Origin,
+        /// The key before.
+        named: VerifyingKey,
+    },
     /// An entry that is a KEY_CHANGE without its key, or a key without its entry.
     #[error("a KEY_CHANGE goes alone, with the key that it names")]
     KeyChange,
@@ -160,6 +172,7 @@ impl LedgerError {
             Self::Corrupt { .. } => "ledger.corrupt",
             Self::UnknownLedger { .. } => "ledger.unknown",
             Self::OtherKey { .. } => "ledger.other_key",
+            Self::KeyBefore { .. } => "ledger.key_before",
             Self::KeyChange => "ledger.key_change",
             Self::StorageKey { .. } => "ledger.storage_key",
             Self::Full { .. } => "ledger.full",

@@ -36,7 +36,7 @@ pub use crate::recover::{DroppedTail, LedgerIdentity, RecoveredEntry, Recovery, 
 use crate::seal::SealedEntry;
 pub use crate::segment::FillAhead;
 use crate::segment::{Segments, StreamEnd, at};
-use crate::succession::next_key;
+use crate::succession::{ChangedKeys, changed_keys};
 use crate::tree::HashSource;
 use crate::writer::{Command, QUEUED_WAIT, Reply, Writer, batch_bytes_max};
 
@@ -330,9 +330,10 @@ impl Ledger {
     /// Appends a KEY_CHANGE: `next`, the key that it names, seals everything after it. The key before seals it, and is dropped.
     ///
     /// # Errors
-    /// `KeyChange` if the entry names another key; else as `append`.
+    /// `KeyChange` if the entry names other keys; else as `append`.
     pub async fn change_key(&self, change: Entry, next: SealingKey) -> Result<SealedEntry, LedgerError> {
-        if next_key(&change) != Some(next.verifying_key()) {
+        if changed_keys(&change) != Some(ChangedKeys { from: self.verifying_key(), to: next.verifying_key() })
+        {
             return Err(LedgerError::KeyChange);
         }
         let (reply, answer) = oneshot::channel();
@@ -447,7 +448,7 @@ impl Ledger {
     }
 
     fn group(&self, appends: Vec<Append>, reply: Reply) -> Result<Group<Reply>, LedgerError> {
-        if appends.iter().any(|append| next_key(&append.entry).is_some()) {
+        if appends.iter().any(|append| changed_keys(&append.entry).is_some()) {
             return Err(LedgerError::KeyChange);
         }
         self.encode(appends, reply)

@@ -333,7 +333,11 @@ impl<'a> Replay<'a> {
             let other = || LedgerError::OtherKey { origin: origin.clone(), named: succession.named() };
             let key = seals.into_iter().next().ok_or_else(other)?;
             let mut finals = succession.finals();
-            let ends = before.iter().find(|key| succession.ends(&key.verifying_key(), tree.size()));
+            // The head that it signed may have left, and is stored nowhere yet.
+            let ends = succession.ends(tree.size());
+            let ends = ends.map(|ends| before.iter().find(|key| key.verifying_key() == ends).ok_or(ends));
+            let unsigned = |named| LedgerError::KeyBefore { origin: origin.clone(), named };
+            let ends = ends.transpose().map_err(unsigned)?;
             finals.extend(ends.map(|key| key.sign(&head)));
             let sign =
                 || finals.last().filter(|_| ends.is_some()).cloned().unwrap_or_else(|| key.sign(&head));

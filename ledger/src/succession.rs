@@ -2,8 +2,7 @@
 //! checkpoints.
 //!
 //! A KEY_CHANGE is the last entry of its commit. The checkpoint of that commit is signed by the key before, every later one by the
-//! named key. A start that finds the KEY_CHANGE at the end, and is not given the key before, signs that head with the named
-//! key.
+//! named key. The next record stores that checkpoint: until there is one, a start needs both keys.
 
 use peabiru_proto::entry::{Body, Entry};
 
@@ -17,100 +16,106 @@ pub(crate) struct Succession {
     changed: Option<Changed>,
     /// The newest stored checkpoint.
     newest: Option<SignedCheckpoint>,
-    /// The last checkpoint of each key before, where a later record stores it.
+    /// The last checkpoint of each key before.
     finals: Vec<SignedCheckpoint>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Changed {
-    to: VerifyingKey,
+    keys: ChangedKeys,
     /// The size that holds the KEY_CHANGE.
     at: TreeSize,
+}
+
+/// What a KEY_CHANGE says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ChangedKeys {
+    pub(crate) from: VerifyingKey,
+    pub(crate) to: VerifyingKey,
 }
 
 impl Succession {
     /// Takes a record in, after which the ledger has `size` entries.
     ///
     /// # Errors
-    /// Why its KEY_CHANGE is none.
+    /// What is wrong with its KEY_CHANGE, or with the last checkpoint of the key before, in words.
     pub(crate) fn note(&mut self, body: &CommitBody, size: TreeSize) -> Result<(), String> {
         if let Some(checkpoint) = &body.previous {
-            self.newest = Some(checkpoint.clone());
-            if self.changed.is_some_and(|changed| changed.at == checkpoint.size()) {
+            if let Some(changed) = self.changed.filter(|changed| changed.at == checkpoint.size()) {
+                if checkpoint.verify(&changed.keys.from).is_err() {
+                    return Err(wrongly_signed(checkpoint, changed.at));
+                }
                 self.finals.push(checkpoint.clone());
             }
+            self.newest = Some(checkpoint.clone());
         }
-        let (last, before) = match body.items.split_last() {
-            Some((last, before)) => (last, before),
-            None => return Ok(()),
-        };
-        if before.iter().any(|item| next_key(&item.entry).is_some()) {
+        let Some((last, before)) = body.items.split_last() else { return Ok(()) };
+        if before.iter().any(|item| changed_keys(&item.entry).is_some()) {
             return Err(format!("a KEY_CHANGE of {} is not the last entry of its record", body.origin));
         }
-        if let Some(to) = next_key(&last.entry) {
-            self.changed = Some(Changed { to, at: size });
+        let Some(keys) = changed_keys(&last.entry) else { return Ok(()) };
+        if self.changed.is_some_and(|changed| changed.keys.to != keys.from) {
+            return Err(format!("a KEY_CHANGE of {} begins from a key that did not seal", body.origin));
         }
+        self.changed = Some(Changed { keys, at: size });
         Ok(())
     }
 
-    /// The last checkpoint of each key before.
-    pub(crate) fn finals(&self) -> Vec<SignedCheckpoint> {
-        self.finals.clone()
-    }
-
-    /// Whether the KEY_CHANGE is the ledger's last entry, and this the key before: the head is still its to sign.
-    pub(crate) fn ends(&self, key: &VerifyingKey, size: TreeSize) -> bool {
-        self.changed.is_some_and(|changed| changed.at == size && changed.to != *key)
-            && self.newest.as_ref().is_some_and(|newest| newest.verify(key).is_ok())
-    }
-
-    /// Takes a record in as `note` does, and checks who signed the checkpoint that it stores.
+    /// Takes a record in as `note` does, and checks who signed the checkpoint that it stores. Before a first KEY_CHANGE nobody can
+    /// tell without the key.
     ///
     /// # Errors
     /// What is wrong, in words.
     pub(crate) fn check(&mut self, body: &CommitBody, size: TreeSize) -> Result<(), String> {
-        self.note(body, size)?;
-        self.check_newest()
+        if let (Some(changed), Some(stored)) = (self.changed, &body.previous)
+            && stored.size() > changed.at
+            && stored.verify(&changed.keys.to).is_err()
+        {
+            return Err(wrongly_signed(stored, changed.at));
+        }
+        self.note(body, size)
     }
 
     /// Whether this key seals from here on, as far as the records say.
     pub(crate) fn admits(&self, key: &VerifyingKey) -> bool {
         match self.changed {
-            Some(changed) => changed.to == *key,
+            Some(changed) => changed.keys.to == *key,
             None => self.newest.as_ref().is_none_or(|newest| newest.verify(key).is_ok()),
         }
     }
 
-    /// The key that the last KEY_CHANGE names.
-    pub(crate) fn named(&self) -> Option<VerifyingKey> {
-        self.changed.map(|changed| changed.to)
+    /// The key before, if the head of the ledger, which has `size` entries, is still its to sign.
+    pub(crate) fn ends(&self, size: TreeSize) -> Option<VerifyingKey> {
+        self.changed.filter(|changed| changed.at == size).map(|changed| changed.keys.from)
     }
 
-    /// Whether the newest stored checkpoint is signed by the key that is due; before a first KEY_CHANGE nobody can tell
-    /// without the key.
-    ///
-    /// # Errors
-    /// What is wrong, in words.
-    fn check_newest(&self) -> Result<(), String> {
-        let (Some(changed), Some(newest)) = (self.changed, &self.newest) else { return Ok(()) };
-        if newest.size() > changed.at && newest.verify(&changed.to).is_err() {
-            return Err(format!(
-                "the stored checkpoint of {} at size {} is not signed by the key that entry {} names",
-                newest.origin(),
-                newest.size(),
-                changed.at.entries() - 1
-            ));
-        }
-        Ok(())
+    /// The last checkpoint of each key before, ascending.
+    pub(crate) fn finals(&self) -> Vec<SignedCheckpoint> {
+        self.finals.clone()
+    }
+
+    /// The key that the last KEY_CHANGE names.
+    pub(crate) fn named(&self) -> Option<VerifyingKey> {
+        self.changed.map(|changed| changed.keys.to)
     }
 }
 
-/// The key that an entry names, if it is a KEY_CHANGE.
-pub(crate) fn next_key(entry: &Entry) -> Option<VerifyingKey> {
+/// What an entry says, if it is a KEY_CHANGE.
+pub(crate) fn changed_keys(entry: &Entry) -> Option<ChangedKeys> {
     match entry.body() {
-        Body::KeyChange(change) => Some(VerifyingKey::from_bytes(change.next_key)),
+        Body::KeyChange(change) => Some(ChangedKeys {
+            from: VerifyingKey::from_bytes(change.previous_key),
+            to: VerifyingKey::from_bytes(change.next_key),
+        }),
         _ => None,
     }
+}
+
+fn wrongly_signed(checkpoint: &SignedCheckpoint, changed_at: TreeSize) -> String {
+    let (origin, size, change) = (checkpoint.origin(), checkpoint.size(), changed_at.entries() - 1);
+    format!(
+        "the stored checkpoint of {origin} at size {size} is not signed by the key that was due after entry {change}"
+    )
 }
 
 #[cfg(test)]

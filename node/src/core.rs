@@ -116,9 +116,13 @@ impl Core {
 
     /// A head of a peer was verified: it may be the first to say that there is a newer global configuration.
     pub fn saw(&self, peer: &NodeId, entry: &Entry) {
-        let shown = entry.common().globalconf.map_or(0, |shown| shown.version);
-        if shown > self.globalconf.version() {
-            self.news.note(peer, shown, Instant::now());
+        self.shows(peer, entry.common().globalconf.map_or(0, |shown| shown.version));
+    }
+
+    /// A peer has this version of the global configuration.
+    pub fn shows(&self, peer: &NodeId, globalconf_version: u64) {
+        if globalconf_version > self.globalconf.version() {
+            self.news.note(peer, globalconf_version, Instant::now());
         }
     }
 

@@ -118,8 +118,8 @@ pub enum NodeError {
     },
     /// A sealing certificate to go over to that peers do not know.
     #[error(
-        "[[ledgers]] next_sealing_certificate: {} is not registered for the ledger in the global configuration in force: register it \
-         first (peabiru ledger add-certificate), and wait until it is in force",
+        "[[ledgers]] next_sealing_certificate: {} is not registered for the ledger in the global configuration in force, or does not hold now: \
+         register it first (peabiru ledger add-certificate), and wait until it is in force",
         path.display()
     )]
     SealingUnregistered {

@@ -214,6 +214,9 @@ pub trait Services: Send + Sync + 'static {
 
 /// What the link calls when a peer asks.
 pub trait Inbound: Send + Sync + 'static {
+    /// A peer's greeting shows which global configuration it has.
+    fn greeted(&self, peer: &NodeId, globalconf_version: u64);
+
     /// A large message is announced: whether it would be answered, before a byte of it is kept. Not sealed yet.
     ///
     /// # Errors

@@ -25,6 +25,10 @@ pub(crate) struct Answering {
 }
 
 impl Inbound for Answering {
+    fn greeted(&self, peer: &NodeId, globalconf_version: u64) {
+        self.core.shows(peer, globalconf_version);
+    }
+
     fn admit(&self, peer: &NodeId, preview: &Entry) -> Result<(), Fault> {
         self.provider.admit(peer, preview)
     }

@@ -106,8 +106,14 @@ impl HostedLedger {
         }
         let origin = Origin::of_ledger(&anchor.domain, &member, &config.node.id, section.epoch.into());
         let key = open_sealing_key(&section.sealing_key, &member, passphrase)?;
-        let next_key =
-            section.next().map(|(_, key)| open_sealing_key(key, &member, passphrase)).transpose()?;
+        // Without it a ledger that seals with the other one goes on; one that does not says which key it needs.
+        let next_key = section.next().and_then(|(_, key)| match open_sealing_key(key, &member, passphrase) {
+            Ok(key) => Some(key),
+            Err(error) => {
+                tracing::warn!(%member, %error, code = error.code(), "the next sealing key cannot be opened");
+                None
+            }
+        });
         Ok(Self { member, identity: LedgerIdentity { origin, key, next_key } })
     }
 }

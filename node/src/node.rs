@@ -293,7 +293,6 @@ impl Opened {
             passphrase,
             shown: Arc::clone(&shown),
         });
-        reloader.go_over_at_start().await;
         let stop_streams = core.stopping.clone();
         let operator = Admin { core, store, link, reloader, refresher, shown };
         let Rest { metrics, admin_socket, stop: stop_rest, tasks: rest } =

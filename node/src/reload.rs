@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use peabiru_certs::Passphrase;
 use peabiru_certs::peer::TlsIdentity;
+use peabiru_ledger::certified::certified_keys;
 use peabiru_ledger::checkpoint::VerifyingKey;
 use peabiru_ledger::ledger::Store;
 use peabiru_proto::entry::{Body, ExchangeId, KeyChange};
@@ -135,40 +136,18 @@ impl Reloader {
         keys.sealing.iter().filter_map(|(member, _)| of(member)).collect()
     }
 
-    /// At a start: goes over to the keys that the configuration names, where that can be. A reload tries again.
-    pub(crate) async fn go_over_at_start(&self) {
-        let in_force = Arc::clone(&*self.in_force.lock().await);
-        let (passphrase, sealed_by) = (self.passphrase.clone(), self.sealed_by());
-        if in_force.ledgers.iter().all(|section| section.next().is_none()) {
-            return;
-        }
-        let open = tokio::task::spawn_blocking(move || open_sealing(&in_force, &sealed_by, &passphrase));
-        let gone = async {
-            let opened = open.await.map_err(|error| NodeError::Stopped(error.to_string()))??;
-            let mut certificates = Certificates::clone(&self.shown.current());
-            for (member, sealing) in opened {
-                self.check_sealing(&member, &sealing)?;
-                let certificate = self.go_over(&member, sealing).await?;
-                if let Some((_, shown)) = certificates.sealing.iter_mut().find(|(known, _)| *known == member)
-                {
-                    *shown = certificate;
-                }
-                self.shown.set(certificates.clone());
-            }
-            Ok::<_, NodeError>(())
-        };
-        if let Err(error) = gone.await {
-            tracing::warn!(%error, code = error.code(), "the ledger goes on with its key: reload when this is mended");
-        }
-    }
-
     /// Peers would refuse what the next key seals.
     fn check_sealing(&self, member: &MemberId, sealing: &Sealing) -> Result<(), NodeError> {
         let Some(next) = &sealing.next else { return Ok(()) };
         let conf = self.core.globalconf.newest();
         let ledger = self.core.ledger(member);
         let known = ledger.and_then(|ledger| conf.as_ref()?.ledger(ledger.origin()));
-        if known.is_some_and(|known| known.has_certificate(&next.certificate)) {
+        let known = known.filter(|known| known.has_certificate(&next.certificate));
+        let certified = conf.as_ref().zip(known);
+        let certified =
+            certified.and_then(|(conf, known)| certified_keys(conf, known, self.core.clock.now()).ok());
+        let key = next.key.verifying_key();
+        if certified.is_some_and(|certified| certified.keys.iter().any(|certified| certified == key)) {
             return Ok(());
         }
         Err(NodeError::SealingUnregistered { path: next.path.clone() })
@@ -180,12 +159,25 @@ impl Reloader {
         let (Some(next), Some(ledger)) = (sealing.next, self.core.ledger(member)) else {
             return Ok(sealing.certificate);
         };
-        let change = KeyChange { next_key: *next.key.verifying_key().as_bytes() };
+        let change = KeyChange {
+            previous_key: *ledger.verifying_key().as_bytes(),
+            next_key: *next.key.verifying_key().as_bytes(),
+        };
         let conf = self.core.globalconf.newest();
         let exchange = ExchangeId::new(&*self.core.random);
         let entry = self.core.entry(ledger, exchange, conf.as_deref(), &Body::KeyChange(change));
         let entry = entry.map_err(|fault| NodeError::Stopped(fault.to_string()))?;
         ledger.change_key(entry, next.key).await?;
+        // The next record keeps the last checkpoint of the key before, and gives peers a head of the next.
+        let subject = ledger.verifying_key().vkey(ledger.origin());
+        let notice = self.core.notice_append(
+            ledger,
+            NOTICE_KEY_CHANGED,
+            &Digest::of(subject.as_bytes()).to_string(),
+            &Bytes::new(),
+        );
+        let notice = notice.map_err(|fault| NodeError::Stopped(fault.to_string()))?;
+        ledger.append(vec![notice]).await?;
         tracing::info!(%member, origin = %ledger.origin(), "the ledger went over to its next sealing key");
         Ok(next.certificate)
     }
@@ -260,3 +252,6 @@ fn other(key: &str, before: &[u8], after: &[u8]) -> Change {
         after: Some(Digest::of(after).to_string()),
     }
 }
+
+/// The first entry that a next key seals; its subject is SHA-256 of the verifier key (C2SP signed note).
+const NOTICE_KEY_CHANGED: &str = "ledger.key_changed";

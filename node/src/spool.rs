@@ -42,8 +42,6 @@ pub struct Spool {
     shares: Arc<Mutex<HashMap<Holder, SpoolShare>>>,
     /// Turns to read a whole file and check it.
     verifying: Arc<Semaphore>,
-    /// Turns to encrypt, hash and write what came.
-    writing: Arc<Semaphore>,
 }
 
 /// For whom a large body is kept on its way: each has a share of the spool.
@@ -61,9 +59,7 @@ impl Spool {
     pub fn new(files: LargeFiles, random: Arc<dyn Random>, body_bytes_max: u64) -> Self {
         let verifying = Arc::new(Semaphore::new(VERIFICATIONS_MAX));
         let body_bytes_max = Arc::new(AtomicU64::new(body_bytes_max));
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let writing = Arc::new(Semaphore::new(cores.div_ceil(WRITING_SHARE)));
-        Self { files, random, body_bytes_max, shares: Arc::default(), verifying, writing }
+        Self { files, random, body_bytes_max, shares: Arc::default(), verifying }
     }
 
     /// Longest body, in bytes.
@@ -81,17 +77,6 @@ impl Spool {
     pub(crate) fn share(&self, holder: &Holder) -> SpoolShare {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         shares.entry(holder.clone()).or_default().clone()
-    }
-
-    /// Encrypts, hashes or writes a few chunks of a large body, once it is its turn.
-    pub(crate) async fn write<T: Send + 'static>(
-        &self,
-        place: Place,
-        work: impl FnOnce() -> Result<T, LedgerError> + Send + 'static,
-    ) -> Result<T, Fault> {
-        // Nobody closes it.
-        let _turn = self.writing.acquire().await;
-        blocking(place, work).await
     }
 
     /// Reads a large payload whole and checks it; none if its body is in memory.
@@ -147,7 +132,7 @@ impl Spool {
                 }
                 Ok((sealer, sealed))
             };
-            let (pushed, sealed) = self.write(place, push).await?;
+            let (pushed, sealed) = blocking(place, push).await?;
             sealer = pushed;
             hand_on(&chunks, sealed).await?;
             let Some(mut end) = end else { continue };
@@ -252,8 +237,5 @@ pub(crate) async fn blocking<T: Send + 'static>(
 
 /// Bytes that are encrypted at once: a few chunks.
 const GATHERED_BYTES: usize = 256 * 1024;
-/// One of so many cores does this work, rounded up: bodies that come at once would take all of them, and small messages would wait
-/// for a core at each step of their way.
-const WRITING_SHARE: usize = 2;
 /// Files that are read whole and checked at once.
 const VERIFICATIONS_MAX: usize = 4;

@@ -196,7 +196,9 @@ pub struct FaultHead {
 /// The last entry that the ledger's key seals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyChange {
-    /// The Ed25519 public key that seals from here on.
+    /// The Ed25519 public key that sealed until here.
+    pub previous_key: [u8; 32],
+    /// The one that seals from here on.
     pub next_key: [u8; 32],
 }
 

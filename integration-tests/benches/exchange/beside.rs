@@ -18,8 +18,6 @@ struct Row {
     beside: Figure,
     /// Exchanges/s.
     rates: [Figure; 2],
-    /// µs that a node waited for its ledger, in the mean.
-    commits: [Figure; 2],
 }
 
 pub async fn print(systems: &Systems, effort: Effort) {
@@ -30,12 +28,9 @@ pub async fn print(systems: &Systems, effort: Effort) {
             row.add(systems, name, *callers, effort.duration()).await;
         }
     }
-    println!("\n1 KiB calls, alone and beside {BODIES} bodies of {} MiB that follow each other:", MESSAGES);
-    for ((name, callers), Row { alone, beside, rates: [rate, less], commits }) in &rows {
+    println!("\n1 KiB calls, alone and beside {BODIES} bodies of {MESSAGES} MiB that follow each other:");
+    for ((name, callers), Row { alone, beside, rates: [rate, less] }) in &rows {
         println!("{name:>8} {callers:>3} callers: p99 µs {alone}, {beside}; exchanges/s {rate}, {less}");
-        if *name != "direct" {
-            println!("    a wait for a ledger, µs in the mean: {}, {}", commits[0], commits[1]);
-        }
         let of = format!("times the p99 of {name} at {callers} callers");
         Bound::AtMost(3.0).say(beside.median() / alone.median(), &of);
     }
@@ -44,34 +39,19 @@ pub async fn print(systems: &Systems, effort: Effort) {
 impl Row {
     async fn add(&mut self, systems: &Systems, name: &str, callers: usize, duration: Duration) {
         let (caller, bulk) = systems.callers(name);
-        let alone = self.small(systems, &caller, (callers, duration), 0).await;
-        self.alone.push(alone);
+        let mut load = load::run(&caller, load::Ask::Read, callers, duration).await;
+        self.alone.push(load.latencies.percentile(99));
+        self.rates[0].push(load.per_second());
         let mut bodies = JoinSet::new();
         for _ in 0..BODIES {
             bodies.spawn(large(bulk.clone()));
         }
         tokio::time::sleep(WARM_UP).await;
-        let beside = self.small(systems, &caller, (callers, duration), 1).await;
-        self.beside.push(beside);
-        assert!(bodies.try_join_next().is_none(), "none is refused");
+        let mut load = load::run(&caller, load::Ask::Read, callers, duration).await;
+        assert_eq!((load.errors, bodies.try_join_next().is_none()), (0, true), "nothing is refused");
         bodies.shutdown().await;
-    }
-
-    /// p99 of the small calls.
-    async fn small(
-        &mut self,
-        systems: &Systems,
-        caller: &Caller,
-        (callers, duration): (usize, Duration),
-        column: usize,
-    ) -> f64 {
-        let [seconds_before, times_before] = systems.commit_waits().await;
-        let mut load = load::run(caller, load::Ask::Read, callers, duration).await;
-        assert_eq!(load.errors, 0, "none is refused");
-        let [seconds, times] = systems.commit_waits().await;
-        self.commits[column].push((seconds - seconds_before) * 1e6 / (times - times_before));
-        self.rates[column].push(load.per_second());
-        load.latencies.percentile(99)
+        self.beside.push(load.latencies.percentile(99));
+        self.rates[1].push(load.per_second());
     }
 }
 

@@ -82,7 +82,7 @@ fn order() -> Vec<usize> {
     let mut state = 1_u64;
     for at in (1..order.len()).rev() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        order.swap(at, (state >> 33) as usize % (at + 1));
+        order.swap(at, usize::try_from(state >> 33).unwrap() % (at + 1));
     }
     order
 }

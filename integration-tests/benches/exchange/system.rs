@@ -188,17 +188,6 @@ impl Systems {
         sum
     }
 
-    /// How long, in seconds, and how often both nodes waited for their ledgers so far.
-    pub async fn commit_waits(&self) -> [f64; 2] {
-        let mut sum = [0.0; 2];
-        for node in &self.nodes {
-            for (sum, name) in sum.iter_mut().zip([COMMIT_SECONDS, COMMIT_WAITS]) {
-                *sum += metric(&node.process.ready[1], name).await;
-            }
-        }
-        sum
-    }
-
     /// Nothing but the load.
     pub async fn load(&self, number: usize, callers: usize, duration: Duration) -> load::Load {
         let system = &self.systems[number];
@@ -313,7 +302,6 @@ const SERVICE: &str =
 const UNKNOWN: &str = "SERVICE";
 /// How often a node waited for its ledger.
 const COMMIT_WAITS: &str = "peabiru_stage_seconds_count{stage=\"commit\"}";
-const COMMIT_SECONDS: &str = "peabiru_stage_seconds_sum{stage=\"commit\"}";
 const HANDSHAKES: &str = "peabiru_link_handshakes_total{side=\"dialled\"}";
 const HANDSHAKES_FAILED: &str = "peabiru_link_handshakes_failed_total";
 const STREAMS: &str = "peabiru_link_streams_total{side=\"opened\"}";

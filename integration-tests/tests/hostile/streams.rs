@@ -214,6 +214,70 @@ fn heard(mec: &Member) -> Vec<String> {
     gathered.iter().map(|body| String::from_utf8(body.to_vec()).unwrap()).collect()
 }
 
+/// What a piece of a stream can be taken from.
+#[derive(Clone, Copy)]
+struct Others<'a> {
+    opening: &'a Sealed,
+    first: &'a Sealed,
+    /// Of another stream: its draft, and its first batch.
+    elsewhere: &'a Draft,
+    stray: &'a Sealed,
+}
+
+/// A second piece that does not follow the first, and what the stream ends with.
+async fn misfit(case: usize, impostor: &Impostor, draft: &Draft, others: Others<'_>) -> (Sealed, FaultCode) {
+    let Others { opening, first, elsewhere: of_elsewhere, stray } = others;
+    let honest = draft.next(first, message("bad"));
+    let broken = FaultCode::StreamBroken;
+    match case {
+        0 => (Draft { first_chunk: 2, ..honest }.batch(impostor).await, broken),
+        1 => {
+            let previous = Some(stray.entry.entry.leaf_hash());
+            (Draft { previous, ..honest }.batch(impostor).await, broken)
+        }
+        2 => (first.clone(), broken),
+        3 => {
+            let taken = Some(Reached { leaf: opening.entry.entry.leaf_hash(), chunks: 0 });
+            let turned = Draft { direction: StreamDirection::Answer, taken, ..honest };
+            (turned.batch(impostor).await, broken)
+        }
+        4 => {
+            let exchange = ExchangeId::new(&SystemRandom::default());
+            (Draft { exchange, ..honest }.batch(impostor).await, broken)
+        }
+        5 => (Draft { opening: of_elsewhere.opening, ..honest }.batch(impostor).await, broken),
+        6 => (impostor.reseal(stray), broken),
+        7 => (of_elsewhere.next(stray, Vec::new()).close(impostor).await, broken),
+        // A field at its default: bytes that say nothing, and are there.
+        9 => (Draft { context: vec![0x48, 0], ..honest }.batch(impostor).await, broken),
+        10 => {
+            let made_at = opening.entry.entry.common().created_at;
+            let made_at = Some(Timestamp::from_ms(made_at.as_ms() - 1));
+            (Draft { made_at, ..honest }.batch(impostor).await, broken)
+        }
+        11 => {
+            let made_at = Some(SystemClock.now().plus(CLOCK_SKEW + LONG));
+            // `message.from_future` would say that the service was not asked, and it was.
+            let batch = Draft { made_at, ..honest }.batch(impostor).await;
+            (batch, FaultCode::ExchangeOutcomeUnknown)
+        }
+        12 => {
+            let taken = Some(Reached { leaf: first.entry.entry.leaf_hash(), chunks: 0 });
+            (Draft { taken, ..honest }.close(impostor).await, broken)
+        }
+        13 => {
+            let why = Some(FaultCode::StreamIdle);
+            (Draft { why, ..honest }.close(impostor).await, broken)
+        }
+        14 => {
+            let taken = Some(Reached { leaf: first.entry.entry.leaf_hash(), chunks: 0 });
+            (Draft { taken, ..honest }.batch(impostor).await, broken)
+        }
+        // `message.altered` would say that the service was not asked, and it was.
+        _ => (honest.batch(impostor).await, FaultCode::ExchangeOutcomeUnknown),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_does_not_follow_is_delivered_to_nobody() {
     let mut federation = Federation::start().await;
@@ -225,55 +289,8 @@ async fn what_does_not_follow_is_delivered_to_nobody() {
         let opening = impostor.open_stream(&mec).await;
         let draft = Draft::after(&opening, message("good"));
         let first = draft.batch(&impostor).await;
-        let honest = draft.next(&first, message("bad"));
-        let broken = FaultCode::StreamBroken;
-        let (second, expected) = match case {
-            0 => (Draft { first_chunk: 2, ..honest }.batch(&impostor).await, broken),
-            1 => {
-                let previous = Some(stray.entry.entry.leaf_hash());
-                (Draft { previous, ..honest }.batch(&impostor).await, broken)
-            }
-            2 => (first.clone(), broken),
-            3 => {
-                let taken = Some(Reached { leaf: opening.entry.entry.leaf_hash(), chunks: 0 });
-                let turned = Draft { direction: StreamDirection::Answer, taken, ..honest };
-                (turned.batch(&impostor).await, broken)
-            }
-            4 => {
-                let exchange = ExchangeId::new(&SystemRandom::default());
-                (Draft { exchange, ..honest }.batch(&impostor).await, broken)
-            }
-            5 => (Draft { opening: of_elsewhere.opening, ..honest }.batch(&impostor).await, broken),
-            6 => (impostor.reseal(&stray), broken),
-            7 => (of_elsewhere.next(&stray, Vec::new()).close(&impostor).await, broken),
-            // A field at its default: bytes that say nothing, and are there.
-            9 => (Draft { context: vec![0x48, 0], ..honest }.batch(&impostor).await, broken),
-            10 => {
-                let made_at = opening.entry.entry.common().created_at;
-                let made_at = Some(Timestamp::from_ms(made_at.as_ms() - 1));
-                (Draft { made_at, ..honest }.batch(&impostor).await, broken)
-            }
-            11 => {
-                let made_at = Some(SystemClock.now().plus(CLOCK_SKEW + LONG));
-                // `message.from_future` would say that the service was not asked, and it was.
-                let batch = Draft { made_at, ..honest }.batch(&impostor).await;
-                (batch, FaultCode::ExchangeOutcomeUnknown)
-            }
-            12 => {
-                let taken = Some(Reached { leaf: first.entry.entry.leaf_hash(), chunks: 0 });
-                (Draft { taken, ..honest }.close(&impostor).await, broken)
-            }
-            13 => {
-                let why = Some(FaultCode::StreamIdle);
-                (Draft { why, ..honest }.close(&impostor).await, broken)
-            }
-            14 => {
-                let taken = Some(Reached { leaf: first.entry.entry.leaf_hash(), chunks: 0 });
-                (Draft { taken, ..honest }.batch(&impostor).await, broken)
-            }
-            // `message.altered` would say that the service was not asked, and it was.
-            _ => (honest.batch(&impostor).await, FaultCode::ExchangeOutcomeUnknown),
-        };
+        let others = Others { opening: &opening, first: &first, elsewhere: &of_elsewhere, stray: &stray };
+        let (second, expected) = misfit(case, &impostor, &draft, others).await;
         let leaf = second.entry.entry.leaf_hash();
         for sealed in [&opening, &first, &second] {
             visit.show(&impostor.ledger, sealed).await;

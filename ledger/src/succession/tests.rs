@@ -61,8 +61,12 @@ fn append(random: &SeededRandom) -> Append {
     Append { entry, payload: Some(Arc::new(Payload::Clear(payload))), foreign: None }
 }
 
+fn names(from: VerifyingKey, to: u8) -> KeyChange {
+    KeyChange { previous_key: *from.as_bytes(), next_key: *key(to).verifying_key().as_bytes() }
+}
+
 async fn change(ledger: &Ledger, random: &SeededRandom, to: u8) -> Result<SealedEntry, LedgerError> {
-    let named = KeyChange { next_key: *key(to).verifying_key().as_bytes() };
+    let named = names(ledger.verifying_key(), to);
     let entry = Entry::encode(&origin(), &common(random), &Body::KeyChange(named)).unwrap();
     ledger.change_key(entry, key(to)).await
 }
@@ -97,7 +101,7 @@ async fn work(store: &Store, random: &Arc<SeededRandom>) -> Vec<SealedEntry> {
 
 /// Where the KEY_CHANGE is, if it was released.
 fn changed_at(released: &[SealedEntry]) -> Option<TreeSize> {
-    let change = released.iter().find(|sealed| next_key(&sealed.entry).is_some())?;
+    let change = released.iter().find(|sealed| changed_keys(&sealed.entry).is_some())?;
     Some(change.seal.position.size_with())
 }
 
@@ -163,12 +167,20 @@ async fn only_the_key_that_is_due_opens_the_ledger() {
     assert_eq!(refused(3, None), None, "another key than the one of the stored checkpoints");
     let store = open(&disk, 1, None).unwrap();
     let ledger = store.ledgers().remove(0);
-    let wrong = KeyChange { next_key: *key(3).verifying_key().as_bytes() };
+    let wrong = names(key(1).verifying_key(), 3);
     let wrong = Entry::encode(&origin(), &common(&random), &Body::KeyChange(wrong)).unwrap();
     let alone = Append { entry: wrong.clone(), payload: None, foreign: None };
     assert!(matches!(ledger.change_key(wrong, key(2)).await, Err(LedgerError::KeyChange)));
     assert!(matches!(ledger.append(vec![alone]).await, Err(LedgerError::KeyChange)));
     change(&ledger, &random, 2).await.unwrap();
+    drop(ledger);
+    store.close().await;
+    store.stopped();
+    // The head of the KEY_CHANGE left, and is stored nowhere yet.
+    assert!(matches!(open(&disk, 2, None), Err(LedgerError::KeyBefore { .. })));
+    let store = open(&disk, 1, Some(2)).unwrap();
+    let ledger = store.ledgers().remove(0);
+    assert!(ledger.head().unwrap().verify(&key(1).verifying_key()).is_ok());
     ledger.append(vec![append(&random)]).await.unwrap();
     drop(ledger);
     store.close().await;
@@ -192,8 +204,10 @@ async fn only_the_key_that_is_due_opens_the_ledger() {
 #[test]
 fn a_stored_checkpoint_of_the_key_before_is_noticed() {
     let random = SeededRandom::new(1);
-    let named = KeyChange { next_key: *key(2).verifying_key().as_bytes() };
-    let change = Entry::encode(&origin(), &common(&random), &Body::KeyChange(named)).unwrap();
+    let change = |from: u8, to| {
+        let named = names(key(from).verifying_key(), to);
+        Entry::encode(&origin(), &common(&random), &Body::KeyChange(named)).unwrap()
+    };
     let item =
         |entry| crate::item::StoredItem { entry, payload: crate::item::StoredContent::None, foreign: None };
     let checkpoint = |seed, size| {
@@ -207,14 +221,22 @@ fn a_stored_checkpoint_of_the_key_before_is_noticed() {
         items: entries.into_iter().map(item).collect(),
     };
     let plain = || append(&random).entry;
-    let mut succession = Succession::default();
-    succession.note(&record(0, None, vec![plain(), change.clone()]), TreeSize::new(2)).unwrap();
-    succession.note(&record(2, Some(checkpoint(1, 2)), vec![plain()]), TreeSize::new(3)).unwrap();
-    succession.check_newest().unwrap();
-    succession.note(&record(3, Some(checkpoint(1, 3)), vec![plain()]), TreeSize::new(4)).unwrap();
-    let what = succession.check_newest().unwrap_err();
-    assert!(what.contains("at size 3 is not signed by the key that entry 1 names"), "{what}");
-    let amid = record(4, Some(checkpoint(2, 4)), vec![change, plain()]);
-    let what = succession.note(&amid, TreeSize::new(6)).unwrap_err();
+    let begun = || {
+        let mut succession = Succession::default();
+        succession.check(&record(0, None, vec![plain(), change(1, 2)]), TreeSize::new(2)).unwrap();
+        succession
+    };
+    let mut succession = begun();
+    succession.check(&record(2, Some(checkpoint(1, 2)), vec![plain()]), TreeSize::new(3)).unwrap();
+    let what =
+        succession.check(&record(3, Some(checkpoint(1, 3)), vec![plain()]), TreeSize::new(4)).unwrap_err();
+    assert!(what.contains("at size 3 is not signed by the key that was due after entry 1"), "{what}");
+    let what = begun().note(&record(2, Some(checkpoint(2, 2)), vec![plain()]), TreeSize::new(3)).unwrap_err();
+    assert!(what.contains("at size 2 is not signed by the key that was due"), "{what}");
+    let amid = record(2, Some(checkpoint(1, 2)), vec![change(2, 3), plain()]);
+    let what = begun().note(&amid, TreeSize::new(4)).unwrap_err();
     assert!(what.contains("not the last entry of its record"), "{what}");
+    let astray = record(2, Some(checkpoint(1, 2)), vec![change(1, 3)]);
+    let what = begun().note(&astray, TreeSize::new(3)).unwrap_err();
+    assert!(what.contains("begins from a key that did not seal"), "{what}");
 }

@@ -108,7 +108,7 @@ fn gather(
 ) -> Result<Bytes, Fault> {
     let known =
         |versions: &BTreeSet<u64>| trust(core, versions).map_err(|error| internal(&error.to_string()));
-    let mut versions = named(&all);
+    let versions = named(&all);
     let (snapshots, parts) = known(&versions)?;
     let mut gathered = Gathered { held: all, snapshots, parts };
     let file = |gathered: &Gathered| {
@@ -128,11 +128,12 @@ fn gather(
     if outcome != Outcome::Failed {
         return Ok(tar);
     }
-    // What was being made while its ledger went over to another key names a snapshot of before that key.
-    if let Some(newest) = core.globalconf.newest()
-        && versions.insert(newest.version())
-    {
-        (gathered.snapshots, gathered.parts) = known(&versions)?;
+    // A head of after a change of keys needs a snapshot that knows the key: the newest, or one of those that came next.
+    let newest = core.globalconf.newest().map_or(0, |conf| conf.version());
+    let next = versions.last().map_or(newest, |last| last + 1);
+    for version in [newest].into_iter().chain((next..newest).take(LATER_SNAPSHOTS_MAX)) {
+        let more = versions.iter().copied().chain([version]).collect();
+        (gathered.snapshots, gathered.parts) = known(&more)?;
         let (tar, outcome) = file(&gathered)?;
         if outcome != Outcome::Failed {
             return Ok(tar);
@@ -264,6 +265,8 @@ fn trust(core: &Core, versions: &BTreeSet<u64>) -> Result<Trust, RefreshError> {
     Ok((snapshots, parts))
 }
 
+/// Snapshots that are tried after those that the entries name.
+const LATER_SNAPSHOTS_MAX: usize = 8;
 /// Of one file, in bytes: less than a reader of evidence takes.
 const PAGE_BYTES_MAX: usize = 160 * 1024 * 1024;
 /// What the entry of a stream takes of that beside its payload: seven files, each in blocks of a tar.

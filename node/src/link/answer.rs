@@ -171,6 +171,14 @@ impl Inner {
     /// Our own entry under our newest head, which is on its way to the peer. What another node sealed stays as it came.
     pub(super) fn announced(&self, peer: &Peer, mut held: Held) -> Held {
         let Some(ledger) = self.ledgers.get(held.sealed.entry.origin()) else { return held };
+        let position = held.sealed.seal.position;
+        // Peers take heads of the key in force alone.
+        let newest = || {
+            let checkpoint = ledger.head()?;
+            let proof = ledger.inclusion(position, checkpoint.size()).ok()?;
+            Some(Seal { checkpoint, position, proof })
+        };
+        held.sealed.seal = newest().unwrap_or(held.sealed.seal);
         for _ in 0..RESEAL_ATTEMPTS {
             match peer.announcer.announce(ledger, &held.sealed.seal) {
                 // The peer was told of a newer head meanwhile.
@@ -178,10 +186,8 @@ impl Inner {
                 // Without the announcement the peer can still keep it as evidence.
                 Ok(_) | Err(_) => break,
             }
-            let position = held.sealed.seal.position;
-            let Some(checkpoint) = ledger.head() else { break };
-            let Ok(proof) = ledger.inclusion(position, checkpoint.size()) else { break };
-            held.sealed.seal = Seal { checkpoint, position, proof };
+            let Some(seal) = newest() else { break };
+            held.sealed.seal = seal;
         }
         held
     }

@@ -259,6 +259,7 @@ impl Inner {
             Some(Frame::Hello(hello)) => Hello::read(&hello, &from.id).map_err(|error| refuse(&error))?,
             _ => return Err(refuse(&FrameError::Unexpected("a Hello"))),
         };
+        self.inbound.greeted(&from.id, hello.globalconf_version);
         if let Err(contradiction) = self.check_own_ledgers(&hello) {
             self.counters.own_ledger_contradicted.increment(1);
             tracing::error!(peer = %from.id, contradiction, "a peer holds a head of ours that we cannot continue");
@@ -285,7 +286,8 @@ impl Inner {
                 .keys
                 .of(&conf, origin, &self.own, self.clock.now())
                 .map_err(|error| error.to_string())?;
-            if head.signed_by(&keys).is_err() {
+            // The key in force may be one that was withdrawn, after a disk went back to before a change of keys.
+            if head.signed_by(&keys).is_err() && head.verify(&ledger.verifying_key()).is_err() {
                 return Err(format!("the peer's head of {origin} at {size} is not signed by this node"));
             }
             // Released heads are never ahead of what is durable, and nobody else has the key: our disk went back.

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use peabiru_ledger::checkpoint::{CheckpointError, SignedCheckpoint, VerifyingKeys};
+use peabiru_ledger::checkpoint::{CheckpointError, SignedCheckpoint, VerifyingKey, VerifyingKeys};
 use peabiru_ledger::position::TreeSize;
 use peabiru_ledger::proof::{ConsistencyProof, ProofError};
 use peabiru_proto::id::NodeId;
@@ -110,7 +110,7 @@ impl Heads {
         let newer =
             inner.ledgers.get(checkpoint.origin()).is_none_or(|held| held.newest.size() < checkpoint.size());
         if newer && inner.ledgers.len() < MAX_LEDGERS {
-            inner.ledgers.insert(checkpoint.origin().clone(), Chain::of(checkpoint.clone()));
+            inner.ledgers.insert(checkpoint.origin().clone(), Chain::of(checkpoint.clone(), None));
         }
     }
 
@@ -142,8 +142,8 @@ impl Heads {
         now: Timestamp,
     ) -> Result<(), HeadError> {
         // Dear, so outside the lock.
-        update.checkpoint.signed_by(keys)?;
-        let taken = self.inner().take(peer, serial, update, keys);
+        let by = update.checkpoint.signed_by(keys)?;
+        let taken = self.inner().take(peer, serial, update, by);
         let Err(Contradiction::Fork(held)) = taken else {
             return taken.map_err(|contradiction| contradiction.into_error(update));
         };
@@ -164,7 +164,7 @@ impl Heads {
         let Some(chain) = inner.ledgers.get_mut(origin) else { return Known::NotYet };
         match chain.verified(size, keys) {
             Some(head) => Known::Verified(head),
-            None if size < chain.newest.size() && chain.holds_under(keys) => Known::Forgotten,
+            None if size < chain.newest.size() => Known::Forgotten,
             None => Known::NotYet,
         }
     }
@@ -213,10 +213,15 @@ struct Serials {
 /// The verified heads of one ledger, ascending, the newest last.
 #[derive(Debug)]
 struct Chain {
-    /// Under which they were verified; none for a head of before a restart.
-    keys: Option<VerifyingKeys>,
     newest: SignedCheckpoint,
-    recent: VecDeque<SignedCheckpoint>,
+    recent: VecDeque<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    checkpoint: SignedCheckpoint,
+    /// The key that it was verified under; none if it is of before a restart.
+    by: Option<VerifyingKey>,
 }
 
 enum Contradiction {
@@ -233,7 +238,7 @@ impl Inner {
         peer: &NodeId,
         serial: u64,
         update: &Update,
-        keys: &VerifyingKeys,
+        by: VerifyingKey,
     ) -> Result<(), Contradiction> {
         let origin = update.checkpoint.origin();
         let known = self.serials.get(peer);
@@ -245,9 +250,9 @@ impl Inner {
         }
         let full = self.ledgers.len() >= MAX_LEDGERS;
         let taken = match self.ledgers.get_mut(origin) {
-            Some(chain) => chain.extend(update, keys),
+            Some(chain) => chain.extend(update, by),
             None if full => Err(Contradiction::TooMany),
-            None => Chain::begin(update, keys).map(|chain| {
+            None => Chain::begin(update, by).map(|chain| {
                 self.ledgers.insert(origin.clone(), chain);
             }),
         };
@@ -259,20 +264,21 @@ impl Inner {
 }
 
 impl Chain {
-    fn of(newest: SignedCheckpoint) -> Self {
-        Self { keys: None, recent: VecDeque::from([newest.clone()]), newest }
+    fn of(newest: SignedCheckpoint, by: Option<VerifyingKey>) -> Self {
+        Self { recent: VecDeque::from([Held { checkpoint: newest.clone(), by }]), newest }
     }
 
-    fn begin(update: &Update, keys: &VerifyingKeys) -> Result<Self, Contradiction> {
+    fn begin(update: &Update, by: VerifyingKey) -> Result<Self, Contradiction> {
         if !update.from.is_empty() || !update.proof.hashes().is_empty() {
             return Err(Contradiction::OutOfOrder(TreeSize::EMPTY));
         }
-        Ok(Self { keys: Some(*keys), ..Self::of(update.checkpoint.clone()) })
+        Ok(Self::of(update.checkpoint.clone(), Some(by)))
     }
 
-    fn extend(&mut self, update: &Update, keys: &VerifyingKeys) -> Result<(), Contradiction> {
+    fn extend(&mut self, update: &Update, by: VerifyingKey) -> Result<(), Contradiction> {
         let new = &update.checkpoint;
-        if let Some(held) = self.find(new.size()) {
+        if let Some(at) = self.find(new.size()) {
+            let held = &self.recent[at].checkpoint;
             return if held.root() == new.root() { Ok(()) } else { Err(Contradiction::Fork(held.clone())) };
         }
         let newest = &self.newest;
@@ -281,47 +287,30 @@ impl Chain {
         }
         let consistent = update.proof.verify(newest.size(), newest.root(), new.size(), new.root());
         consistent.map_err(|_| Contradiction::Fork(newest.clone()))?;
-        self.verified_under(keys);
         self.newest = new.clone();
         if self.recent.len() >= RECENT_HEADS_MAX {
             self.recent.pop_front();
         }
-        self.recent.push_back(new.clone());
+        self.recent.push_back(Held { checkpoint: new.clone(), by: Some(by) });
         Ok(())
     }
 
+    /// The head of this size, if one of these keys signed it: a snapshot may have taken away the key that did.
     fn verified(&mut self, size: TreeSize, keys: &VerifyingKeys) -> Option<SignedCheckpoint> {
-        let found = self.find(size)?.clone();
-        if !self.holds_under(keys) {
-            // Of before a restart, or a snapshot took a key away since.
-            found.signed_by(keys).ok()?;
-            self.verified_under(keys);
-            self.recent = VecDeque::from([found.clone()]);
+        let at = self.find(size)?;
+        let held = &mut self.recent[at];
+        if held.by.is_none_or(|by| !keys.contain(&by)) {
+            held.by = Some(held.checkpoint.signed_by(keys).ok()?);
         }
-        Some(found)
+        Some(held.checkpoint.clone())
     }
 
-    /// Heads verified under a key that is no longer one of the ledger's prove nothing: only the newest goes on, as the chain's
-    /// end.
-    fn verified_under(&mut self, keys: &VerifyingKeys) {
-        if !self.holds_under(keys) {
-            self.recent.clear();
-        }
-        self.keys = Some(*keys);
-    }
-
-    /// Whether what was verified is as good under these keys.
-    fn holds_under(&self, keys: &VerifyingKeys) -> bool {
-        self.keys.is_some_and(|verified| keys.include(&verified))
-    }
-
-    fn find(&self, size: TreeSize) -> Option<&SignedCheckpoint> {
+    fn find(&self, size: TreeSize) -> Option<usize> {
         // What a message names is most often the newest.
-        if let Some(newest) = self.recent.back().filter(|newest| newest.size() == size) {
-            return Some(newest);
+        if self.recent.back().is_some_and(|newest| newest.checkpoint.size() == size) {
+            return Some(self.recent.len() - 1);
         }
-        let at = self.recent.binary_search_by_key(&size, SignedCheckpoint::size).ok()?;
-        self.recent.get(at)
+        self.recent.binary_search_by_key(&size, |held| held.checkpoint.size()).ok()
     }
 }
 
@@ -346,8 +335,6 @@ const MAX_LEDGERS: usize = 10_000;
 #[cfg(test)]
 mod tests {
     use std::fs;
-
-    use peabiru_ledger::checkpoint::VerifyingKey;
 
     use super::super::testing::{ORIGIN, TestLedger};
     use super::*;

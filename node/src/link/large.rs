@@ -24,7 +24,7 @@ use super::preview::Preview;
 use super::terms::StreamError;
 use super::{Inner, internal};
 use crate::exchange::Outflow;
-use crate::spool::{Holder, Spool, blocking};
+use crate::spool::{Holder, blocking};
 
 /// What comes after a `head`.
 pub(super) enum Taken {
@@ -268,7 +268,6 @@ impl Inner {
 /// Chunks into the spool: every one but the last is whole.
 pub(super) struct ChunkFile {
     file: SpoolFile,
-    spool: Spool,
     bytes_max: u64,
     /// A chunk that was not whole came.
     ended: bool,
@@ -286,10 +285,10 @@ impl ChunkFile {
         if declared_bytes.is_some_and(|declared| declared > bytes_max) {
             return Err(too_long(place));
         }
-        let (files, spool) = (inner.spool.files.clone(), inner.spool.clone());
+        let files = inner.spool.files.clone();
         let share = inner.spool.share(&Holder::Peer(peer.id.clone()));
         let file = blocking(place, move || files.spool(&share, declared_bytes)).await?;
-        Ok(Self { file, spool, bytes_max: declared_bytes.unwrap_or(bytes_max), ended: false, place })
+        Ok(Self { file, bytes_max: declared_bytes.unwrap_or(bytes_max), ended: false, place })
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -305,12 +304,12 @@ impl ChunkFile {
             return Err(TakeError::Unkept(too_long(self.place)));
         }
         self.ended = chunk.len() < CHUNK_BYTES + TAG_BYTES;
-        let (place, spool) = (self.place, self.spool.clone());
+        let place = self.place;
         let write = move || {
             self.file.write(&chunk)?;
             Ok(self)
         };
-        spool.write(place, write).await.map_err(TakeError::Unkept)
+        blocking(place, write).await.map_err(TakeError::Unkept)
     }
 
     pub(super) fn close(self) -> Result<LargeFile, Fault> {

@@ -214,7 +214,7 @@ impl Session {
             }
         };
         self.end(fault);
-        pending().await
+        pending::<()>().await;
     }
 
     /// When to look again, or why the stream ends.

@@ -404,6 +404,8 @@ impl Echo {
 
 /// The Inbound of the tests; its methods need shared ownership of what they use.
 impl Inbound for Echo {
+    fn greeted(&self, _: &NodeId, _: u64) {}
+
     fn admit(&self, _peer: &NodeId, _preview: &Entry) -> Result<(), Fault> {
         Ok(())
     }

@@ -57,7 +57,10 @@ pub(super) fn write(out: &mut Writer, common: &Common, body: &Body) {
             out.bytes(13, head.code.as_bytes());
             write_content(out, 14, &head.content_root, head.body_bytes);
         }
-        Body::KeyChange(change) => out.bytes(10, &change.next_key),
+        Body::KeyChange(change) => {
+            out.bytes(10, &change.previous_key);
+            out.bytes(11, &change.next_key);
+        }
         Body::Notice(notice) => {
             out.bytes(10, notice.code.as_bytes());
             out.bytes(11, notice.subject.as_bytes());
@@ -88,6 +91,9 @@ pub(super) fn check(common: &Common, body: &Body) -> Result<(), EntryError> {
         Body::Batch(head) => check_batch(head),
         Body::Close(head) => check_close(head),
         Body::Fault(head) => required("code", &head.code),
+        Body::KeyChange(change) if change.next_key == change.previous_key => {
+            Err(refuse("next_key", "it is the key that sealed before"))
+        }
         Body::KeyChange(_) => Ok(()),
         Body::Notice(notice) => {
             required("code", &notice.code)?;
@@ -277,12 +283,11 @@ fn read_fault(fields: &mut Fields<'_>) -> Result<FaultHead, EntryError> {
 }
 
 fn read_key_change(fields: &mut Fields<'_>) -> Result<KeyChange, EntryError> {
-    let next_key = fields.bytes(10)?;
-    Ok(KeyChange {
-        next_key: next_key
-            .try_into()
-            .map_err(|_| refuse("next_key", "an Ed25519 public key has 32 bytes"))?,
-    })
+    let mut key = |field, number| {
+        let wrong = || refuse(field, "an Ed25519 public key has 32 bytes");
+        fields.bytes(number)?.try_into().map_err(|_| wrong())
+    };
+    Ok(KeyChange { previous_key: key("previous_key", 10)?, next_key: key("next_key", 11)? })
 }
 
 fn read_notice(fields: &mut Fields<'_>) -> Result<Notice, EntryError> {

@@ -209,8 +209,10 @@ impl State {
         if next.is_empty() {
             return Err(format!("{} had one sealing certificate", event.origin));
         }
-        if Digest::of(&next) != sha256 {
+        if Digest::of(&record.sealing_certificate) == sha256 {
             record.sealing_certificate = next;
+        } else if Digest::of(&next) != sha256 {
+            return Err(format!("the certificate {sha256} was not registered for {}", event.origin));
         }
         Ok(())
     }

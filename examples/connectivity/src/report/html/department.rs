@@ -79,10 +79,7 @@ fn facts(out: &mut Page<'_>, gap: &Gap) {
         (health, text("hospitales e IPS", "hospitals and IPS")),
         (
             gap.spaces.map(|it| it.in_service),
-            text(
-                "espacios con Internet gratuito, según se informó",
-                "spaces with free Internet, as reported",
-            ),
+            text("espacios con Internet, informados", "spaces with Internet, reported"),
         ),
     ];
     let mut items = String::new();
