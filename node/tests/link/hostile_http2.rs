@@ -66,10 +66,14 @@ async fn frames_that_are_none_and_streams_reset_at_each_stage_leave_the_connecti
 async fn a_parked_stream_that_was_given_up_is_passed_over() {
     let road = Road::of(&["MEC", "MITIC"]);
     let (mec, _) = road.start("MEC").await;
-    let (raw, _) = raw_mitic(&road, &mec, &Builder::new()).await;
+    let (mut raw, ledger) = raw_mitic(&road, &mec, &Builder::new()).await;
     let (_answer, mut given_up) = raw.open("/parked").await;
     given_up.send_reset(Reason::CANCEL);
     let (parked, _kept) = raw.open("/parked").await;
+    // What is answered came after both, on one connection: the node knows that the first was given up.
+    let (sealed, payload) = request(&road.site("MITIC"), &ledger, &mec.site.id, "after both").await;
+    raw.update(&sealed.seal.checkpoint);
+    assert!(matches!(raw.bytes(&message(&sealed, &payload)).await, Some(Frame::Message(_))));
     let to = road.site("MITIC").id.clone();
     let (asked, heard) = tokio::join!(mec.ask(&to, "anybody?"), async {
         let message = super::raw_http2::read(parked.await.unwrap().into_body()).await;
