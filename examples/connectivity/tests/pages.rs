@@ -6,12 +6,14 @@ mod agencies;
 use std::collections::{BTreeMap, BTreeSet};
 
 use agencies::ask;
+use peabiru_example_connectivity::agency::Service;
 use peabiru_example_connectivity::data::{self, Published};
-use peabiru_example_connectivity::planner::Findings;
+use peabiru_example_connectivity::planner::{Findings, Missing};
 use peabiru_example_connectivity::report::{Plan, Sealed, Seals};
 use peabiru_example_connectivity::settings::Settings;
 use peabiru_example_connectivity::wire::ine::{Department, District};
 use peabiru_proto::time::Timestamp;
+use tonic::Status;
 
 #[tokio::test]
 async fn every_page_stands_by_itself_and_every_link_leads_somewhere() {
@@ -137,6 +139,39 @@ async fn a_page_says_why_there_is_no_plan_and_no_map_in_its_own_language() {
     assert!(!spanish.contains("was not received"));
     assert!(files["departamentos/01.html"].contains("No hay plan de inversión"));
     assert!(!files.contains_key("map.svg"));
+}
+
+#[tokio::test]
+async fn who_was_silent_is_named_and_what_stands_in_says_since_when() {
+    let (mut findings, seals) = sealed().await;
+    let before = files(&findings, &seals);
+    assert!(!before["index.html"].contains("no todas las instituciones"));
+    assert!(!before["intercambios.html"].contains("de una consulta anterior"));
+    let since = Timestamp::from_ms(1_790_000_000_000);
+    let service = Service::Publications.code();
+    for source in findings.exchanges.iter_mut().filter(|source| source.service == service) {
+        source.earlier = Some(since);
+    }
+    let status = Box::new(Status::unavailable("the node is down"));
+    let missing =
+        Missing { service, method: "list_indicators", rows: 0, status, since: Some(since), older_rows: 92 };
+    findings.missing.push(missing);
+    let after = files(&findings, &seals);
+    let since = "2026-09-21 14:13:20 UTC";
+    for (page, silent, older) in [
+        (
+            "index.html",
+            "no todas las instituciones respondieron ahora (CONATEL)",
+            "las 92 filas que selló el",
+        ),
+        ("en.html", "not every agency answered now (CONATEL)", "The 92 rows that it sealed on"),
+    ] {
+        assert!(after[page].contains(silent), "{page}");
+        assert!(after[page].contains(&format!("{older} {since}")), "{page}");
+    }
+    // Each exchange of then, and each set with one of them.
+    assert!(after["intercambios.html"].matches("(de una consulta anterior)").count() > 2);
+    assert!(after["exchanges.html"].contains("(of an earlier run)"));
 }
 
 /// As over a road: each exchange has an id, and somebody who sealed it.

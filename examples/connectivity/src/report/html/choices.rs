@@ -1,6 +1,6 @@
 //! What moves with the weights, national indicators, and what was kept out or not answered.
 
-use super::super::language::{Text, filled, text};
+use super::super::language::{Fineness, Text, filled, moment, text};
 use super::super::reason;
 use super::Report;
 use super::method::CRITERION;
@@ -152,7 +152,14 @@ pub(super) fn kept_out(out: &mut Page<'_>, report: &Report<'_>) {
         let rows = Html::text(&out.language.number(it.rows as u64));
         // What the road says itself is for technicians, and in English.
         let said = Html::markup(format!("<span lang=\"en\">{}</span>", Html::text(it.status.message())));
-        items.push(out.fill(UNANSWERED, &[&agency, &given, &why, &rows, &said]));
+        items.push(match it.since.filter(|_| it.older_rows > 0) {
+            Some(since) => {
+                let since = Html::text(&moment(since, Fineness::Seconds));
+                let older = Html::text(&out.language.number(it.older_rows as u64));
+                out.fill(OLDER, &[&agency, &given, &why, &older, &since, &said])
+            }
+            None => out.fill(UNANSWERED, &[&agency, &given, &why, &rows, &said]),
+        });
     }
     for it in rejected {
         let (row, why) =
@@ -203,6 +210,10 @@ const NONE: Text = text("Ninguna.", "None.");
 const UNANSWERED: Text = text(
     "{0}: {1}. La institución {2}; antes habían llegado {3} filas. Las cifras que se apoyan en ella faltan o están incompletas. {4}",
     "{0}: {1}. The agency {2}; {3} rows had come before. Figures that rest on it are missing or incomplete. {4}",
+);
+const OLDER: Text = text(
+    "{0}: {1}. La institución {2}. En su lugar están las {3} filas que selló el {4}: las cifras que se apoyan en ellas son de entonces. {5}",
+    "{0}: {1}. The agency {2}. The {3} rows that it sealed on {4} stand in: figures that rest on them are of then. {5}",
 );
 const REJECTED: Text = text(
     "Fila apartada: {0} {1}: {2}. Vino en el intercambio {3}.",

@@ -57,6 +57,10 @@ fn exchanges(out: &mut Page<'_>, plan: &Plan<'_>, seals: &Seals) {
     for (at, source) in plan.findings.exchanges.iter().enumerate() {
         let seal = seals.get(&source.exchange);
         let what = format!("{}: {}", agency(source.service), out.say(reason::given(source.method)));
+        let what = match source.earlier {
+            Some(_) => out.fill(EARLIER, &[&Html::text(&what)]),
+            None => Html::text(&what),
+        };
         let count = out.language.number(source.rows as u64);
         let evidence = match seal {
             Some(_) => {
@@ -68,7 +72,7 @@ fn exchanges(out: &mut Page<'_>, plan: &Plan<'_>, seals: &Seals) {
         let none = || Html::text("—");
         let grant = seal.and_then(|it| it.grant.as_deref()).map_or_else(none, Html::text);
         let cells = vec![
-            Html::text(&what),
+            what,
             Html::text(&count),
             seal.map_or_else(none, |it| sealed_by(&it.consumer, it.asked_at)),
             seal.map_or_else(none, |it| sealed_by(&it.provider, it.answered_at)),
@@ -99,9 +103,11 @@ fn sealed_by(who: &str, when: Option<Timestamp>) -> Html {
 fn row(out: &Page<'_>, plan: &Plan<'_>, seals: &Seals, number: usize, set: &Exchanges) -> Option<Row> {
     let mut agencies: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     let (mut first, mut last): (Option<Timestamp>, Option<Timestamp>) = (None, None);
+    let mut earlier = None;
     for at in set.positions() {
         let source = plan.findings.exchanges.get(at)?;
         agencies.entry(agency(source.service)).or_default().push(at + 1);
+        earlier = earlier.or(source.earlier);
         if let Some(answered) = seals.get(&source.exchange).and_then(|it| it.answered_at) {
             first = Some(first.map_or(answered, |it| it.min(answered)));
             last = Some(last.map_or(answered, |it| it.max(answered)));
@@ -117,6 +123,7 @@ fn row(out: &Page<'_>, plan: &Plan<'_>, seals: &Seals, number: usize, set: &Exch
         (Some(first), Some(last)) => out.fill(BETWEEN, &[&said(first), &said(last)]),
         _ => Html::text("—"),
     };
+    let when = if earlier.is_some() { out.fill(EARLIER, &[&when]) } else { when };
     let links = |numbers: &[usize]| {
         numbers.iter().map(|it| format!("<a href=\"#e{it}\">{it}</a>")).collect::<Vec<_>>().join(" ")
     };
@@ -135,6 +142,7 @@ pub(super) fn agency(service: &str) -> String {
     service.split('.').nth(1).unwrap_or(service).to_uppercase()
 }
 
+const EARLIER: Text = text("{0} (de una consulta anterior)", "{0} (of an earlier run)");
 const TITLE: Text = text("De dónde sale cada cifra", "Where each figure comes from");
 const UP: Text = text("← Al informe", "← To the report");
 const INTRODUCTION: Text = text(

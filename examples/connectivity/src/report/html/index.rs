@@ -72,6 +72,12 @@ fn lead(out: &mut Page<'_>, report: &Report<'_>) {
         }
         _ => out.paragraph(LEAD_UNSEALED, &[]),
     }
+    let silent: std::collections::BTreeSet<_> =
+        report.plan.findings.missing.iter().map(|it| super::exchanges::agency(it.service)).collect();
+    if !silent.is_empty() {
+        let silent = Html::text(&out.language.list(&silent.into_iter().collect::<Vec<_>>()));
+        out.paragraph(SILENT, &[&silent, &Html::link("#apart", &Html::text(out.say(APART)))]);
+    }
     out.add_markup("</div>");
 }
 
@@ -126,6 +132,10 @@ const LEAD: Text = text(
      a link: it leads to the {2} that it came from, with who sealed them and when.",
 );
 const SEALED: Text = text("intercambios sellados", "sealed exchanges");
+const SILENT: Text = text(
+    "Atención: no todas las instituciones respondieron ahora ({0}). Qué cifras faltan, y cuáles son anteriores y de cuándo: {1}.",
+    "Note: not every agency answered now ({0}). Which figures are missing, and which are older and since when: {1}.",
+);
 const LEAD_UNSEALED: Text = text(
     "Este informe se hizo sin evidencia: lo que las instituciones respondieron no vino por la red de intercambio.",
     "This report was made without evidence: what the agencies answered did not come over the road.",
