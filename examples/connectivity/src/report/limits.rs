@@ -2,7 +2,7 @@
 
 use super::language::{Text, text};
 
-pub(super) const LIMITS: [Text; 8] = [
+pub(super) const LIMITS: [Text; 9] = [
     text(
         "Qué local tiene banda ancha no está publicado. El plan trata a cada candidato como necesitado mientras CONATEL o MEC no digan \
          otra cosa; enumera necesidad y datos que faltan, no mide cobertura.",
@@ -20,7 +20,7 @@ pub(super) const LIMITS: [Text; 8] = [
          remote is unknown; for their priority the rural share of the district's pupils stands in, as a proxy.",
     ),
     text(
-        "Los usuarios de un establecimiento de salud son a lo sumo los habitantes de su distrito, contados una vez.",
+        "Los usuarios de un establecimiento de salud son a lo sumo los habitantes de su distrito, contados una vez, en el año de su primer establecimiento.",
         "Users of a health facility are at most the residents of its district, counted once in the year of its first facility.",
     ),
     text(
@@ -33,10 +33,18 @@ pub(super) const LIMITS: [Text; 8] = [
         "Distances are straight lines to the schools of the department's capital. Places of published programmes have no coordinates.",
     ),
     text(
-        "Los costos son de dos programas que mezclaron obra y servicio y no cumplieron lo previsto; para salud se supone el costo de las \
-         escuelas; el tipo de cambio es un supuesto.",
-        "Unit costs are those of two programmes that mixed construction and service and fell short of plan; for health facilities the \
-         cost of schools is assumed; the exchange rate is an assumption.",
+        "Los costos son de dos programas publicados que mezclaron obra y servicio y no cumplieron lo previsto: P02, que es parte de P01, y \
+         P01, que se leyó en una reimpresión de prensa. Son precios de entonces, sin inflación y sin el servicio de los años que siguen. \
+         Para salud se supone el costo de las escuelas; el tipo de cambio es un supuesto.",
+        "Unit costs are those of two published programmes that mixed construction and service and fell short of plan: P02, which is part of \
+         P01, and P01, which was read in a press reprint. They are prices of then, without inflation and without service in the years \
+         that follow. For health facilities the cost of schools is assumed; the exchange rate is an assumption.",
+    ),
+    text(
+        "El plan reparte los años 2024 a 2030 como si empezara en 2024: dice qué alcanzaría cada presupuesto, no qué se hizo en los años que ya \
+         pasaron. Ningún presupuesto está aprobado por lo que aquí se dice.",
+        "The plan fills the years 2024 to 2030 as if it began in 2024: it says what each budget would reach, not what was done in years that \
+         have passed. Nothing here says that a budget was approved.",
     ),
     text(
         "Los espacios públicos se muestran y no se planifican: dónde faltan no está publicado.",
