@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 use peabiru_certs::chain::named_ledger;
-use peabiru_certs::key::Algorithm;
+use peabiru_certs::key::{Algorithm, change_passphrase};
 use peabiru_certs::pem::{read_certificate, write_certificate};
 use peabiru_certs::pilot_ca::PilotCa;
 use peabiru_certs::profile::Subject;
-use peabiru_certs::{SecretKey, request};
+use peabiru_certs::{Passphrase, PassphraseSource, SecretKey, request};
 use peabiru_ledger::checkpoint::VerifyingKey;
 use peabiru_proto::globalconf::ConfigurationAnchor;
 use peabiru_proto::hash::Digest;
@@ -37,6 +37,17 @@ pub(crate) enum Verb {
         /// Name that the request asks for.
         #[arg(long)]
         name: String,
+    },
+    /// Encrypts a key file under another passphrase: of a node, an officer, a root.
+    #[command(
+        after_help = "Example:\n  peabiru certificate passphrase roots/root-1.key --new-passphrase-fd 4"
+    )]
+    Passphrase {
+        /// The key file.
+        file: PathBuf,
+        /// Read the new passphrase from this inherited file descriptor. Otherwise it is asked for, twice.
+        #[arg(long, value_name = "N")]
+        new_passphrase_fd: Option<u32>,
     },
     /// Lets the pilot authority of an instance certify a request. Not for production.
     #[command(
@@ -119,6 +130,11 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
             std::fs::write(&file, request).map_err(CliError::file(&file))?;
             output::done(connect.output, &format!("{} asks for a certificate of {name}", file.display()));
         }
+        Verb::Passphrase { file, new_passphrase_fd } => {
+            let old = connect.passphrase().read(&file.display().to_string())?;
+            change_passphrase(&file, &old, &new_passphrase(new_passphrase_fd)?)?;
+            output::done(connect.output, &format!("{} has another passphrase", file.display()));
+        }
         Verb::Issue { request, instance_folder, kind, node, member, hosts, name } => {
             let bytes = std::fs::read(&request).map_err(CliError::file(&request))?;
             let anchor = read_anchor(&instance_folder.join("anchor.toml"))?;
@@ -155,6 +171,19 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// A slip of the hand would lock the key away: what is typed is asked for twice.
+fn new_passphrase(descriptor: Option<u32>) -> Result<Passphrase, CliError> {
+    if let Some(number) = descriptor {
+        return Ok(PassphraseSource::FileDescriptor(number).read("the new passphrase")?);
+    }
+    let typed = PassphraseSource::Prompt.read("the key from now on")?;
+    let again = PassphraseSource::Prompt.read("the key from now on, again")?;
+    if typed != again {
+        return Err(CliError::Usage("the two passphrases differ: nothing was changed".to_owned()));
+    }
+    Ok(typed)
 }
 
 fn subject(
