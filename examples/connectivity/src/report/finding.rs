@@ -29,8 +29,8 @@ pub(super) fn no_health_facility(plan: &Plan<'_>, roadmap: &Roadmap) -> Option<F
     let names = none.iter().map(|(rule, _)| name(rule)).collect();
     let rests = none.iter().fold(facilities.clone(), |all, (_, reached)| all.with(reached, |all, _| *all));
     let words = text(
-        "Presupuesto {0}: no se conecta ningún establecimiento de salud; candidatos hay {1}.",
-        "Budget {0}: no health facility is connected; there are {1} candidates.",
+        "Presupuesto {0}: no se conecta ninguno de los {1} establecimientos de salud candidatos.",
+        "The {0} budget: none of the {1} candidate health facilities is connected.",
     );
     let shown = || vec![Shown::Names(names), Shown::Number(facilities)];
     Some(Finding { name: "no_health_facility", sentence: rests.map(|_| Sentence { words, shown: shown() }) })
@@ -51,8 +51,8 @@ pub(super) fn weights_without_effect(plan: &Plan<'_>, roadmap: &Roadmap) -> Opti
     }
     let rests = roadmap.sensitivity.iter().fold(first, |all, change| all.with(&change.moves, |all, _| *all));
     let words = text(
-        "Presupuesto {0}: un cuarto menos o más de peso no le da a ningún distrito otro número de locales, si se trata de: {1}.",
-        "Budget {0}: a quarter less or more of these weights gives no district another number of sites: {1}.",
+        "Presupuesto {0}: si una de estas ponderaciones baja o sube un cuarto, en ningún distrito cambia el número de locales conectados: {1}.",
+        "The {0} budget: if one of these weights is a quarter less or more, no district gets another number of sites: {1}.",
     );
     let shown = || vec![Shown::Names(vec![name(rule)]), Shown::Names(names)];
     Some(Finding {

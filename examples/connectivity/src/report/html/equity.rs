@@ -111,11 +111,11 @@ fn short(group: Group) -> Text {
     }
 }
 
-const NOTHING: Text = text("Sin plan no hay qué repartir.", "Without a plan there is nothing to share.");
+const NOTHING: Text = text("Sin plan no hay nada que repartir.", "Without a plan there is nothing to share.");
 const INTRODUCTION: Text = text(
     "Cada casilla dice qué parte recibe el grupo ese año y, debajo, qué parte tenía en lo que faltaba conectar al empezar el año. Una cifra con ▼ \
-     queda por debajo de ella por más de lo tolerado. El local del que no se sabe si es rural, o si es remoto, no cuenta de ningún lado: ni \
-     en lo recibido ni en lo que faltaba.",
+     queda por debajo más de lo que se tolera. Un local del que no se sabe si es rural, o si es remoto, no cuenta ni en lo recibido ni en lo que \
+     faltaba.",
     "Each cell says which share the group gets that year and, below, which share it had of what was left to connect when the year began. A \
      figure with ▼ is below that by more than is tolerated. A site of which it is not known whether it is rural, or remote, counts on neither \
      side: not in what was received, not in what was left.",
@@ -130,20 +130,20 @@ const BEHIND: Text = text(
     "{0} are below their share of what was left in {1}.",
 );
 const NOTHING_FOR: Text = text(
-    "{0}: con este presupuesto no se conecta en ningún año nada de lo que podrían tener parte.",
+    "{0}: con este presupuesto no se conecta, en ningún año, nada en lo que pudieran tener parte.",
     "{0}: with this budget nothing that they could have a share of is connected in any year.",
 );
 const MONEY: Text = text("Dinero para {0}", "Money for {0}");
 const PEOPLE: Text = text("Beneficiarios: {0}", "Beneficiaries: {0}");
 const GROUP: Text = text("Grupo", "Group");
-const OF_LEFT: Text = text("de {0}", "of {0}");
+const OF_LEFT: Text = text("faltaba: {0}", "left: {0}");
 /// After the sentence of a group.
 const DONE: Text = text(
     " En {0} ya no quedaba nada suyo por conectar: todo se había conectado antes.",
     " In {0} nothing of theirs was left to connect: all had been connected before.",
 );
 const CAPTION: Text = text(
-    "Presupuesto {0}: parte de cada grupo en el dinero y en los beneficiarios de cada año y, debajo, en lo que faltaba. Una raya: ese año no hay nada de qué tener parte.",
+    "Presupuesto {0}: parte de cada grupo en el dinero y en los beneficiarios de cada año y, debajo, en lo que faltaba. Una raya: ese año no hay nada que repartir.",
     "The {0} budget: each group's share of the money and of the beneficiaries of each year and, below, of what was left. A dash: that year there is nothing to share.",
 );
 const LESS: Text = text("menos que su parte:", "less than its share:");
