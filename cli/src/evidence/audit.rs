@@ -24,7 +24,7 @@ pub(super) fn figure(
 ) -> Result<(), CliError> {
     let text = fs::read_to_string(roadmap).map_err(CliError::file(roadmap))?;
     let wrong = |error| CliError::Usage(format!("{}: {error}", roadmap.display()));
-    let Cited { value, exchanges } = cited(&text, pointer).map_err(wrong)?;
+    let Cited { value, exchanges, .. } = cited(&text, pointer).map_err(wrong)?;
     let mut reports = BTreeMap::new();
     for file in files {
         let report = judged(file, anchor)?;

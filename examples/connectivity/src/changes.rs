@@ -1,7 +1,7 @@
 //! What changed from one run to the next: which rows, which figures, and which exchange is the reason.
 //!
 //! A figure is compared by its place in `roadmap.json`. The reason for its change are the changed rows of the exchanges that
-//! it cites, then or now.
+//! held its rows, then or now; only if none of these changed, those of all exchanges that it rests on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::figure::Figure;
 use crate::planner::{Findings, Source};
-use crate::receive::{Accepted, key_of_indicator};
+use crate::receive::Row;
+use crate::register::Register;
 use crate::report::{Cited, NotARoadmap, figures};
 
 /// A run: what was found, and what its report says.
@@ -140,8 +141,8 @@ impl Changes {
                 (_, Some(after)) if reasons.are_older(&after.exchanges) => State::Older,
                 _ => return None,
             };
-            let cited = [before, after].into_iter().flatten().flat_map(|figure| &figure.exchanges);
-            let (exchanges, why) = reasons.of(state, cited);
+            let (exchanges, why) =
+                reasons.of(state, &[before, after].into_iter().flatten().collect::<Vec<_>>());
             let (before, after) = (before.map(|it| it.value.clone()), after.map(|it| it.value.clone()));
             Some(FigureChange { figure: place.clone(), state, before, after, exchanges, why })
         });
@@ -213,22 +214,28 @@ impl<'a> Reasons<'a> {
         exchanges.iter().any(|exchange| self.older.contains_key(exchange.as_str()))
     }
 
-    /// Exchanges that are the reason, and the reason in words.
-    fn of<'b>(&self, state: State, cited: impl Iterator<Item = &'b String>) -> (Vec<String>, String) {
-        let cited: BTreeSet<_> = cited.collect();
+    /// Exchanges that are the reason, and the reason in words, for a figure as it was and as it is.
+    fn of(&self, state: State, cited: &[&Cited]) -> (Vec<String>, String) {
+        let all: BTreeSet<&String> = cited.iter().flat_map(|figure| &figure.exchanges).collect();
         if state == State::Older {
-            let older = cited.iter().filter_map(|it| Some(((*it).clone(), self.older.get(it.as_str())?)));
+            let older = all.iter().filter_map(|it| Some(((*it).clone(), self.older.get(it.as_str())?)));
             let (exchanges, times): (Vec<_>, BTreeSet<_>) = older.unzip();
             let since = times.first().map_or("", |time| time.as_str());
             return (exchanges, format!("answered {since}, not now"));
         }
-        let mut exchanges = BTreeSet::new();
-        let mut said = BTreeSet::new();
-        for row in cited.iter().filter_map(|it| self.rows.get(it.as_str())).flatten() {
-            said.insert(row.said());
-            exchanges.extend(row.exchange().cloned());
+        let held: BTreeSet<&String> = cited.iter().flat_map(|figure| &figure.rows).collect();
+        let of_rows = |exchanges: &BTreeSet<&String>| -> Vec<&RowChange> {
+            let changed = exchanges.iter().filter_map(|it| self.rows.get(it.as_str()));
+            changed.flatten().copied().collect()
+        };
+        let mut changed = of_rows(&held);
+        if changed.is_empty() {
+            changed = of_rows(&all);
         }
-        for (exchange, reason) in cited.iter().filter_map(|it| Some((*it, self.silent.get(it.as_str())?))) {
+        let mut exchanges: BTreeSet<String> =
+            changed.iter().filter_map(|row| row.exchange().cloned()).collect();
+        let mut said: BTreeSet<String> = changed.iter().map(|row| row.said()).collect();
+        for (exchange, reason) in all.iter().filter_map(|it| Some((*it, self.silent.get(it.as_str())?))) {
             said.insert(reason.clone());
             exchanges.insert(exchange.clone());
         }
@@ -261,17 +268,14 @@ fn silent<'a>(before: Run<'a>, after: Run<'_>) -> BTreeMap<&'a str, String> {
 fn rows(before: &Findings, after: &Findings) -> Vec<RowChange> {
     let mut rows = Rows { before: &before.exchanges, after: &after.exchanges, changes: Vec::new() };
     let (old, new) = (&before.accepted, &after.accepted);
-    rows.compare("department", &old.departments, &new.departments);
-    rows.compare("district", &old.districts, &new.districts);
-    rows.compare("boundary", &old.boundaries, &new.boundaries);
-    rows.compare("school", &old.schools, &new.schools);
-    rows.compare("facility", &old.facilities, &new.facilities);
-    let by_key = |it: &Accepted| -> BTreeMap<String, _> {
-        it.indicators.iter().map(|row| (key_of_indicator(row.value()), row.clone())).collect()
-    };
-    rows.compare("indicator", &by_key(old), &by_key(new));
-    rows.compare("programme", &old.programmes, &new.programmes);
-    rows.compare("space", &old.spaces, &new.spaces);
+    rows.compare(&old.departments, &new.departments);
+    rows.compare(&old.districts, &new.districts);
+    rows.compare(&old.boundaries, &new.boundaries);
+    rows.compare(&old.schools, &new.schools);
+    rows.compare(&old.facilities, &new.facilities);
+    rows.compare(&old.indicators, &new.indicators);
+    rows.compare(&old.programmes, &new.programmes);
+    rows.compare(&old.spaces, &new.spaces);
     rows.changes
 }
 
@@ -282,18 +286,13 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    fn compare<T: PartialEq>(
-        &mut self,
-        kind: &'static str,
-        before: &BTreeMap<String, Figure<T>>,
-        after: &BTreeMap<String, Figure<T>>,
-    ) {
-        let codes: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    fn compare<R: Row + PartialEq>(&mut self, before: &Register<R>, after: &Register<R>) {
+        let codes: BTreeSet<_> = before.iter().chain(after.iter()).map(|(code, _)| code).collect();
         for code in codes {
             let (old, new) = (before.get(code), after.get(code));
             if old.map(Figure::value) != new.map(Figure::value) {
                 let (before, after) = (exchange(old, self.before), exchange(new, self.after));
-                self.changes.push(RowChange { kind, code: code.clone(), before, after });
+                self.changes.push(RowChange { kind: R::KIND, code: code.to_owned(), before, after });
             }
         }
     }
@@ -301,7 +300,7 @@ impl Rows<'_> {
 
 /// The one that brought a row.
 fn exchange<T>(row: Option<&Figure<T>>, sources: &[Source]) -> Option<String> {
-    let at = row?.exchanges().positions().next()?;
+    let at = row?.exchanges().rows().iter().next()?;
     sources.get(at).map(|source| source.exchange.clone())
 }
 
@@ -322,18 +321,20 @@ mod tests {
         let (service, method, rows) = ("s", "m", pupils.len());
         let exchange = exchange.to_owned();
         findings.exchanges.push(Source { exchange, service, method, rows, earlier });
-        for (code, girls) in pupils {
+        let rows = pupils.iter().map(|(code, girls)| {
             let establishment_code = (*code).to_owned();
             let pupils = Some(*girls);
-            let row = School { establishment_code, boys: pupils, girls: pupils, ..School::default() };
-            findings.accepted.school(row, 0);
-        }
+            School { establishment_code, boys: pupils, girls: pupils, ..School::default() }
+        });
+        findings.accepted.page(rows.collect(), 0);
         findings
     }
 
     fn report(exchange: &str, figures: &[(&str, u64)]) -> String {
-        let figures: BTreeMap<_, _> =
-            figures.iter().map(|(name, value)| (*name, json!({ "value": value, "from": 0 }))).collect();
+        let figures: BTreeMap<_, _> = figures
+            .iter()
+            .map(|(name, value)| (*name, json!({ "value": value, "from": 0, "rows": 0 })))
+            .collect();
         json!({ "figures": figures, "settings": {}, "provenance": [[exchange]] }).to_string()
     }
 
@@ -360,6 +361,40 @@ mod tests {
         assert_eq!(girls.exchanges, ["aa", "bb"]);
         assert_eq!(girls.why, "school 1 changed; school 2 counts no more; school 3 is new");
         assert!(changes.csv().contains("\"/figures/girls\",\"changed\",\"11\",\"8\",\"aa bb\""));
+    }
+
+    /// Two pages of one register, each with a changed row: both figures rest on both, one row is in each.
+    #[test]
+    fn a_figure_names_the_rows_of_its_own_pages_and_a_new_absence_those_of_all() {
+        let found = |ids: [&str; 2], girls: i32| {
+            let mut findings = found(ids[0], None, &[("1", girls)]);
+            let second = found(ids[1], None, &[("2", girls)]);
+            findings.exchanges.extend(second.exchanges);
+            let rows = second.accepted.schools.values().map(|row| row.value().clone()).collect();
+            findings.accepted.page(rows, 1);
+            findings
+        };
+        let report = |ids: [&str; 2], value: u64| {
+            let figure = |value: u64, rows: u64| json!({ "value": value, "from": 0, "rows": rows });
+            json!({
+                "a": figure(value, 1), "b": figure(value, 2), "left": figure(value, 3), "settings": {},
+                "provenance": [ids, [ids[0]], [ids[1]], []],
+            })
+            .to_string()
+        };
+        let (then, now) = (found(["aa", "bb"], 5), found(["cc", "dd"], 6));
+        let (old, new) = (report(["aa", "bb"], 1), report(["cc", "dd"], 2));
+        let changes =
+            Changes::between(Run { findings: &then, roadmap: &old }, Run { findings: &now, roadmap: &new })
+                .unwrap();
+        let whys: Vec<_> =
+            changes.figures.iter().map(|it| (it.exchanges.join(" "), it.why.as_str())).collect();
+        let expected = [
+            ("cc".to_owned(), "school 1 changed"),
+            ("dd".to_owned(), "school 2 changed"),
+            ("cc dd".to_owned(), "school 1 changed; school 2 changed"),
+        ];
+        assert_eq!(whys, expected);
     }
 
     #[test]

@@ -128,7 +128,7 @@ fn replay(method: Method, answer: &Answer, findings: &mut Findings) {
 }
 
 macro_rules! method {
-    ($service:ident, $name:literal, $contract:literal, $response:ty, $rows:ident => $accept:ident) => {
+    ($service:ident, $name:literal, $contract:literal, $response:ty, $rows:ident) => {
         Method {
             service: Service::$service,
             name: $name,
@@ -136,7 +136,7 @@ macro_rules! method {
             accept: |accepted, message, exchange| {
                 let rows = <$response>::decode(message)?.$rows;
                 let count = rows.len();
-                rows.into_iter().for_each(|row| accepted.$accept(row, exchange));
+                accepted.page(rows, exchange);
                 Ok(count)
             },
         }
@@ -144,14 +144,14 @@ macro_rules! method {
 }
 
 const METHODS: [Method; 8] = [
-    method!(Districts, "list_departments", "ListDepartments", ListDepartmentsResponse, departments => department),
-    method!(Districts, "list_districts", "ListDistricts", ListDistrictsResponse, districts => district),
-    method!(Districts, "list_boundaries", "ListBoundaries", ListBoundariesResponse, boundaries => boundary),
-    method!(Schools, "list_schools", "ListSchools", ListSchoolsResponse, schools => school),
-    method!(Facilities, "list_facilities", "ListFacilities", ListFacilitiesResponse, facilities => facility),
-    method!(Publications, "list_indicators", "ListIndicators", ListIndicatorsResponse, indicators => indicator),
-    method!(Publications, "list_programmes", "ListProgrammes", ListProgrammesResponse, programmes => programme),
-    method!(PublicSpaces, "list_public_spaces", "ListPublicSpaces", ListPublicSpacesResponse, spaces => space),
+    method!(Districts, "list_departments", "ListDepartments", ListDepartmentsResponse, departments),
+    method!(Districts, "list_districts", "ListDistricts", ListDistrictsResponse, districts),
+    method!(Districts, "list_boundaries", "ListBoundaries", ListBoundariesResponse, boundaries),
+    method!(Schools, "list_schools", "ListSchools", ListSchoolsResponse, schools),
+    method!(Facilities, "list_facilities", "ListFacilities", ListFacilitiesResponse, facilities),
+    method!(Publications, "list_indicators", "ListIndicators", ListIndicatorsResponse, indicators),
+    method!(Publications, "list_programmes", "ListProgrammes", ListProgrammesResponse, programmes),
+    method!(PublicSpaces, "list_public_spaces", "ListPublicSpaces", ListPublicSpacesResponse, spaces),
 ];
 
 #[cfg(test)]
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(earlier.stand_in(Service::Schools, "list_schools", &mut findings), 2);
         assert_eq!(findings.exchanges[0].earlier, earlier.last_answered(Service::Schools, "list_schools"));
         assert_eq!(findings.exchanges[0].earlier, Some(Timestamp::from_ms(7)));
-        assert_eq!(findings.accepted.schools.keys().collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(findings.accepted.schools.iter().map(|(code, _)| code).collect::<Vec<_>>(), ["1", "2"]);
         assert_eq!(earlier.findings().accepted, findings.accepted);
     }
 

@@ -1,6 +1,9 @@
 //! Gap analysis: for each district and department what is there, who learns and lives there, how far it is, and how much of
 //! it is not known. Pure: the same rows always give the same analysis.
 //!
+//! A count in a place rests on every page of the registers that it counts in, and on what makes the place: there could be one
+//! more on each of them.
+//!
 //! Which site has broadband is not published. These are places of need, not measurements of coverage; national figures are
 //! not spread over districts.
 
@@ -11,12 +14,12 @@ use crate::figure::{Exchanges, Figure, Share};
 use crate::place::Point;
 use crate::receive::{Accepted, point_of_school};
 use crate::settings::Settings;
-use crate::site::{Kind, Known, Placed, Pupils, Site, Zone};
+use crate::site::{Kind, Known, Placed, Pupils, Site, Sites, Zone};
 use crate::wire::ine::{Department, District};
 use crate::wire::mitic::{PublicSpace, Status};
 
 /// Everything that the rows say about need.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GapAnalysis {
     /// By INE's key.
     pub districts: BTreeMap<String, DistrictGap>,
@@ -27,7 +30,7 @@ pub struct GapAnalysis {
     /// The country.
     pub total: Gap,
     /// By kind and code.
-    pub sites: Vec<Placed>,
+    pub sites: Sites,
 }
 
 /// A district.
@@ -51,7 +54,7 @@ pub struct DepartmentGap {
 }
 
 /// What is there. Gaps of districts add up to those of departments and of the country.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Gap {
     /// Inhabitants of 2022.
     pub people: Figure<People>,
@@ -67,7 +70,7 @@ pub struct Gap {
     pub spaces: Figure<Spaces>,
     /// Sites by distance to the schools of the department's capital.
     pub distance: Figure<Distances>,
-    /// Of the columns that MEC and MSPBS could fill, how many are empty.
+    /// Of the data that is asked for, how much is not said: see [`Site::unknown`].
     pub unknown: Figure<Share>,
     /// Which registers there are rows of.
     pub heard: Heard,
@@ -107,7 +110,7 @@ pub struct People {
 }
 
 /// School sites by zone and by remoteness: each stands once in either.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Schools {
     pub all: Figure<Count>,
@@ -155,16 +158,23 @@ impl GapAnalysis {
     pub fn of(rows: &Accepted, settings: &Settings) -> Self {
         let densities = densities(rows);
         let capitals = capitals(rows, settings);
-        let heard = Heard::of(rows);
-        let mut analysis = Self { without_district: Gap { heard, ..Gap::default() }, ..Self::default() };
-        for (code, district) in &rows.districts {
-            let density =
-                densities.get(district.value().boundary_group.as_str()).cloned().unwrap_or_default();
+        // What lies in no district, in a department or in the country, all of INE's districts say.
+        let nowhere = Gap::nothing(rows, rows.districts.pages());
+        let (sites, total) = (Sites::of(rows), nowhere.clone());
+        let mut analysis = Self {
+            districts: BTreeMap::new(),
+            departments: BTreeMap::new(),
+            without_district: nowhere,
+            total,
+            sites,
+        };
+        for (code, district) in rows.districts.iter() {
+            let density = density(&densities, &district.value().boundary_group, rows);
             let density_tenths = density.map(|density| density.as_ref().and_then(Density::tenths));
-            let people = district.map(|it| People { men: it.men.into(), women: it.women.into() });
-            let gap = Gap { people, heard, ..Gap::default() };
+            let mut gap = Gap::nothing(rows, district.exchanges());
+            gap.people = district.map(|it| People { men: it.men.into(), women: it.women.into() });
             let line = DistrictGap { district: district.clone(), density_tenths, gap };
-            analysis.districts.insert(code.clone(), line);
+            analysis.districts.insert(code.to_owned(), line);
         }
         let schools =
             rows.schools.values().map(|row| row.map(|it| Site::of_school(it, &settings.candidates)));
@@ -182,6 +192,14 @@ impl GapAnalysis {
         analysis
     }
 
+    /// Keys of a department's districts.
+    #[must_use]
+    pub fn districts_of(&self, department: &str) -> Vec<&str> {
+        let inside =
+            self.districts.iter().filter(|(_, it)| it.district.value().department_code == department);
+        inside.map(|(code, _)| code.as_str()).collect()
+    }
+
     fn of_district(&mut self, code: Option<&str>) -> &mut Gap {
         match code.and_then(|code| self.districts.get_mut(code)) {
             Some(line) => &mut line.gap,
@@ -190,11 +208,11 @@ impl GapAnalysis {
     }
 
     fn add_up(&mut self, rows: &Accepted) {
-        for (code, department) in &rows.departments {
-            let mut gap = Gap { heard: self.without_district.heard, ..Gap::default() };
-            let inside = self.districts.values().filter(|it| it.district.value().department_code == *code);
+        for (code, department) in rows.departments.iter() {
+            let mut gap = Gap::nothing(rows, rows.districts.pages());
+            let inside = self.districts.values().filter(|it| it.district.value().department_code == code);
             inside.for_each(|line| gap += line.gap.clone());
-            self.departments.insert(code.clone(), DepartmentGap { department: department.clone(), gap });
+            self.departments.insert(code.to_owned(), DepartmentGap { department: department.clone(), gap });
         }
         self.total = self.without_district.clone();
         self.districts.values().for_each(|line| self.total += line.gap.clone());
@@ -223,15 +241,25 @@ fn densities(rows: &Accepted) -> BTreeMap<&str, Figure<Option<Density>>> {
     let mut people: BTreeMap<&str, Figure<u64>> = BTreeMap::new();
     for district in rows.districts.values() {
         let group = district.value().boundary_group.as_str();
-        *people.entry(group).or_default() += district.map(|it| u64::from(it.population));
+        *people.entry(group).or_insert_with(|| rows.districts.nothing()) +=
+            district.map(|it| u64::from(it.population));
     }
     let density = |(group, people): (_, Figure<u64>)| {
-        let area = rows.districts.get(group).map(|it| it.map(|it| hectares(it.area_km2))).unwrap_or_default();
+        let area = rows.districts.get(group).map(|it| it.map(|it| hectares(it.area_km2)));
+        let area = area.unwrap_or_else(|| rows.districts.nothing());
         let of =
             |people: &u64, area: &Option<u64>| area.map(|hectares| Density { people: *people, hectares });
         (group, people.with(&area, of))
     };
     people.into_iter().map(density).collect()
+}
+
+fn density(
+    densities: &BTreeMap<&str, Figure<Option<Density>>>,
+    group: &str,
+    rows: &Accepted,
+) -> Figure<Option<Density>> {
+    densities.get(group).cloned().unwrap_or_else(|| rows.districts.nothing())
 }
 
 /// None for less than a hectare.
@@ -248,12 +276,12 @@ fn hectares(km2: Option<f64>) -> Option<u64> {
 fn capitals<'a>(rows: &Accepted, settings: &'a Settings) -> BTreeMap<&'a str, Figure<Option<Point>>> {
     let of = |(department, capital): (&'a String, &'a String)| {
         let inside = rows.schools.values().filter(|school| school.value().district_code == *capital);
-        let (mut points, mut exchanges) = (Vec::new(), Exchanges::default());
-        for school in inside {
-            points.extend(point_of_school(school.value()));
-            exchanges.merge(school.exchanges());
-        }
-        (department.as_str(), Figure::new(Point::median(&points), exchanges))
+        let points =
+            rows.schools.nothing::<Vec<_>>().gather(inside.map(|school| school.map(point_of_school)));
+        let median = |points: &Vec<Option<Point>>| {
+            Point::median(&points.iter().copied().flatten().collect::<Vec<_>>())
+        };
+        (department.as_str(), points.map(median))
     };
     settings.capitals.iter().map(of).collect()
 }
@@ -266,22 +294,41 @@ fn place(
     capitals: &BTreeMap<&str, Figure<Option<Point>>>,
 ) -> Placed {
     let district = site.value().district.as_deref().and_then(|code| rows.districts.get(code));
-    let capital = district.and_then(|it| capitals.get(it.value().department_code.as_str()));
-    let metres = match capital {
-        Some(capital) => site.with(capital, |site, capital| Some(site.point?.metres_to((*capital)?))),
-        None => site.map(|_| None),
-    };
-    let density = district.and_then(|it| densities.get(it.value().boundary_group.as_str()));
-    let below = settings.remote.inhabitants_per_km2_below;
-    let thin = density.map_or(Figure::new(Known::Unknown, Exchanges::default()), |density| {
-        density.map(|density| density.map_or(Known::Unknown, |density| density.is_below(below).into()))
+    let capital = district.and_then(|it| {
+        let capital = capitals.get(it.value().department_code.as_str())?;
+        Some(capital.clone().resting_on(it.exchanges()))
     });
+    let capital = capital.unwrap_or_else(|| rows.districts.nothing());
+    let metres = site.with(&capital, |site, capital| Some(site.point?.metres_to((*capital)?)));
+    let around = district.map(|it| density(densities, &it.value().boundary_group, rows));
+    let around = around.unwrap_or_else(|| rows.districts.nothing());
+    let below = settings.remote.inhabitants_per_km2_below;
+    let thin = around.map(|it| it.map_or(Known::Unknown, |density| density.is_below(below).into()));
     let around = metres.with(&thin, |metres, thin| (*metres, *thin));
     let remote = site.with(&around, |site, (metres, thin)| site.is_remote(&settings.remote, *metres, *thin));
     Placed { site, metres, remote }
 }
 
 impl Gap {
+    /// A place in which nothing was counted yet. `place` says that it is there.
+    pub(crate) fn nothing(rows: &Accepted, place: &Exchanges) -> Self {
+        let sites = || Sites::of(rows).nothing::<Share>().resting_on(place);
+        // Distances and densities are those of all districts.
+        let around = rows.districts.pages();
+        let facilities = || rows.facilities.nothing::<u64>().resting_on(place);
+        Self {
+            people: Figure::new(People::default(), place.clone()),
+            schools: Schools::nothing(rows, place),
+            hospitals: facilities(),
+            social_security: facilities(),
+            health_remoteness_unknown: facilities().resting_on(around),
+            spaces: rows.spaces.nothing().resting_on(place),
+            distance: sites().resting_on(around).map(|_| Distances::default()),
+            unknown: sites(),
+            heard: Heard::of(rows),
+        }
+    }
+
     fn count(&mut self, placed: &Placed) {
         let site = placed.site.value();
         let one = placed.site.map(|_| 1);
@@ -300,6 +347,20 @@ impl Gap {
 }
 
 impl Schools {
+    fn nothing(rows: &Accepted, place: &Exchanges) -> Self {
+        let by_zone = || rows.schools.nothing::<Count>().resting_on(place);
+        let by_remoteness = || by_zone().resting_on(rows.districts.pages());
+        Self {
+            all: by_zone(),
+            urban: by_zone(),
+            rural: by_zone(),
+            unknown_zone: by_zone(),
+            remote: by_remoteness(),
+            not_remote: by_remoteness(),
+            unknown_remoteness: by_remoteness(),
+        }
+    }
+
     fn count(&mut self, placed: &Placed) {
         let count = placed.site.map(|site| Count::of(site.pupils));
         match placed.site.value().zone {

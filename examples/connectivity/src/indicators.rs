@@ -37,7 +37,10 @@ fn newest(rows: &Accepted, key: &str) -> Option<Figure<Indicator>> {
             && it.sex() == Sex::Total
     };
     let is_exact = |it: &Indicator| it.precision() == Precision::Exact;
-    rows.indicators.iter().filter(national).max_by_key(|it| (it.value().year, is_exact(it.value()))).cloned()
+    let surest = |it: &&Figure<Indicator>| (it.value().year, is_exact(it.value()));
+    let newest = rows.indicators.in_order().filter(national).max_by_key(surest);
+    // That there is no newer one, no page says.
+    newest.map(|it| it.clone().resting_on(rows.indicators.pages()))
 }
 
 #[cfg(test)]
@@ -57,7 +60,7 @@ mod tests {
                 value_thousandths: value,
                 ..Indicator::default()
             };
-            rows.indicator(row, 4);
+            rows.page(vec![row], 4);
         }
         let lines = indicators(&rows, &Settings::shipped());
         let line = lines.iter().find(|line| line.rule.baseline == "population_covered_4g_pct").unwrap();

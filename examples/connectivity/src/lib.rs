@@ -22,6 +22,7 @@ pub mod place;
 pub mod planner;
 pub mod priority;
 pub mod receive;
+pub mod register;
 pub mod report;
 pub mod roadmap;
 pub mod settings;

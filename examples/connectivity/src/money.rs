@@ -1,6 +1,6 @@
 //! Money in whole guaraníes: unit costs and budgets from published programmes.
 
-use crate::figure::Figure;
+use crate::figure::{Exchanges, Figure};
 use crate::receive::Accepted;
 use crate::settings::{BudgetPart, CostBasis, ScenarioRule, Settings};
 use crate::wire::conatel::Programme;
@@ -62,7 +62,7 @@ impl UnitCost {
     }
 }
 
-/// A scenario's budget of one year, in guaraníes.
+/// A scenario's budget of one year, in guaraníes: parts rounded down, so that it is not above what was published.
 ///
 /// # Errors
 /// Which programme is missing, or says too little.
@@ -77,7 +77,9 @@ pub fn yearly_budget(
         let taken = amount.map(|amount| u64::try_from(taken(amount)).unwrap_or(AMOUNT_MAX));
         Ok(taken.map(|amount| (*amount).min(AMOUNT_MAX)))
     };
-    rule.parts.iter().map(part).sum()
+    // A budget without parts is a choice of the settings: nothing, from nobody.
+    let nothing = Figure::new(0, Exchanges::default());
+    rule.parts.iter().map(part).try_fold(nothing, |sum, part| Ok(sum + part?))
 }
 
 /// A programme's amount in guaraníes.
@@ -116,7 +118,7 @@ mod tests {
                 beneficiaries: Some(3),
                 ..Programme::default()
             };
-            rows.programme(row, usize::from(id == "P01"));
+            rows.page(vec![row], usize::from(id == "P01"));
         }
         rows
     }
@@ -130,7 +132,7 @@ mod tests {
             (334, 24_334),
             "rounded up; 7,300 guaraníes a dollar"
         );
-        assert_eq!(cost.at(CostBasis::Middle).exchanges().positions().collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(cost.at(CostBasis::Middle).exchanges().all().iter().collect::<Vec<_>>(), [0, 1]);
         let budgets =
             settings.scenarios.iter().map(|rule| *yearly_budget(rule, &rows, &settings).unwrap().value());
         assert_eq!(budgets.collect::<Vec<_>>(), [500, 700, 700 + 73_000 / 7]);

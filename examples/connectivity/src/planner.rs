@@ -76,7 +76,7 @@ pub struct Missing {
 
 /// Reads all pages of a method; the stubs of two methods have no type in common.
 macro_rules! pages {
-    ($planner:ident, $reading:ident, $service:expr, $client:ident . $method:ident, $request:ident, $rows:ident => $accept:ident) => {{
+    ($planner:ident, $reading:ident, $service:expr, $client:ident . $method:ident, $request:ident, $rows:ident) => {{
         let mut page_token = String::new();
         let mut came = 0;
         for _ in 0..PAGES_MAX {
@@ -91,7 +91,7 @@ macro_rules! pages {
                     let exchange = $reading.came($service, stringify!($method), answer.metadata(), rows);
                     let page = answer.into_inner();
                     came += rows;
-                    page.$rows.into_iter().for_each(|row| $reading.findings.accepted.$accept(row, exchange));
+                    $reading.findings.accepted.page(page.$rows, exchange);
                     page_token = page.next_page_token;
                 }
             }
@@ -120,14 +120,35 @@ impl Planner {
         let mut reading = Reading { findings: Findings::default(), earlier: &self.earlier, progress };
         self.read_districts(&mut reading).await;
         let mut schools = SchoolServiceClient::new(self.channel.clone());
-        pages!(self, reading, Service::Schools, schools.list_schools, ListSchoolsRequest, schools => school);
+        pages!(self, reading, Service::Schools, schools.list_schools, ListSchoolsRequest, schools);
         let mut health = FacilityServiceClient::new(self.channel.clone());
-        pages!(self, reading, Service::Facilities, health.list_facilities, ListFacilitiesRequest, facilities => facility);
+        pages!(self, reading, Service::Facilities, health.list_facilities, ListFacilitiesRequest, facilities);
         let mut published = PublicationServiceClient::new(self.channel.clone());
-        pages!(self, reading, Service::Publications, published.list_indicators, ListIndicatorsRequest, indicators => indicator);
-        pages!(self, reading, Service::Publications, published.list_programmes, ListProgrammesRequest, programmes => programme);
+        pages!(
+            self,
+            reading,
+            Service::Publications,
+            published.list_indicators,
+            ListIndicatorsRequest,
+            indicators
+        );
+        pages!(
+            self,
+            reading,
+            Service::Publications,
+            published.list_programmes,
+            ListProgrammesRequest,
+            programmes
+        );
         let mut spaces = PublicSpaceServiceClient::new(self.channel.clone());
-        pages!(self, reading, Service::PublicSpaces, spaces.list_public_spaces, ListPublicSpacesRequest, spaces => space);
+        pages!(
+            self,
+            reading,
+            Service::PublicSpaces,
+            spaces.list_public_spaces,
+            ListPublicSpacesRequest,
+            spaces
+        );
         reading.findings
     }
 
@@ -140,12 +161,11 @@ impl Planner {
             Ok(answer) => {
                 let rows = answer.get_ref().departments.len();
                 let exchange = reading.came(service, method, answer.metadata(), rows);
-                let departments = answer.into_inner().departments;
-                departments.into_iter().for_each(|row| reading.findings.accepted.department(row, exchange));
+                reading.findings.accepted.page(answer.into_inner().departments, exchange);
             }
         }
-        pages!(self, reading, service, ine.list_districts, ListDistrictsRequest, districts => district);
-        pages!(self, reading, service, ine.list_boundaries, ListBoundariesRequest, boundaries => boundary);
+        pages!(self, reading, service, ine.list_districts, ListDistrictsRequest, districts);
+        pages!(self, reading, service, ine.list_boundaries, ListBoundariesRequest, boundaries);
     }
 
     fn request<T>(&self, message: T) -> Request<T> {

@@ -3,7 +3,7 @@
 use crate::figure::Figure;
 use crate::gap::{Gap, GapAnalysis};
 use crate::settings::{CRITERIA, Settings, Weights};
-use crate::site::{Kind, Known, Placed, Pupils, Standing, Zone};
+use crate::site::{Kind, Known, Lister, Placed, Pupils, Reason, Standing, Zone};
 
 /// A site that may be planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +38,10 @@ impl Candidate {
 
 /// All that may be planned, by kind and code.
 #[must_use]
-pub fn candidates(analysis: &GapAnalysis, settings: &Settings) -> Vec<Figure<Candidate>> {
+pub fn candidates(analysis: &GapAnalysis, settings: &Settings) -> Figure<Vec<Candidate>> {
     let planned = |placed: &&Placed| placed.site.value().standing == Standing::Candidate;
-    analysis.sites.iter().filter(planned).map(|placed| candidate(placed, analysis, settings)).collect()
+    let chosen = analysis.sites.iter().filter(planned);
+    analysis.sites.nothing::<Vec<_>>().gather(chosen.map(|placed| candidate(placed, analysis, settings)))
 }
 
 fn candidate(placed: &Placed, analysis: &GapAnalysis, settings: &Settings) -> Figure<Candidate> {
@@ -79,6 +80,53 @@ fn candidate(placed: &Placed, analysis: &GapAnalysis, settings: &Settings) -> Fi
             ],
         }
     })
+}
+
+/// How a register was sifted: who may be planned, and who is left out for which reason.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sifted {
+    /// Sites that the agency lists; none if it did not answer, as in all that follow.
+    pub listed: Figure<Option<u64>>,
+    /// By the first reason that holds, in the order of asking; reasons of other registers are not here.
+    pub left_out: Vec<(Reason, Figure<Option<u64>>)>,
+    /// What is left.
+    pub candidates: Figure<Option<u64>>,
+}
+
+/// Both registers, sifted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Selection {
+    /// MEC's.
+    pub schools: Sifted,
+    /// MSPBS's.
+    pub health: Sifted,
+}
+
+impl Selection {
+    /// Of all sites.
+    #[must_use]
+    pub fn of(analysis: &GapAnalysis) -> Self {
+        Self { schools: Sifted::of(analysis, Lister::Mec), health: Sifted::of(analysis, Lister::Mspbs) }
+    }
+}
+
+impl Sifted {
+    fn of(analysis: &GapAnalysis, lister: Lister) -> Self {
+        let heard = match lister {
+            Lister::Mec => analysis.total.heard.schools,
+            Lister::Mspbs => analysis.total.heard.facilities,
+        };
+        let count = |is: &dyn Fn(Standing) -> bool| {
+            let count = analysis.sites.count(lister, |site| is(site.standing));
+            count.map(|count| heard.then_some(*count))
+        };
+        let own = Reason::ALL.into_iter().filter(|reason| reason.lister() == lister);
+        Self {
+            listed: count(&|_| true),
+            left_out: own.map(|reason| (reason, count(&|it| it == Standing::LeftOut(reason)))).collect(),
+            candidates: count(&|it| it == Standing::Candidate),
+        }
+    }
 }
 
 /// What a site's district adds.

@@ -1,9 +1,7 @@
 //! Rows as they come in, judged before they count. A wrong row is kept out of every sum and reported with its exchange.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use crate::figure::{Exchanges, Figure};
 use crate::place::Point;
+use crate::register::Register;
 use crate::wire::conatel::{Indicator, Programme};
 use crate::wire::ine::{Boundary, Department, District};
 use crate::wire::mec::School;
@@ -14,24 +12,38 @@ use crate::wire::mspbs::Facility;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Accepted {
     /// INE's, by code.
-    pub departments: BTreeMap<String, Figure<Department>>,
+    pub departments: Register<Department>,
     /// INE's, by code.
-    pub districts: BTreeMap<String, Figure<District>>,
+    pub districts: Register<District>,
     /// INE's, by boundary group.
-    pub boundaries: BTreeMap<String, Figure<Boundary>>,
+    pub boundaries: Register<Boundary>,
     /// MEC's, by code.
-    pub schools: BTreeMap<String, Figure<School>>,
+    pub schools: Register<School>,
     /// MSPBS's, by id.
-    pub facilities: BTreeMap<String, Figure<Facility>>,
-    /// CONATEL's, in its order.
-    pub indicators: Vec<Figure<Indicator>>,
+    pub facilities: Register<Facility>,
+    /// CONATEL's, by what they are about.
+    pub indicators: Register<Indicator>,
     /// CONATEL's, by id.
-    pub programmes: BTreeMap<String, Figure<Programme>>,
+    pub programmes: Register<Programme>,
     /// MITIC's, by id.
-    pub spaces: BTreeMap<String, Figure<PublicSpace>>,
+    pub spaces: Register<PublicSpace>,
     /// Rows that do not hold, in the order of coming.
     pub rejected: Vec<Rejected>,
-    indicators_seen: BTreeSet<String>,
+}
+
+/// A row of a register.
+pub trait Row: Sized {
+    /// As in `school`.
+    const KIND: &'static str;
+    /// Where it is kept if it holds.
+    fn register(accepted: &mut Accepted) -> &mut Register<Self>;
+    /// By what it is known.
+    fn code(&self) -> String;
+    /// Whether it holds, beside what has come: departments before districts, districts before what lies in them.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn judged(&self, accepted: &Accepted) -> Result<(), Wrong>;
 }
 
 /// A row that was kept out.
@@ -99,121 +111,94 @@ impl Wrong {
 }
 
 impl Accepted {
-    /// A department.
-    pub fn department(&mut self, row: Department, exchange: usize) {
-        let wrong = unique(&row.code, &self.departments);
-        let code = row.code.clone();
-        if self.holds(wrong, "department", &code, exchange) {
-            self.departments.insert(code, read(row, exchange));
-        }
-    }
-
-    /// A district. Departments come before.
-    pub fn district(&mut self, row: District, exchange: usize) {
-        let wrong = unique(&row.code, &self.districts).and_then(|()| {
-            check(self.is_department(&row.department_code), Wrong::UnknownDepartment)?;
-            let both = row.men.checked_add(row.women);
-            check(both == Some(row.population), Wrong::SexesDoNotAddUp)?;
-            let area = |km2: f64| km2.is_finite() && km2 > 0.0 && km2 < AREA_KM2_MAX;
-            check(row.area_km2.is_none_or(area), Wrong::Area)
-        });
-        let code = row.code.clone();
-        if self.holds(wrong, "district", &code, exchange) {
-            self.districts.insert(code, read(row, exchange));
-        }
-    }
-
-    /// The polygons of a boundary group. Districts come before.
-    pub fn boundary(&mut self, row: Boundary, exchange: usize) {
-        let group = row.boundary_group.clone();
-        let wrong = unique(&group, &self.boundaries).and_then(|()| self.lies_in(&group));
-        if self.holds(wrong, "boundary", &group, exchange) {
-            self.boundaries.insert(group, read(row, exchange));
-        }
-    }
-
-    /// A school site. Districts come before.
-    pub fn school(&mut self, row: School, exchange: usize) {
-        let wrong = unique(&row.establishment_code, &self.schools).and_then(|()| {
-            // An empty code says that the site lies in no district of today: unknown, not wrong.
-            if !row.district_code.is_empty() {
-                self.lies_in(&row.district_code)?;
+    /// Takes a page of a register as it came in an exchange: rows that hold count, the others are noted.
+    pub fn page<R: Row>(&mut self, rows: Vec<R>, exchange: usize) {
+        R::register(self).came(exchange);
+        for row in rows {
+            let code = row.code();
+            let is_new = R::register(self).get(&code).is_none();
+            let judged = check(!code.is_empty(), Wrong::NoCode)
+                .and_then(|()| check(is_new, Wrong::Duplicate))
+                .and_then(|()| row.judged(self));
+            match judged {
+                Ok(()) => R::register(self).insert(code, row, exchange),
+                Err(wrong) => {
+                    let code = code.chars().take(CODE_CHARS_MAX).collect();
+                    self.rejected.push(Rejected { exchange, kind: R::KIND, code, wrong });
+                }
             }
-            check(row.boys.is_some() == row.girls.is_some(), Wrong::OneSexOnly)?;
-            let pupils = [row.boys, row.girls].map(Option::unwrap_or_default);
-            check(pupils.iter().all(|pupils| *pupils >= 0), Wrong::NegativePupils)?;
-            check(pupils.iter().all(|pupils| *pupils <= PUPILS_MAX), Wrong::TooManyPupils)?;
-            check(point_of_school(&row).is_none_or(Point::is_near_paraguay), Wrong::FarAway)
-        });
-        let code = row.establishment_code.clone();
-        if self.holds(wrong, "school", &code, exchange) {
-            self.schools.insert(code, read(row, exchange));
-        }
-    }
-
-    /// A health facility. Districts come before.
-    pub fn facility(&mut self, row: Facility, exchange: usize) {
-        let wrong = unique(&row.facility_id, &self.facilities).and_then(|()| {
-            self.lies_in(&row.district_code)?;
-            check(point_of_facility(&row).is_none_or(Point::is_near_paraguay), Wrong::FarAway)
-        });
-        let code = row.facility_id.clone();
-        if self.holds(wrong, "facility", &code, exchange) {
-            self.facilities.insert(code, read(row, exchange));
-        }
-    }
-
-    /// A public space. Districts come before.
-    pub fn space(&mut self, row: PublicSpace, exchange: usize) {
-        let code = row.space_id.clone();
-        let wrong = unique(&code, &self.spaces).and_then(|()| self.lies_in(&row.district_code));
-        if self.holds(wrong, "space", &code, exchange) {
-            self.spaces.insert(code, read(row, exchange));
-        }
-    }
-
-    /// A published figure. Departments come before.
-    pub fn indicator(&mut self, row: Indicator, exchange: usize) {
-        let key = key_of_indicator(&row);
-        let place = row.geography_code == COUNTRY || self.is_department(&row.geography_code);
-        let wrong = check(!row.indicator.is_empty(), Wrong::NoCode)
-            .and_then(|()| check(!self.indicators_seen.contains(&key), Wrong::Duplicate))
-            .and_then(|()| check(place, Wrong::UnknownDepartment))
-            .and_then(|()| check(row.value_thousandths >= 0, Wrong::NegativeFigure));
-        if self.holds(wrong, "indicator", &key, exchange) {
-            self.indicators_seen.insert(key);
-            self.indicators.push(read(row, exchange));
-        }
-    }
-
-    /// A programme.
-    pub fn programme(&mut self, row: Programme, exchange: usize) {
-        let code = row.programme_id.clone();
-        let amount = row.amount.as_ref().is_none_or(|amount| amount.units >= 0);
-        let wrong = unique(&code, &self.programmes).and_then(|()| check(amount, Wrong::NegativeAmount));
-        if self.holds(wrong, "programme", &code, exchange) {
-            self.programmes.insert(code, read(row, exchange));
         }
     }
 
     /// If INE's rows did not come at all, no other agency's row is wrong for that.
     fn lies_in(&self, district: &str) -> Result<(), Wrong> {
-        check(self.districts.is_empty() || self.districts.contains_key(district), Wrong::UnknownDistrict)
+        check(self.districts.is_empty() || self.districts.get(district).is_some(), Wrong::UnknownDistrict)
     }
 
-    fn is_department(&self, code: &str) -> bool {
-        self.departments.is_empty() || self.departments.contains_key(code)
-    }
-
-    /// Whether the row counts; if not, it is noted.
-    fn holds(&mut self, judged: Result<(), Wrong>, kind: &'static str, code: &str, exchange: usize) -> bool {
-        if let Err(wrong) = judged {
-            let code = code.chars().take(CODE_CHARS_MAX).collect();
-            self.rejected.push(Rejected { exchange, kind, code, wrong });
-        }
-        judged.is_ok()
+    fn is_of(&self, department: &str) -> Result<(), Wrong> {
+        let known = self.departments.is_empty() || self.departments.get(department).is_some();
+        check(known, Wrong::UnknownDepartment)
     }
 }
+
+/// A kind of rows, the register they are kept in, and the field or function that gives their code.
+macro_rules! row {
+    ($row:ty, $kind:literal, $register:ident, |$it:ident| $code:expr, |$judged:ident, $accepted:ident| $judge:expr) => {
+        impl Row for $row {
+            const KIND: &'static str = $kind;
+
+            fn register(accepted: &mut Accepted) -> &mut Register<Self> {
+                &mut accepted.$register
+            }
+
+            fn code(&self) -> String {
+                let $it = self;
+                $code
+            }
+
+            fn judged(&self, accepted: &Accepted) -> Result<(), Wrong> {
+                let ($judged, $accepted) = (self, accepted);
+                $judge
+            }
+        }
+    };
+}
+
+row!(Department, "department", departments, |it| it.code.clone(), |_it, _rows| Ok(()));
+row!(District, "district", districts, |it| it.code.clone(), |it, rows| {
+    rows.is_of(&it.department_code)?;
+    check(it.men.checked_add(it.women) == Some(it.population), Wrong::SexesDoNotAddUp)?;
+    let area = |km2: f64| km2.is_finite() && km2 > 0.0 && km2 < AREA_KM2_MAX;
+    check(it.area_km2.is_none_or(area), Wrong::Area)
+});
+row!(Boundary, "boundary", boundaries, |it| it.boundary_group.clone(), |it, rows| rows
+    .lies_in(&it.boundary_group));
+row!(School, "school", schools, |it| it.establishment_code.clone(), |it, rows| {
+    // An empty code says that the site lies in no district of today: unknown, not wrong.
+    if !it.district_code.is_empty() {
+        rows.lies_in(&it.district_code)?;
+    }
+    check(it.boys.is_some() == it.girls.is_some(), Wrong::OneSexOnly)?;
+    let pupils = [it.boys, it.girls].map(Option::unwrap_or_default);
+    check(pupils.iter().all(|pupils| *pupils >= 0), Wrong::NegativePupils)?;
+    check(pupils.iter().all(|pupils| *pupils <= PUPILS_MAX), Wrong::TooManyPupils)?;
+    check(point_of_school(it).is_none_or(Point::is_near_paraguay), Wrong::FarAway)
+});
+row!(Facility, "facility", facilities, |it| it.facility_id.clone(), |it, rows| {
+    rows.lies_in(&it.district_code)?;
+    check(point_of_facility(it).is_none_or(Point::is_near_paraguay), Wrong::FarAway)
+});
+row!(PublicSpace, "space", spaces, |it| it.space_id.clone(), |it, rows| rows.lies_in(&it.district_code));
+row!(Indicator, "indicator", indicators, |it| key_of_indicator(it), |it, rows| {
+    check(!it.indicator.is_empty(), Wrong::NoCode)?;
+    if it.geography_code != COUNTRY {
+        rows.is_of(&it.geography_code)?;
+    }
+    check(it.value_thousandths >= 0, Wrong::NegativeFigure)
+});
+row!(Programme, "programme", programmes, |it| it.programme_id.clone(), |it, _rows| {
+    check(it.amount.as_ref().is_none_or(|amount| amount.units >= 0), Wrong::NegativeAmount)
+});
 
 /// By what a published figure is known. One that was revised is published twice, with another note.
 #[must_use]
@@ -236,15 +221,6 @@ pub fn point_of_facility(row: &Facility) -> Option<Point> {
     Some(Point { latitude_e5: point.latitude_e5, longitude_e5: point.longitude_e5 })
 }
 
-fn read<T>(row: T, exchange: usize) -> Figure<T> {
-    Figure::new(row, Exchanges::one(exchange))
-}
-
-fn unique<T>(code: &str, among: &BTreeMap<String, T>) -> Result<(), Wrong> {
-    check(!code.is_empty(), Wrong::NoCode)?;
-    check(!among.contains_key(code), Wrong::Duplicate)
-}
-
 #[allow(clippy::fn_params_excessive_bools, reason = "a condition, written where it is asked")]
 fn check(holds: bool, wrong: Wrong) -> Result<(), Wrong> {
     if holds { Ok(()) } else { Err(wrong) }
@@ -265,10 +241,10 @@ mod tests {
 
     fn with_a_district() -> Accepted {
         let mut accepted = Accepted::default();
-        accepted.department(Department { code: "01".to_owned(), ..Department::default() }, 0);
+        accepted.page(vec![Department { code: "01".to_owned(), ..Department::default() }], 0);
         let district =
             District { code: "0101".to_owned(), department_code: "01".to_owned(), ..District::default() };
-        accepted.district(district, 0);
+        accepted.page(vec![district], 0);
         assert!(accepted.rejected.is_empty());
         accepted
     }
@@ -300,10 +276,8 @@ mod tests {
             .iter()
             .filter_map(|(row, wrong)| Some((row.establishment_code.clone(), (*wrong)?)))
             .collect();
-        for (row, _) in rows {
-            accepted.school(row, 7);
-        }
-        assert_eq!(accepted.schools.keys().collect::<Vec<_>>(), ["1", "6"]);
+        accepted.page(rows.into_iter().map(|(row, _)| row).collect(), 7);
+        assert_eq!(accepted.schools.iter().map(|(code, _)| code).collect::<Vec<_>>(), ["1", "6"]);
         let rejected = accepted.rejected.iter().map(|it| (it.code.clone(), it.wrong)).collect::<Vec<_>>();
         assert_eq!(rejected, expected);
         assert!(accepted.rejected.iter().all(|it| it.exchange == 7 && it.kind == "school"));
@@ -314,17 +288,17 @@ mod tests {
         let mut accepted = with_a_district();
         let lost =
             District { code: "9901".to_owned(), department_code: "99".to_owned(), ..District::default() };
-        accepted.district(lost, 1);
+        accepted.page(vec![lost], 1);
         let men = District {
             code: "0102".to_owned(),
             department_code: "01".to_owned(),
             men: 3,
             ..District::default()
         };
-        accepted.district(men, 1);
-        accepted.facility(Facility { facility_id: "H1".to_owned(), ..Facility::default() }, 2);
+        accepted.page(vec![men], 1);
+        accepted.page(vec![Facility { facility_id: "H1".to_owned(), ..Facility::default() }], 2);
         let amount = Some(crate::wire::conatel::Money { currency_code: "PYG".to_owned(), units: -1 });
-        accepted.programme(Programme { programme_id: "P1".to_owned(), amount, ..Programme::default() }, 3);
+        accepted.page(vec![Programme { programme_id: "P1".to_owned(), amount, ..Programme::default() }], 3);
         let found: Vec<_> = accepted.rejected.iter().map(|it| (it.exchange, it.wrong.code())).collect();
         let expected = [
             (1, "row.unknown_department"),

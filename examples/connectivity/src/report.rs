@@ -1,6 +1,7 @@
 //! What the planner found, as files. The same findings and settings always give the same bytes.
 
 mod csv;
+mod finding;
 mod geojson;
 mod html;
 mod json;
@@ -10,6 +11,7 @@ mod planned;
 mod provenance;
 mod reason;
 mod sealed;
+mod sites;
 mod summary;
 mod table;
 
@@ -70,15 +72,17 @@ impl<'a> Plan<'a> {
     pub fn files(&self, seals: &Seals) -> Vec<File> {
         let mut provenance = provenance::Provenance::default();
         let mut files = html::pages(self, seals, &mut provenance);
+        files.push(File::new("plan.csv", csv::plan(self, &mut provenance)));
+        files.push(File::new("sites.csv", sites::csv(self, &mut provenance)));
+        // After all that name a set of exchanges: these two list them.
         files.push(File::new(ROADMAP, json::roadmap(self, &mut provenance)));
         files.extend(html::exchanges(self, seals, &mut provenance));
         files.extend([
             File::new("districts.csv", csv::districts(self)),
             File::new("departments.csv", csv::departments(self)),
-            File::new("plan.csv", csv::plan(self)),
             File::new("districts.geojson", geojson::districts(self)),
-            File::new("sites.geojson", geojson::sites(self)),
-            File::new("dictionary.csv", csv::dictionary()),
+            File::new("sites.geojson", sites::geojson(self)),
+            File::new("dictionary.csv", csv::dictionary(self)),
         ]);
         files
     }

@@ -51,6 +51,8 @@ pub struct Scenario {
 pub struct Year {
     /// As in 2024.
     pub year: u16,
+    /// What was not yet connected when it began.
+    pub remaining: Figure<Reach>,
     /// In it.
     pub reach: Figure<Reach>,
     /// What its sites cost at the low and at the high unit cost.
@@ -69,6 +71,10 @@ pub struct Reach {
     pub girls: u64,
     pub rural_pupils: u64,
     pub remote_pupils: u64,
+    /// At sites of which it is known whether they are rural: what a share of rural pupils is a share of.
+    pub zone_known_pupils: u64,
+    /// At sites of which it is known whether they are remote.
+    pub remoteness_known_pupils: u64,
     /// Residents of districts whose first facility is connected: an upper bound of its users, each counted once.
     pub men: u64,
     pub women: u64,
@@ -77,6 +83,10 @@ pub struct Reach {
     pub money_health: u64,
     pub money_rural: u64,
     pub money_remote: u64,
+    /// For sites of which it is known whether they are rural.
+    pub money_zone_known: u64,
+    /// For sites of which it is known whether they are remote.
+    pub money_remoteness_known: u64,
     /// A school's cost, by the share of girls among its pupils.
     pub money_girls: u64,
     /// A facility's cost, by the share of women in its district.
@@ -120,15 +130,14 @@ impl Roadmap {
         let cost = UnitCost::of(rows, settings)?;
         let people: BTreeMap<&str, &Figure<People>> =
             analysis.districts.iter().map(|(code, line)| (code.as_str(), &line.gap.people)).collect();
-        let mut all = Figure::collect(candidates(analysis, settings));
-        for people in people.values() {
-            all = all.resting_on(people.exchanges());
-        }
+        let all = people
+            .values()
+            .fold(candidates(analysis, settings), |all, people| all.with(people, |all, _| all.clone()));
         let planning = Planning { all, people, price: cost.at(settings.cost.planned_at), settings };
         let need = planning.reach(&planning.all.map(|all| all.iter().map(|_| Some(0)).collect()), 0);
         let scenarios = settings.scenarios.iter().map(|rule| {
             let budget = yearly_budget(rule, rows, settings)?;
-            Ok(planning.scenario(&rule.name, &budget, &cost))
+            Ok(planning.scenario(&rule.name, &budget, &cost, &need))
         });
         let scenarios: Vec<_> = scenarios.collect::<Result<_, _>>()?;
         let sensitivity =
@@ -161,17 +170,19 @@ impl Planning<'_> {
         })
     }
 
-    fn scenario(&self, name: &str, budget: &Figure<u64>, cost: &UnitCost) -> Scenario {
+    fn scenario(&self, name: &str, budget: &Figure<u64>, cost: &UnitCost, need: &Figure<Reach>) -> Scenario {
         let assignment = self.assign(budget, &self.settings.weights);
         let positions = assignment.map(|it| it.years.clone());
         let years: Vec<u16> = self.settings.years.each().collect();
         let count = years.len() as u64;
         let ends = || [(CostBasis::Low, &cost.low), (CostBasis::High, &cost.high)];
-        let year = |(at, year): (usize, &u16)| {
+        let mut left = need.clone();
+        let mut year = |(at, year): (usize, &u16)| {
             let reach = self.reach(&positions, at);
-            let money =
-                |of: &Figure<u64>| reach.with(of, |reach, cost| (reach.schools + reach.health) * cost);
-            Year { year: *year, money_if: ends().map(|(basis, of)| (basis, money(of))), reach }
+            let money = |of: &Figure<u64>| reach.with(of, |reach, cost| reach.sites() * cost);
+            let money_if = ends().map(|(basis, of)| (basis, money(of)));
+            let after = left.with(&reach, Reach::without);
+            Year { year: *year, money_if, remaining: std::mem::replace(&mut left, after), reach }
         };
         let all = self.all.map(|all| all.len() as u64);
         let sites = |of: &Figure<u64>| {
@@ -182,7 +193,7 @@ impl Planning<'_> {
         Scenario {
             name: name.to_owned(),
             budget: budget.clone(),
-            years: years.iter().enumerate().map(year).collect(),
+            years: years.iter().enumerate().map(&mut year).collect(),
             assigned: positions.map(|it| it.iter().map(|at| years.get((*at)?).copied()).collect()),
             gap_per_million: assignment.map(|it| u64::try_from(it.gap_per_million()).unwrap_or(u64::MAX)),
             sites_if: ends().map(|(basis, of)| (basis, sites(of))),
@@ -284,7 +295,76 @@ enum Residents {
     CountedBefore,
 }
 
+impl Scenario {
+    /// What is connected in all its years.
+    #[must_use]
+    pub fn all_years(&self) -> Figure<Reach> {
+        let nothing = self.budget.map(|_| Reach::default());
+        self.years.iter().fold(nothing, |all, year| all + year.reach.clone())
+    }
+}
+
+impl Change {
+    /// How many districts get another number of sites.
+    #[must_use]
+    pub fn districts(&self) -> Figure<u64> {
+        self.moves.map(|moves| moves.len() as u64)
+    }
+
+    /// How many sites one district gets in another's place.
+    #[must_use]
+    pub fn sites(&self) -> Figure<u64> {
+        self.moves.map(|moves| moves.iter().map(Move::distance).sum::<u64>() / 2)
+    }
+}
+
+impl Move {
+    /// By how many sites.
+    #[must_use]
+    pub fn distance(&self) -> u64 {
+        self.sites_before.abs_diff(self.sites_after)
+    }
+}
+
 impl Reach {
+    /// Schools and health facilities.
+    #[must_use]
+    pub fn sites(&self) -> u64 {
+        self.schools + self.health
+    }
+
+    /// What is left of it when the other is connected.
+    fn without(&self, other: &Self) -> Self {
+        self.each(other, u64::saturating_sub)
+    }
+
+    /// Field by field.
+    fn each(&self, other: &Self, of: fn(u64, u64) -> u64) -> Self {
+        Self {
+            schools: of(self.schools, other.schools),
+            health: of(self.health, other.health),
+            rural_sites: of(self.rural_sites, other.rural_sites),
+            remote_sites: of(self.remote_sites, other.remote_sites),
+            boys: of(self.boys, other.boys),
+            girls: of(self.girls, other.girls),
+            rural_pupils: of(self.rural_pupils, other.rural_pupils),
+            remote_pupils: of(self.remote_pupils, other.remote_pupils),
+            zone_known_pupils: of(self.zone_known_pupils, other.zone_known_pupils),
+            remoteness_known_pupils: of(self.remoteness_known_pupils, other.remoteness_known_pupils),
+            men: of(self.men, other.men),
+            women: of(self.women, other.women),
+            money: of(self.money, other.money),
+            money_schools: of(self.money_schools, other.money_schools),
+            money_health: of(self.money_health, other.money_health),
+            money_rural: of(self.money_rural, other.money_rural),
+            money_remote: of(self.money_remote, other.money_remote),
+            money_zone_known: of(self.money_zone_known, other.money_zone_known),
+            money_remoteness_known: of(self.money_remoteness_known, other.money_remoteness_known),
+            money_girls: of(self.money_girls, other.money_girls),
+            money_women: of(self.money_women, other.money_women),
+        }
+    }
+
     fn of(candidate: &Candidate, price: u64, people: People, residents: Residents) -> Self {
         let part = |part: u64, whole: u64| {
             let money = (u128::from(price) * u128::from(part)).checked_div(whole.into()).unwrap_or_default();
@@ -295,6 +375,8 @@ impl Reach {
         let is_school = candidate.kind == Kind::School;
         let is_rural = candidate.zone == Some(Zone::Rural);
         let is_remote = candidate.remote == Known::Yes;
+        let (is_zone_known, is_remoteness_known) =
+            (candidate.zone.is_some(), candidate.remote != Known::Unknown);
         let is_counted = residents == Residents::Counted;
         Self {
             schools: is_school.into(),
@@ -305,6 +387,8 @@ impl Reach {
             girls,
             rural_pupils: if_so(is_rural, boys + girls),
             remote_pupils: if_so(is_remote, boys + girls),
+            zone_known_pupils: if_so(is_zone_known, boys + girls),
+            remoteness_known_pupils: if_so(is_remoteness_known, boys + girls),
             men: if_so(is_counted, people.men),
             women: if_so(is_counted, people.women),
             money: price,
@@ -312,6 +396,8 @@ impl Reach {
             money_health: if_so(!is_school, price),
             money_rural: if_so(is_rural, price),
             money_remote: if_so(is_remote, price),
+            money_zone_known: if_so(is_zone_known, price),
+            money_remoteness_known: if_so(is_remoteness_known, price),
             money_girls: part(girls, boys + girls),
             money_women: if_so(!is_school, part(people.women, people.men + people.women)),
         }
@@ -320,22 +406,6 @@ impl Reach {
 
 impl AddAssign for Reach {
     fn add_assign(&mut self, other: Self) {
-        self.schools += other.schools;
-        self.health += other.health;
-        self.rural_sites += other.rural_sites;
-        self.remote_sites += other.remote_sites;
-        self.boys += other.boys;
-        self.girls += other.girls;
-        self.rural_pupils += other.rural_pupils;
-        self.remote_pupils += other.remote_pupils;
-        self.men += other.men;
-        self.women += other.women;
-        self.money += other.money;
-        self.money_schools += other.money_schools;
-        self.money_health += other.money_health;
-        self.money_rural += other.money_rural;
-        self.money_remote += other.money_remote;
-        self.money_girls += other.money_girls;
-        self.money_women += other.money_women;
+        *self = self.each(&other, |own, others| own + others);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::figure::{Exchanges, Figure, Share};
 use crate::place::Point;
-use crate::receive::{point_of_facility, point_of_school};
+use crate::receive::{Accepted, point_of_facility, point_of_school};
 use crate::settings::{Candidates, InstitutionName, RemoteRule, SectorName};
 use crate::wire::mec::{self, Electricity, School, Sector};
 use crate::wire::mspbs::{Facility, Institution};
@@ -24,9 +24,11 @@ pub struct Site {
     pub pupils: Option<Pupils>,
     /// Where it is.
     pub point: Option<Point>,
-    /// Whether it has no electricity from the grid.
+    /// Whether it had no electricity from the grid in 2014.
     pub without_grid: Known,
-    /// Of the columns that its agency could fill, how many are empty.
+    /// Of what the planner asks, how much is not said. Of a school: zone, pupils, coordinates, and whether it was on the grid in
+    /// 2014; an answer that cannot be read, or does not say whether it is the grid, says it as little as none. Of a health
+    /// facility: zone and coordinates; the survey of electricity was of schools.
     pub unknown: Share,
     /// Whether the settings let it be planned.
     pub standing: Standing,
@@ -41,6 +43,15 @@ pub enum Kind {
     Hospital,
     /// The social security's.
     SocialSecurity,
+}
+
+/// Whose register lists a site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lister {
+    /// Schools.
+    Mec,
+    /// Health facilities.
+    Mspbs,
 }
 
 /// How MEC classes a site.
@@ -75,11 +86,33 @@ pub struct Pupils {
 pub enum Standing {
     /// By the settings.
     Candidate,
-    /// Another sector or institution, or no pupils.
-    Other,
+    /// Not, and why: the first reason of [`Reason::ALL`] that holds.
+    LeftOut(Reason),
+}
+
+/// Why a site is left out of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// MEC has no pupils of grades 1 to 9 there: it says none, or no number.
+    NoPupils,
+    /// MEC does not say who runs the school.
+    UnknownSector,
+    /// Nobody who runs the school is of the settings' sectors.
+    OtherSector,
+    /// The facility is of none of the settings' institutions.
+    OtherInstitution,
 }
 
 impl Kind {
+    /// Who lists it.
+    #[must_use]
+    pub fn lister(self) -> Lister {
+        match self {
+            Self::School => Lister::Mec,
+            Self::Hospital | Self::SocialSecurity => Lister::Mspbs,
+        }
+    }
+
     /// In files.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -154,9 +187,17 @@ impl Site {
             Electricity::Unspecified | Electricity::Present => Known::Unknown,
         };
         let point = point_of_school(row);
-        let empty = [zone.is_none(), pupils.is_none(), point.is_none(), without_grid == Known::Unknown];
-        let planned = row.sectors().any(|sector| rule.sectors.iter().any(|name| is_sector(*name, sector)));
-        let standing = planned && pupils.is_some_and(|pupils| pupils.all() > 0);
+        let unsaid = [zone.is_none(), pupils.is_none(), point.is_none(), without_grid == Known::Unknown];
+        let planned = |sector| rule.sectors.iter().any(|name| is_sector(*name, sector));
+        let standing = if pupils.is_none_or(|pupils| pupils.all() == 0) {
+            Standing::LeftOut(Reason::NoPupils)
+        } else if row.sectors.is_empty() {
+            Standing::LeftOut(Reason::UnknownSector)
+        } else if row.sectors().any(planned) {
+            Standing::Candidate
+        } else {
+            Standing::LeftOut(Reason::OtherSector)
+        };
         Self {
             kind: Kind::School,
             code: row.establishment_code.clone(),
@@ -166,12 +207,12 @@ impl Site {
             pupils,
             point,
             without_grid,
-            unknown: share(&empty),
-            standing: Standing::of(standing),
+            unknown: share(&unsaid),
+            standing,
         }
     }
 
-    /// Of MSPBS's row. Its zone is not published; the survey of electricity was of schools.
+    /// Of MSPBS's row. Its zone is not published; the survey of electricity was of schools: neither is known.
     #[must_use]
     pub fn of_facility(row: &Facility, rule: &Candidates) -> Self {
         let kind = match row.institution() {
@@ -183,6 +224,11 @@ impl Site {
             Kind::School | Kind::Hospital => InstitutionName::Mspbs,
         };
         let point = point_of_facility(row);
+        let standing = if rule.institutions.contains(&own) {
+            Standing::Candidate
+        } else {
+            Standing::LeftOut(Reason::OtherInstitution)
+        };
         Self {
             kind,
             code: row.facility_id.clone(),
@@ -191,9 +237,9 @@ impl Site {
             zone: None,
             pupils: None,
             point,
-            without_grid: Known::No,
+            without_grid: Known::Unknown,
             unknown: share(&[true, point.is_none()]),
-            standing: Standing::of(rule.institutions.contains(&own)),
+            standing,
         }
     }
 
@@ -214,9 +260,39 @@ impl Site {
 }
 
 impl Standing {
-    #[allow(clippy::fn_params_excessive_bools, reason = "a condition, named here")]
-    fn of(is_candidate: bool) -> Self {
-        if is_candidate { Self::Candidate } else { Self::Other }
+    /// In files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Candidate => "candidate",
+            Self::LeftOut(reason) => reason.name(),
+        }
+    }
+}
+
+impl Reason {
+    /// In the order in which they are asked.
+    pub const ALL: [Self; 4] =
+        [Self::NoPupils, Self::UnknownSector, Self::OtherSector, Self::OtherInstitution];
+
+    /// Whose sites it is asked of.
+    #[must_use]
+    pub fn lister(self) -> Lister {
+        match self {
+            Self::NoPupils | Self::UnknownSector | Self::OtherSector => Lister::Mec,
+            Self::OtherInstitution => Lister::Mspbs,
+        }
+    }
+
+    /// In files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoPupils => "no_pupils",
+            Self::UnknownSector => "unknown_sector",
+            Self::OtherSector => "other_sector",
+            Self::OtherInstitution => "other_institution",
+        }
     }
 }
 
@@ -235,7 +311,49 @@ impl Placed {
     /// Everything that it rests on.
     #[must_use]
     pub fn exchanges(&self) -> Exchanges {
-        self.site.exchanges().clone().and(self.remote.exchanges())
+        self.site.exchanges().clone().and(self.metres.exchanges()).and(self.remote.exchanges())
+    }
+}
+
+/// All sites. Who counts among them rests on every page of the register that lists them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sites {
+    placed: Vec<Placed>,
+    schools: Exchanges,
+    facilities: Exchanges,
+}
+
+impl Sites {
+    /// Of these registers; none yet.
+    pub(crate) fn of(rows: &Accepted) -> Self {
+        let (schools, facilities) = (rows.schools.pages().clone(), rows.facilities.pages().clone());
+        Self { placed: Vec::new(), schools, facilities }
+    }
+
+    pub(crate) fn push(&mut self, placed: Placed) {
+        self.placed.push(placed);
+    }
+
+    /// What every count and list of sites of all kinds begins with.
+    #[must_use]
+    pub fn nothing<U: Default>(&self) -> Figure<U> {
+        Figure::new(U::default(), self.schools.clone().and(&self.facilities))
+    }
+
+    /// By kind and code.
+    pub fn iter(&self) -> impl Iterator<Item = &Placed> {
+        self.placed.iter()
+    }
+
+    /// How many of one register are such.
+    pub fn count(&self, lister: Lister, is: impl Fn(&Site) -> bool) -> Figure<u64> {
+        let pages = match lister {
+            Lister::Mec => &self.schools,
+            Lister::Mspbs => &self.facilities,
+        };
+        let listed = self.placed.iter().filter(|placed| placed.site.value().kind.lister() == lister);
+        let such = listed.filter(|placed| is(placed.site.value()));
+        such.fold(Figure::new(0, pages.clone()), |count, placed| count + placed.site.map(|_| 1))
     }
 }
 
@@ -286,8 +404,45 @@ mod tests {
         assert_eq!(grid.is_remote(&rule, None, Known::No), Known::Unknown);
         assert_eq!(grid.is_remote(&rule, None, Known::Yes), Known::Yes, "one that holds is enough");
         assert_eq!(unasked.is_remote(&rule, Some(1), Known::No), Known::Unknown);
+        let hospital = Site::of_facility(&Facility::default(), &Settings::shipped().candidates);
+        assert_eq!(
+            hospital.is_remote(&rule, Some(1), Known::No),
+            Known::Unknown,
+            "nobody asked it for its grid"
+        );
+        let unasked_rule = RemoteRule { without_grid_in_2014: false, ..rule };
+        assert_eq!(hospital.is_remote(&unasked_rule, Some(1), Known::No), Known::No, "whatever its zone");
         let nowhere = Site { zone: None, ..grid };
         assert_eq!(nowhere.is_remote(&rule, Some(60_000), Known::No), Known::Unknown);
         assert_eq!(nowhere.is_remote(&rule, Some(1), Known::No), Known::No, "whatever its zone");
+    }
+
+    #[test]
+    fn an_answer_that_does_not_say_whether_it_is_the_grid_is_as_missing_as_none() {
+        let missing = |electricity| rural(electricity).unknown.part;
+        assert_eq!(missing(Electricity::Grid), 2, "pupils and coordinates");
+        for unsaid in [Electricity::Unspecified, Electricity::Present] {
+            assert_eq!(missing(unsaid), 3, "{unsaid:?}");
+        }
+        let hospital = Site::of_facility(&Facility::default(), &Settings::shipped().candidates);
+        assert_eq!(hospital.unknown, Share { part: 2, whole: 2 }, "zone and coordinates");
+    }
+
+    #[test]
+    fn a_site_is_left_out_for_the_first_reason_that_holds() {
+        let rule = Settings::shipped().candidates;
+        let standing = |pupils: Option<i32>, sectors: &[Sector]| {
+            let sectors = sectors.iter().map(|sector| (*sector).into()).collect();
+            let row = School { boys: pupils, girls: pupils, sectors, ..School::default() };
+            Site::of_school(&row, &rule).standing.name()
+        };
+        assert_eq!(standing(None, &[]), "no_pupils");
+        assert_eq!(standing(Some(0), &[Sector::Public]), "no_pupils");
+        assert_eq!(standing(Some(5), &[]), "unknown_sector");
+        assert_eq!(standing(Some(5), &[Sector::Private]), "other_sector");
+        assert_eq!(standing(Some(5), &[Sector::Private, Sector::Public]), "candidate");
+        let no_hospitals = Candidates { institutions: vec![InstitutionName::Ips], ..rule.clone() };
+        let hospital = |rule| Site::of_facility(&Facility::default(), rule).standing.name();
+        assert_eq!((hospital(&rule), hospital(&no_hospitals)), ("candidate", "other_institution"));
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use agencies::ask;
 use peabiru_example_connectivity::agency::Service;
 use peabiru_example_connectivity::data::{self, Published};
+use peabiru_example_connectivity::figure::Figure;
 use peabiru_example_connectivity::planner::{Findings, Missing};
 use peabiru_example_connectivity::report::{Plan, Sealed, Seals};
 use peabiru_example_connectivity::settings::Settings;
@@ -101,12 +102,13 @@ async fn a_figure_leads_to_the_exchanges_that_the_roadmap_names_with_who_sealed_
 async fn what_agencies_send_is_text_on_every_page() {
     let (mut findings, mut seals) = sealed().await;
     let hostile = |name: &str| format!("{name}<script>alert('&')</script>\"{{0}}");
-    for department in findings.accepted.departments.values_mut() {
-        *department = department.map(|it| Department { name: hostile(&it.name), ..it.clone() });
-    }
-    for district in findings.accepted.districts.values_mut() {
-        *district = district.map(|it| District { name: hostile(&it.name), ..it.clone() });
-    }
+    let rows = &mut findings.accepted;
+    let departments = std::mem::take(&mut rows.departments);
+    let named = departments.values().map(Figure::value);
+    rows.page(named.map(|it| Department { name: hostile(&it.name), ..it.clone() }).collect(), 0);
+    let districts = std::mem::take(&mut rows.districts);
+    let named = districts.values().map(Figure::value);
+    rows.page(named.map(|it| District { name: hostile(&it.name), ..it.clone() }).collect(), 1);
     for seal in seals.values_mut() {
         seal.grant = Some(hostile("grant"));
     }
@@ -130,8 +132,8 @@ async fn the_picture_in_the_documents_is_the_one_that_the_planner_draws() {
 #[tokio::test]
 async fn a_page_says_why_there_is_no_plan_and_no_map_in_its_own_language() {
     let (mut findings, seals) = sealed().await;
-    findings.accepted.programmes.clear();
-    findings.accepted.boundaries.clear();
+    findings.accepted.programmes = Default::default();
+    findings.accepted.boundaries = Default::default();
     let files = files(&findings, &seals);
     let (spanish, english) = (&files["index.html"], &files["en.html"]);
     assert!(spanish.contains("no se recibió el programa P02") && spanish.contains("no hay mapa"));

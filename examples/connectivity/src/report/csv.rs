@@ -1,9 +1,11 @@
-//! Tables for analysts. An empty cell is unknown. `roadmap.json` says which exchanges each figure came from.
+//! Tables for analysts. An empty cell is unknown. Each number of a place stands in `roadmap.json` too, with its exchanges; a line
+//! of the plan names the set that it rests on.
 
 use super::Plan;
+use super::provenance::Provenance;
+use super::sites::{self, known};
 use super::table::COLUMNS;
 use crate::gap::Gap;
-use crate::site::Known;
 
 /// A line for each district, one for sites without district, one for the country.
 pub(super) fn districts(plan: &Plan<'_>) -> String {
@@ -27,11 +29,13 @@ pub(super) fn departments(plan: &Plan<'_>) -> String {
     out.text
 }
 
-/// A line for each site that is planned in a scenario.
-pub(super) fn plan(plan: &Plan<'_>) -> String {
+/// A line for each site that is planned in a scenario. Numbers of sets are those of `roadmap.json`.
+pub(super) fn plan(plan: &Plan<'_>, provenance: &mut Provenance) -> String {
     let mut text = format!("{}\n", PLAN.map(|(name, _)| name).join(","));
     let Ok(roadmap) = &plan.roadmap else { return text };
     for scenario in &roadmap.scenarios {
+        let lines = roadmap.candidates.with(&scenario.assigned, |_, _| ());
+        let from = provenance.number(lines.exchanges().all()).to_string();
         for (site, year) in roadmap.candidates.value().iter().zip(scenario.assigned.value()) {
             let Some(year) = year else { continue };
             let score = site.score(&plan.settings.weights).to_string();
@@ -46,6 +50,7 @@ pub(super) fn plan(plan: &Plan<'_>) -> String {
                 &boys,
                 &girls,
                 &score,
+                &from,
             ];
             text.push_str(&cells.map(quoted).join(","));
             text.push('\n');
@@ -55,7 +60,7 @@ pub(super) fn plan(plan: &Plan<'_>) -> String {
 }
 
 /// What every column means.
-pub(super) fn dictionary() -> String {
+pub(super) fn dictionary(plan: &Plan<'_>) -> String {
     let mut text = String::from("file,column,meaning\n");
     let mut line = |file: &str, name: &str, means: &str| {
         text.push_str(&[file, name, means].map(quoted).join(","));
@@ -70,18 +75,10 @@ pub(super) fn dictionary() -> String {
     for column in &COLUMNS {
         line("districts.csv, districts.geojson, departments.csv", column.name, column.means);
     }
-    for (name, means) in super::geojson::SITE {
-        line("sites.geojson", name, means);
+    for (file, name, means) in sites::dictionary(plan.settings) {
+        line(file, &name, &means);
     }
     text
-}
-
-pub(super) fn known(of: Known) -> &'static str {
-    match of {
-        Known::Yes => "yes",
-        Known::No => "no",
-        Known::Unknown => "unknown",
-    }
 }
 
 struct Table {
@@ -106,7 +103,7 @@ impl Table {
 }
 
 /// RFC 4180.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
@@ -125,7 +122,7 @@ const LEADS: [(&str, &str); 5] = [
     ),
 ];
 
-const PLAN: [(&str, &str); 9] = [
+const PLAN: [(&str, &str); 10] = [
     ("scenario", "low, middle or high yearly budget"),
     ("year", "in which the site is connected"),
     ("kind", "school, hospital or social_security"),
@@ -135,4 +132,9 @@ const PLAN: [(&str, &str); 9] = [
     ("boys", "of grades 1 to 9, 2023; 0 at a health facility"),
     ("girls", "of grades 1 to 9, 2023; 0 at a health facility"),
     ("score", "priority: the weighted sum of the site's points"),
+    (
+        "from",
+        "number of the set of exchanges that the line rests on, in `provenance` of roadmap.json: that of all candidates, since one \
+         more could have come first",
+    ),
 ];

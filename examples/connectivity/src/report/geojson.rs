@@ -1,9 +1,8 @@
-//! Maps: districts as polygons, sites as points. (RFC 7946)
+//! Maps: districts as polygons. (RFC 7946)
 
 use serde_json::{Map, Value, json};
 
 use super::Plan;
-use super::csv::known;
 use super::table::COLUMNS;
 use crate::wire::ine::{Polygon, Ring};
 
@@ -28,31 +27,7 @@ pub(super) fn districts(plan: &Plan<'_>) -> String {
     collection(plan.analysis.districts.iter().map(feature).collect())
 }
 
-/// A feature for each site with coordinates.
-pub(super) fn sites(plan: &Plan<'_>) -> String {
-    let feature = |placed: &crate::site::Placed| {
-        let site = placed.site.value();
-        let point = site.point?;
-        let metres = *placed.metres.value();
-        Some(json!({
-            "type": "Feature",
-            "geometry": { "type": "Point", "coordinates": [degrees(point.longitude_e5), degrees(point.latitude_e5)] },
-            "properties": {
-                "kind": site.kind.name(),
-                "code": site.code,
-                "name": site.name,
-                "district_code": site.district,
-                "remote": known(*placed.remote.value()),
-                "metres_to_capital": metres,
-                "boys": site.pupils.map(|pupils| pupils.boys),
-                "girls": site.pupils.map(|pupils| pupils.girls),
-            },
-        }))
-    };
-    collection(plan.analysis.sites.iter().filter_map(feature).collect())
-}
-
-fn collection(features: Vec<Value>) -> String {
+pub(super) fn collection(features: Vec<Value>) -> String {
     let lines: Vec<_> = features.into_iter().map(|feature| feature.to_string()).collect();
     format!("{{\"type\":\"FeatureCollection\",\"features\":[\n{}\n]}}\n", lines.join(",\n"))
 }
@@ -75,21 +50,6 @@ pub(super) fn walked(ring: &Ring) -> impl Iterator<Item = [i32; 2]> + '_ {
     })
 }
 
-fn degrees(e5: i32) -> f64 {
+pub(super) fn degrees(e5: i32) -> f64 {
     f64::from(e5) / 1e5
 }
-
-/// Properties of a site.
-pub(super) const SITE: [(&str, &str); 8] = [
-    ("kind", "school, hospital or social_security"),
-    ("code", "MEC's or MSPBS's"),
-    ("name", "by MEC or MSPBS; empty if it has none"),
-    ("district_code", "INE's key of 4 digits; null: in no district of today"),
-    ("remote", "by the rule: yes, no, unknown"),
-    (
-        "metres_to_capital",
-        "straight line to the median of the schools in the department's capital; null: unknown",
-    ),
-    ("boys", "of grades 1 to 9, 2023; null: unknown, or no school"),
-    ("girls", "of grades 1 to 9, 2023; null: unknown, or no school"),
-];

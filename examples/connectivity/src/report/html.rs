@@ -12,6 +12,7 @@ mod choices;
 mod department;
 mod equity;
 mod exchanges;
+mod groups;
 mod guarani;
 mod index;
 mod land;
@@ -20,17 +21,18 @@ mod method;
 mod need;
 mod page;
 mod scale;
+mod selection;
 mod years;
-
-use std::collections::BTreeMap;
 
 use super::language::{Language, Text, text};
 use super::planned::Planned;
 use super::provenance::Provenance;
 use super::sealed::Seals;
 use super::{File, Plan};
-use crate::gap::Gap;
 use land::Land;
+
+pub(super) use groups::legends;
+pub(super) use need::sorts;
 
 /// What all pages are made of.
 #[derive(Debug)]
@@ -42,7 +44,7 @@ struct Report<'a> {
     /// The crowded part of it, larger.
     inset: Option<Land>,
     /// What each district of 2012 holds.
-    groups: BTreeMap<String, Gap>,
+    groups: groups::Groups,
     /// None without money.
     planned: Option<Planned>,
 }
@@ -56,7 +58,7 @@ pub(super) fn pages(plan: &Plan<'_>, seals: &Seals, provenance: &mut Provenance)
         seals,
         land: Land::of(rows, codes(), COUNTRY_UNITS),
         inset: Land::of(rows, CROWDED.iter().copied(), INSET_UNITS),
-        groups: land::groups(plan),
+        groups: groups::Groups::of(plan),
         planned: plan.roadmap.as_ref().ok().map(Planned::of),
     };
     let mut files = Vec::new();

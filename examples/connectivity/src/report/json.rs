@@ -3,23 +3,30 @@
 use serde_json::{Map, Value, json};
 
 use super::Plan;
+use super::finding::{no_health_facility, weights_without_effect};
+use super::html;
+use super::language::Language;
 use super::limits::LIMITS;
+use super::planned::{ByPlace, Planned, Years};
 use super::provenance::Provenance;
 use super::table::COLUMNS;
 use crate::equity::Equity;
 use crate::figure::{Figure, Share};
-use crate::gap::Gap;
+use crate::gap::{Gap, GapAnalysis};
 use crate::indicators::IndicatorLine;
+use crate::priority::Selection;
 use crate::roadmap::{Change, Quarter, Reach, Roadmap, Scenario, Year};
 use crate::settings::Settings;
 use crate::wire::conatel::Indicator;
 
 pub(super) fn roadmap(plan: &Plan<'_>, provenance: &mut Provenance) -> String {
     let mut out = Writer { provenance, settings: plan.settings };
-    let gap = out.analysis(plan);
-    let roadmap = match &plan.roadmap {
-        Ok(roadmap) => out.roadmap(roadmap),
-        Err(reason) => json!({ "none": reason.to_string() }),
+    let gap = out.analysis(&plan.analysis);
+    let selection = out.selection(&Selection::of(&plan.analysis));
+    let (sites, maps) = (out.sites(plan), out.maps(plan));
+    let (roadmap, findings) = match &plan.roadmap {
+        Ok(roadmap) => (out.roadmap(roadmap, &plan.analysis), out.findings(plan, roadmap)),
+        Err(reason) => (json!({ "none": reason.to_string() }), json!([])),
     };
     let indicators: Vec<_> = plan.indicators.iter().map(|line| out.indicator(line)).collect();
     let file = json!({
@@ -30,7 +37,11 @@ pub(super) fn roadmap(plan: &Plan<'_>, provenance: &mut Provenance) -> String {
         "missing": missing(plan),
         "rejected": rejected(plan),
         "gap": gap,
+        "sites": sites,
+        "maps": maps,
+        "selection": selection,
         "roadmap": roadmap,
+        "findings": findings,
         "indicators": indicators,
         "provenance": out.provenance.index(&plan.findings.exchanges),
     });
@@ -87,8 +98,11 @@ impl Writer<'_> {
         self.provenance.write(figure, share)
     }
 
-    fn analysis(&mut self, plan: &Plan<'_>) -> Value {
-        let analysis = &plan.analysis;
+    fn known(&mut self, figure: &Figure<Option<u64>>) -> Value {
+        self.provenance.write(figure, |number| json!(number))
+    }
+
+    fn analysis(&mut self, analysis: &GapAnalysis) -> Value {
         let mut districts = Map::new();
         for (code, line) in &analysis.districts {
             let district = line.district.value();
@@ -115,36 +129,103 @@ impl Writer<'_> {
     fn gap(&mut self, gap: &Gap) -> Value {
         let mut figures = Map::new();
         for column in &COLUMNS {
-            let figure = self.provenance.write(&(column.of)(gap), |number| json!(number));
-            figures.insert(column.name.to_owned(), figure);
+            figures.insert(column.name.to_owned(), self.known(&(column.of)(gap)));
         }
         figures.into()
     }
 
-    fn roadmap(&mut self, roadmap: &Roadmap) -> Value {
+    /// What the maps of sites show, and what they cannot.
+    fn sites(&mut self, plan: &Plan<'_>) -> Value {
+        let mut sites = Map::new();
+        for sort in html::sorts(plan) {
+            let [listed, shown, lost] = sort.figures.each_ref().map(|figure| self.known(figure));
+            let written = json!({ "listed": listed, "on_the_map": shown, "without_coordinates": lost });
+            sites.insert(sort.name.to_owned(), written);
+        }
+        sites.into()
+    }
+
+    /// What the legends of the maps of districts say: how many districts of 2012 are in each class.
+    fn maps(&mut self, plan: &Plan<'_>) -> Value {
+        let mut maps = Map::new();
+        for legend in html::legends(plan) {
+            let classes =
+                legend.classes.iter().map(|(class, count)| ((*class).to_owned(), self.number(count)));
+            let classes: Map<String, Value> = classes.collect();
+            let map = maps.entry(legend.map).or_insert_with(|| json!({ "departments": {} }));
+            match legend.department {
+                Some(code) => map["departments"][code] = classes.into(),
+                None => map["country"] = classes.into(),
+            }
+        }
+        maps.into()
+    }
+
+    fn selection(&mut self, selection: &Selection) -> Value {
+        let mut registers = Map::new();
+        for (name, register) in [("schools", &selection.schools), ("health_facilities", &selection.health)] {
+            let left_out = register.left_out.iter();
+            let left_out = left_out.map(|(reason, count)| (reason.name().to_owned(), self.known(count)));
+            let left_out: Map<String, Value> = left_out.collect();
+            let (listed, candidates) = (self.known(&register.listed), self.known(&register.candidates));
+            let written = json!({ "listed": listed, "left_out": left_out, "candidates": candidates });
+            registers.insert(name.to_owned(), written);
+        }
+        registers.into()
+    }
+
+    fn findings(&mut self, plan: &Plan<'_>, roadmap: &Roadmap) -> Value {
+        let all = [no_health_facility(plan, roadmap), weights_without_effect(plan, roadmap)];
+        let finding = |it: super::finding::Finding| {
+            let said = |language| move |sentence: &super::summary::Sentence| sentence.said(language);
+            let (es, en) = (said(Language::Spanish), said(Language::English));
+            let words =
+                self.provenance.write(&it.sentence, |words| json!({ "es": es(words), "en": en(words) }));
+            json!({ "name": it.name, "finding": words })
+        };
+        all.into_iter().flatten().map(finding).collect()
+    }
+
+    fn roadmap(&mut self, roadmap: &Roadmap, analysis: &GapAnalysis) -> Value {
         let count = roadmap.candidates.map(|all| all.len() as u64);
         let cost = json!({
             "low": self.number(&roadmap.cost.low),
             "high": self.number(&roadmap.cost.high),
             "planned_at": self.number(&roadmap.cost.at(self.settings.cost.planned_at)),
         });
-        let scenarios: Vec<_> = roadmap.scenarios.iter().map(|it| self.scenario(it, roadmap)).collect();
+        let planned = Planned::of(roadmap);
+        let scenarios = roadmap.scenarios.iter().zip(planned.scenarios());
+        let scenarios: Vec<_> =
+            scenarios.map(|(it, by_place)| self.scenario(it, roadmap, (by_place, analysis))).collect();
+        let by_district: Map<String, Value> = analysis
+            .districts
+            .keys()
+            .map(|code| (code.clone(), self.number(&planned.candidates(&[code]))))
+            .collect();
         let sensitivity: Vec<_> = roadmap.sensitivity.iter().map(|it| self.change(it)).collect();
         json!({
             "unit_cost_pyg": cost,
             "candidates": self.number(&count),
+            "candidates_by_district": by_district,
             "need": self.reach(&roadmap.need),
             "scenarios": scenarios,
             "sensitivity": sensitivity,
         })
     }
 
-    fn scenario(&mut self, scenario: &Scenario, roadmap: &Roadmap) -> Value {
-        let years: Vec<_> = scenario.years.iter().map(|year| self.year(year, roadmap)).collect();
-        let connected: Figure<Reach> = scenario.years.iter().map(|year| year.reach.clone()).sum();
-        let sites = |reach: &Reach| reach.schools + reach.health;
+    fn scenario(
+        &mut self,
+        scenario: &Scenario,
+        roadmap: &Roadmap,
+        (by_place, analysis): (&ByPlace, &GapAnalysis),
+    ) -> Value {
+        let years: Vec<_> = scenario.years.iter().map(|year| self.year(year)).collect();
+        let connected = scenario.all_years();
         let left =
-            roadmap.need.with(&connected, |need, connected| sites(need).saturating_sub(sites(connected)));
+            roadmap.need.with(&connected, |need, connected| need.sites().saturating_sub(connected.sites()));
+        let share = roadmap
+            .need
+            .with(&connected, |need, connected| Share { part: connected.sites(), whole: need.sites() });
         let mut sites_if = Map::new();
         for (basis, sites) in &scenario.sites_if {
             sites_if.insert(format!("{basis:?}").to_lowercase(), self.number(sites));
@@ -155,19 +236,63 @@ impl Writer<'_> {
             "optimality_gap_per_million_at_most": self.number(&scenario.gap_per_million),
             "years": years,
             "all_years": self.reach(&connected),
+            "sites": self.number(&connected.map(Reach::sites)),
+            "sites_of_the_candidates": self.share(&share),
             "sites_left": self.number(&left),
             "sites_if_unit_cost": sites_if,
+            "departments": self.planned_departments(scenario, by_place, analysis),
+            "districts": self.planned_districts(by_place, analysis),
         })
     }
 
-    fn year(&mut self, year: &Year, roadmap: &Roadmap) -> Value {
+    /// Sites of each department by year.
+    fn planned_departments(
+        &mut self,
+        scenario: &Scenario,
+        by_place: &ByPlace,
+        analysis: &GapAnalysis,
+    ) -> Value {
+        let mut departments = Map::new();
+        for code in analysis.departments.keys() {
+            let planned = by_place.years(&analysis.districts_of(code));
+            let mut years = Map::new();
+            for Year { year, .. } in &scenario.years {
+                let sites = planned.map(|years| years.get(year).copied().unwrap_or_default());
+                years.insert(year.to_string(), self.number(&sites));
+            }
+            let sites = self.number(&planned.map(|years| years.values().sum()));
+            departments.insert(code.clone(), json!({ "sites": sites, "years": years }));
+        }
+        departments.into()
+    }
+
+    /// Sites of each district, and from which year to which.
+    fn planned_districts(&mut self, by_place: &ByPlace, analysis: &GapAnalysis) -> Value {
+        let mut districts = Map::new();
+        for code in analysis.districts.keys() {
+            let years = by_place.years(&[code]);
+            let end =
+                |of: fn(&Years) -> Option<&u16>| years.map(|years| of(years).map(|year| u64::from(*year)));
+            let (first, last) = (end(|it| it.keys().next()), end(|it| it.keys().next_back()));
+            let written = json!({
+                "sites": self.number(&years.map(|years| years.values().sum())),
+                "first_year": self.known(&first), "last_year": self.known(&last),
+            });
+            districts.insert(code.clone(), written);
+        }
+        districts.into()
+    }
+
+    fn year(&mut self, year: &Year) -> Value {
         let mut money_if = Map::new();
         for (basis, money) in &year.money_if {
             money_if.insert(format!("{basis:?}").to_lowercase(), self.number(money));
         }
-        let equity: Vec<_> =
-            Equity::of(year, &roadmap.need).iter().map(|it| self.equity(it, year.year)).collect();
-        json!({ "year": year.year, "reach": self.reach(&year.reach), "money_pyg_if_unit_cost": money_if, "equity": equity })
+        let equity: Vec<_> = Equity::of(year).iter().map(|it| self.equity(it, year.year)).collect();
+        json!({
+            "year": year.year, "reach": self.reach(&year.reach), "remaining_before": self.reach(&year.remaining),
+            "money_pyg_if_unit_cost": money_if, "equity": equity,
+        })
     }
 
     fn equity(&mut self, equity: &Equity, year: u16) -> Value {
@@ -187,7 +312,8 @@ impl Writer<'_> {
     }
 
     fn reach(&mut self, reach: &Figure<Reach>) -> Value {
-        let fields: [(&str, OfReach); 15] = [
+        let fields: [(&str, OfReach); 22] = [
+            ("sites", Reach::sites),
             ("schools", |it| it.schools),
             ("health_facilities", |it| it.health),
             ("rural_sites", |it| it.rural_sites),
@@ -196,11 +322,17 @@ impl Writer<'_> {
             ("girls", |it| it.girls),
             ("rural_pupils", |it| it.rural_pupils),
             ("remote_pupils", |it| it.remote_pupils),
+            ("zone_known_pupils", |it| it.zone_known_pupils),
+            ("remoteness_known_pupils", |it| it.remoteness_known_pupils),
             ("men_upper_bound", |it| it.men),
             ("women_upper_bound", |it| it.women),
             ("money_pyg", |it| it.money),
             ("money_rural_pyg", |it| it.money_rural),
             ("money_remote_pyg", |it| it.money_remote),
+            ("money_zone_known_pyg", |it| it.money_zone_known),
+            ("money_remoteness_known_pyg", |it| it.money_remoteness_known),
+            ("money_schools_pyg", |it| it.money_schools),
+            ("money_health_pyg", |it| it.money_health),
             ("money_girls_pyg", |it| it.money_girls),
             ("money_women_pyg", |it| it.money_women),
         ];
@@ -222,7 +354,10 @@ impl Writer<'_> {
             Quarter::Less => "a quarter less",
             Quarter::More => "a quarter more",
         };
-        json!({ "weight": change.weight, "change": quarter, "districts_that_move": moves })
+        json!({
+            "weight": change.weight, "change": quarter, "districts": self.number(&change.districts()),
+            "sites": self.number(&change.sites()), "districts_that_move": moves,
+        })
     }
 
     fn indicator(&mut self, line: &IndicatorLine) -> Value {

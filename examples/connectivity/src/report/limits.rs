@@ -14,10 +14,12 @@ pub(super) const LIMITS: [Text; 9] = [
         "National figures are national: none is spread over districts.",
     ),
     text(
-        "De salud solo hay datos de hospitales e IPS; falta la red primaria. Su zona no está publicada, y por eso de muchos no se sabe si \
-         son remotos; para su prioridad se usa, como aproximación, la parte rural del alumnado del distrito.",
-        "Health facilities are hospitals and IPS only; the primary network is missing. Their zone is not published, so whether many are \
-         remote is unknown; for their priority the rural share of the district's pupils stands in, as a proxy.",
+        "De salud solo hay datos de hospitales e IPS; falta la red primaria. Su zona no está publicada y la encuesta de electricidad fue de escuelas: \
+         si la regla necesita ese dato, no se sabe si son remotos; para su prioridad se usa, como aproximación a la zona, la parte rural del \
+         alumnado del distrito.",
+        "Health facilities are hospitals and IPS only; the primary network is missing. Their zone is not published, and the survey of \
+         electricity was of schools: where these decide, it is not known whether they are remote; for their priority the rural share of the \
+         district's pupils stands in for the zone, as a proxy.",
     ),
     text(
         "Los usuarios de un establecimiento de salud son a lo sumo los habitantes de su distrito, contados una vez, en el año de su primer establecimiento.",

@@ -1,28 +1,31 @@
-//! Where figures come from, in `roadmap.json`: each is `{"value": …, "from": n}`, and `provenance[n]` lists its exchanges.
+//! Where figures come from, in `roadmap.json`: each is `{"value": …, "from": n, "rows": m}`. `provenance[n]` lists all exchanges
+//! that it rests on, `provenance[m]` those of them that held its rows; a count of nothing has none of these.
 //! Who finds that an exchange does not hold, asks which figures fall with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::figure::{Exchanges, Figure};
+use crate::figure::{Figure, Positions};
 use crate::planner::Source;
 
 /// Sets of exchanges as they are used, each once.
 #[derive(Debug, Default)]
 pub(super) struct Provenance {
-    numbers: BTreeMap<Exchanges, usize>,
-    sets: Vec<Exchanges>,
+    numbers: BTreeMap<Positions, usize>,
+    sets: Vec<Positions>,
 }
 
 impl Provenance {
     /// A figure as it stands in the file.
     pub(super) fn write<T>(&mut self, figure: &Figure<T>, value: impl FnOnce(&T) -> Value) -> Value {
-        json!({ "value": value(figure.value()), "from": self.number(figure.exchanges()) })
+        let exchanges = figure.exchanges();
+        let (from, rows) = (self.number(exchanges.all()), self.number(exchanges.rows()));
+        json!({ "value": value(figure.value()), "from": from, "rows": rows })
     }
 
     /// The number of a set: the same in the file and on the pages.
-    pub(super) fn number(&mut self, set: &Exchanges) -> usize {
+    pub(super) fn number(&mut self, set: &Positions) -> usize {
         let next = self.sets.len();
         let number = *self.numbers.entry(set.clone()).or_insert(next);
         if number == next {
@@ -32,14 +35,14 @@ impl Provenance {
     }
 
     /// All sets so far, by number.
-    pub(super) fn sets(&self) -> &[Exchanges] {
+    pub(super) fn sets(&self) -> &[Positions] {
         &self.sets
     }
 
     /// The index: exchange ids of each set.
     pub(super) fn index(&self, exchanges: &[Source]) -> Value {
         let id = |position| exchanges.get(position).map(|source: &Source| source.exchange.as_str());
-        let ids = |set: &Exchanges| set.positions().filter_map(id).collect::<Vec<_>>();
+        let ids = |set: &Positions| set.iter().filter_map(id).collect::<Vec<_>>();
         self.sets.iter().map(ids).collect::<Vec<_>>().into()
     }
 }
@@ -72,8 +75,10 @@ pub enum NotARoadmap {
 pub struct Cited {
     /// What it says.
     pub value: Value,
-    /// Ids of its exchanges.
+    /// Ids of all exchanges that it rests on.
     pub exchanges: Vec<String>,
+    /// Ids of those that held its rows.
+    pub rows: Vec<String>,
 }
 
 /// All figures of a `roadmap.json`, by place. (JSON pointers, RFC 6901)
@@ -84,10 +89,11 @@ pub fn figures(roadmap: &str) -> Result<BTreeMap<String, Cited>, NotARoadmap> {
     let file: Value = serde_json::from_str(roadmap)?;
     let sets = sets(&file)?;
     let mut figures = BTreeMap::new();
-    walk(&file, &mut String::new(), &mut |place, value, from| {
-        let exchanges = from.and_then(|from| sets.get(from)).cloned();
-        let exchanges = exchanges.ok_or_else(|| NotARoadmap::Index(place.to_owned()))?;
-        figures.insert(place.to_owned(), Cited { value: value.clone(), exchanges });
+    walk(&file, &mut String::new(), &mut |place, value, numbers| {
+        let set = |number: Option<usize>| number.and_then(|it| sets.get(it)).cloned();
+        let [exchanges, rows] =
+            numbers.map(|number| set(number).ok_or_else(|| NotARoadmap::Index(place.to_owned())));
+        figures.insert(place.to_owned(), Cited { value: value.clone(), exchanges: exchanges?, rows: rows? });
         Ok(())
     })?;
     Ok(figures)
@@ -120,11 +126,11 @@ fn sets(file: &Value) -> Result<Vec<Vec<String>>, NotARoadmap> {
     sets.ok_or_else(|| NotARoadmap::Index("/provenance".to_owned()))
 }
 
-/// Shows each figure: its place, its value, and the number of its set. serde_json bounds how deep a file can nest.
+/// Shows each figure: its place, its value, and the numbers of its sets: all exchanges, and those that held rows. serde_json bounds how deep a file can nest.
 fn walk(
     value: &Value,
     place: &mut String,
-    show: &mut impl FnMut(&str, &Value, Option<usize>) -> Result<(), NotARoadmap>,
+    show: &mut impl FnMut(&str, &Value, [Option<usize>; 2]) -> Result<(), NotARoadmap>,
 ) -> Result<(), NotARoadmap> {
     let length = place.len();
     let mut each = |key: &str, inner: &Value| {
@@ -137,8 +143,8 @@ fn walk(
     match value {
         Value::Object(fields) => match (fields.get("from"), fields.get("value")) {
             (Some(from), Some(value)) => {
-                let from = from.as_u64().and_then(|from| usize::try_from(from).ok());
-                show(place, value, from)
+                let number = |it: Option<&Value>| it?.as_u64().and_then(|it| usize::try_from(it).ok());
+                show(place, value, [number(Some(from)), number(fields.get("rows"))])
             }
             _ => fields.iter().try_for_each(|(key, inner)| each(key, inner)),
         },
@@ -152,14 +158,15 @@ fn walk(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::figure::Exchanges;
 
     #[test]
     fn the_figures_of_an_exchange_that_does_not_hold_fall_and_no_others() {
         let source =
             |id: &str| Source { exchange: id.to_owned(), service: "s", method: "m", rows: 1, earlier: None };
         let mut provenance = Provenance::default();
-        let one = Figure::new(5, Exchanges::one(0));
-        let both = one.with(&Figure::new(7, Exchanges::one(1)), |one, other| one + other);
+        let one = Figure::new(5, Exchanges::row(0));
+        let both = one.with(&Figure::new(7, Exchanges::page(1)), |one, other| one + other);
         let figures = json!({
             "a": provenance.write(&one, |it| json!(it)),
             "b/c": [provenance.write(&both, |it| json!(it)), provenance.write(&one, |it| json!(it))],
@@ -175,14 +182,15 @@ mod tests {
             [Fallen { figure: "/figures/b~1c/0".to_owned(), exchanges: vec!["bb".to_owned()] }]
         );
         assert_eq!(fallen(&file, &holding(&["bb"])).unwrap().len(), 3);
-        let exchanges = ["aa", "bb"].map(str::to_owned).to_vec();
-        assert_eq!(cited(&file, "/figures/b~1c/0").unwrap(), Cited { value: json!(12), exchanges });
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        let expected = Cited { value: json!(12), exchanges: ids(&["aa", "bb"]), rows: ids(&["aa"]) };
+        assert_eq!(cited(&file, "/figures/b~1c/0").unwrap(), expected);
         assert!(matches!(cited(&file, "/figures/b"), Err(NotARoadmap::NoFigure(_))));
     }
 
     #[test]
     fn a_figure_without_a_set_is_refused() {
-        let file = json!({ "a": { "value": 1, "from": 3 }, "provenance": [[]] }).to_string();
+        let file = json!({ "a": { "value": 1, "from": 3, "rows": 0 }, "provenance": [[]] }).to_string();
         assert!(matches!(fallen(&file, &BTreeSet::new()), Err(NotARoadmap::Index(at)) if at == "/a"));
         assert!(fallen("{}", &BTreeSet::new()).is_err());
     }

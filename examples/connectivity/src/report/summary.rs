@@ -5,8 +5,8 @@ use std::fmt::Display;
 
 use super::Plan;
 use super::language::{Language, Text, filled, text};
-use crate::figure::{Figure, Share};
-use crate::roadmap::{Reach, Roadmap};
+use crate::figure::{Figure, Share, rounded};
+use crate::roadmap::{Reach, Scenario};
 
 /// A sentence and what is put in at its places.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) enum Shown {
     Percent(Figure<Share>),
     /// Several beside each other: one for each scenario.
     Side(Vec<Figure<u64>>),
+    /// One after the other, each in Spanish and in English: of the settings.
+    Names(Vec<[String; 2]>),
     /// No figure of anyone's data: how many rows were kept out.
     Count(u64),
     /// Of the settings, as it is in both languages: a year, a programme.
@@ -39,7 +41,6 @@ pub fn summary(plan: &Plan<'_>, language: Language) -> [String; 5] {
 pub(super) fn sentences(plan: &Plan<'_>) -> [Sentence; 5] {
     let total = &plan.analysis.total;
     let schools = &total.schools;
-    let health = total.hospitals.clone() + total.social_security.clone();
     let [third, fourth] = money(plan);
     let places = Sentence {
         words: text(
@@ -56,10 +57,10 @@ pub(super) fn sentences(plan: &Plan<'_>) -> [Sentence; 5] {
     };
     let unknown = Sentence {
         words: text(
-            "No está publicado qué locales tienen banda ancha; de los demás datos falta el {0}. {1} establecimientos de salud.",
-            "Which site has broadband is not published; of the other data {0} is missing. {1} health facilities.",
+            "No está publicado qué locales tienen banda ancha; de los demás datos que pide el plan falta el {0}. {1} establecimientos de salud.",
+            "Which site has broadband is not published; of the other data that the plan asks for {0} is missing. {1} health facilities.",
         ),
-        shown: vec![Shown::Percent(total.unknown.clone()), Shown::Number(health)],
+        shown: vec![Shown::Percent(total.unknown.clone()), Shown::Number(super::table::health(total))],
     };
     let kept_out = Sentence {
         words: text(
@@ -77,27 +78,26 @@ fn money(plan: &Plan<'_>) -> [Sentence; 2] {
     let roadmap = match &plan.roadmap {
         Ok(roadmap) => roadmap,
         Err(reason) => {
-            let nothing = Sentence { words: text("", ""), shown: Vec::new() };
-            return [super::reason::no_plan(reason), nothing];
+            return [super::reason::no_plan(reason), nothing()];
         }
     };
-    let reached = all_years(roadmap);
-    let million = |budget: &u64| budget / 1_000_000;
+    let reached: Vec<_> = roadmap.scenarios.iter().map(Scenario::all_years).collect();
+    let million = |budget: &u64| rounded(*budget, 1_000_000);
     let years = plan.settings.years;
     let scenarios = Sentence {
         words: text(
-            "{0} a {1}, con {2} millones de guaraníes por año: {3} de {4} locales.",
-            "{0} to {1}, with {2} million guaraníes a year: {3} of {4} sites.",
+            "{0} a {1}, con {2} millones de guaraníes por año: {3} de {4} locales candidatos.",
+            "{0} to {1}, with {2} million guaraníes a year: {3} of {4} candidate sites.",
         ),
         shown: vec![
             Shown::Name(years.first.to_string()),
             Shown::Name(years.last.to_string()),
             Shown::Side(roadmap.scenarios.iter().map(|it| it.budget.map(million)).collect()),
-            Shown::Side(reached.iter().map(|it| it.map(|reach| reach.schools + reach.health)).collect()),
+            Shown::Side(reached.iter().map(|it| it.map(Reach::sites)).collect()),
             Shown::Number(roadmap.candidates.map(|all| all.len() as u64)),
         ],
     };
-    let middle = reached.get(reached.len() / 2).cloned().unwrap_or_default();
+    let Some(middle) = reached.get(reached.len() / 2) else { return [scenarios, nothing()] };
     let people = Sentence {
         words: text(
             "Presupuesto medio: {0} niñas y {1} niños; {2} locales remotos.",
@@ -112,11 +112,8 @@ fn money(plan: &Plan<'_>) -> [Sentence; 2] {
     [scenarios, people]
 }
 
-/// What each scenario connects in all its years.
-pub(super) fn all_years(roadmap: &Roadmap) -> Vec<Figure<Reach>> {
-    let all =
-        |scenario: &crate::roadmap::Scenario| scenario.years.iter().map(|year| year.reach.clone()).sum();
-    roadmap.scenarios.iter().map(all).collect()
+fn nothing() -> Sentence {
+    Sentence { words: text("", ""), shown: Vec::new() }
 }
 
 /// What stands in a sentence and may need care: figures, and names that could hold anything.
@@ -151,6 +148,10 @@ impl Sentence {
                 Shown::Percent(figure) => show(Cited::Percent(figure)),
                 Shown::Side(figures) => {
                     figures.iter().map(|it| show(Cited::Number(it))).collect::<Vec<_>>().join(" / ")
+                }
+                Shown::Names(names) => {
+                    let said = names.iter().map(|[es, en]| show(Cited::Name(language.of_both(es, en))));
+                    language.list(&said.collect::<Vec<_>>())
                 }
                 Shown::Count(count) => language.number(*count),
                 Shown::Name(name) => show(Cited::Name(name)),

@@ -14,7 +14,7 @@ pub(super) struct Column {
 }
 
 /// Whole numbers; none where there is nothing to count from.
-pub(super) const COLUMNS: [Column; 36] = [
+pub(super) const COLUMNS: [Column; 37] = [
     column("men_2022", "persons, census 2022", |gap| gap.people.map(|it| Some(it.men))),
     column("women_2022", "persons, census 2022", |gap| gap.people.map(|it| Some(it.women))),
     column("schools", "school sites listed by MEC", |gap| sites(gap, &gap.schools.all)),
@@ -51,9 +51,12 @@ pub(super) const COLUMNS: [Column; 36] = [
     column("unknown_remoteness_girls", "girls there", |gap| girls(gap, &gap.schools.unknown_remoteness)),
     column("hospitals", "hospitals of MSPBS", |gap| facilities(gap, &gap.hospitals)),
     column("social_security", "facilities of IPS", |gap| facilities(gap, &gap.social_security)),
+    column("health_facilities", "hospitals of MSPBS and facilities of IPS together", |gap| {
+        facilities(gap, &health(gap))
+    }),
     column(
         "health_remoteness_unknown",
-        "of hospitals and IPS: remoteness not known, as no zone is published",
+        "of hospitals and IPS: remoteness not known, as no zone is published and the survey of electricity was of schools",
         |gap| facilities(gap, &gap.health_remoteness_unknown),
     ),
     column("spaces_in_service", "named public spaces with free internet, when they were reported", |gap| {
@@ -72,13 +75,14 @@ pub(super) const COLUMNS: [Column; 36] = [
         gap.distance.map(|it| gap.heard.sites().then_some(it.unknown))
     }),
     column("connection_unknown_sites", "sites whose connection is not published: all of them", |gap| {
-        (gap.schools.all.map(|it| it.sites) + gap.hospitals.clone() + gap.social_security.clone())
-            .map(|it| gap.heard.sites().then_some(*it))
+        (gap.schools.all.map(|it| it.sites) + health(gap)).map(|it| gap.heard.sites().then_some(*it))
     }),
     column(
         "unknown_per_thousand",
-        "of zone, pupils, coordinates and electricity of schools, zone and coordinates of health facilities: empty, per \
-         thousand",
+        "of what the rule and the plan ask, how much nobody says, per thousand to the nearest, a half up. Asked of a school: zone, \
+         pupils, coordinates, and whether it was on the grid in 2014, which is not said either by an answer that cannot be read \
+         or that names electricity without saying from where. Asked of a health facility: zone and coordinates. The connection \
+         of a site is not counted here: it is never published",
         |gap| gap.unknown.map(|it| it.per_thousand().filter(|_| gap.heard.sites())),
     ),
 ];
@@ -87,15 +91,20 @@ const fn column(name: &'static str, means: &'static str, of: fn(&Gap) -> Figure<
     Column { name, means, of }
 }
 
-fn sites(gap: &Gap, count: &Figure<Count>) -> Figure<Option<u64>> {
+/// Hospitals and facilities of the social security.
+pub(super) fn health(gap: &Gap) -> Figure<u64> {
+    gap.hospitals.clone() + gap.social_security.clone()
+}
+
+pub(super) fn sites(gap: &Gap, count: &Figure<Count>) -> Figure<Option<u64>> {
     counted(gap, count, |it| it.sites)
 }
 
-fn boys(gap: &Gap, count: &Figure<Count>) -> Figure<Option<u64>> {
+pub(super) fn boys(gap: &Gap, count: &Figure<Count>) -> Figure<Option<u64>> {
     counted(gap, count, |it| it.boys)
 }
 
-fn girls(gap: &Gap, count: &Figure<Count>) -> Figure<Option<u64>> {
+pub(super) fn girls(gap: &Gap, count: &Figure<Count>) -> Figure<Option<u64>> {
     counted(gap, count, |it| it.girls)
 }
 
@@ -104,7 +113,7 @@ fn counted(gap: &Gap, count: &Figure<Count>, of: fn(&Count) -> u64) -> Figure<Op
     count.map(|it| gap.heard.schools.then_some(of(it)))
 }
 
-fn facilities(gap: &Gap, count: &Figure<u64>) -> Figure<Option<u64>> {
+pub(super) fn facilities(gap: &Gap, count: &Figure<u64>) -> Figure<Option<u64>> {
     count.map(|it| gap.heard.facilities.then_some(*it))
 }
 

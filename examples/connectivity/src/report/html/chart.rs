@@ -32,7 +32,7 @@ pub(super) fn panels(page: &mut Page<'_>, looks: &[&str], panels: &[Panel]) {
     let whole = |bar: &Bar| bar.parts.iter().sum::<u64>();
     let tops = panels.iter().flat_map(|panel| panel.bars.iter().map(whole).chain(panel.limit));
     let most = tops.max().unwrap_or_default().max(1);
-    page.add_markup("<div class=\"pair\">");
+    page.add_markup("<div class=\"pair charts\">");
     for panel in panels {
         page.add_markup(&svg(panel, looks, most));
     }
@@ -43,8 +43,12 @@ fn svg(panel: &Panel, looks: &[&str], most: u64) -> String {
     let Panel { id, title, describes, bars, limit } = panel;
     let scaled = |number: u64| scaled(number, most);
     let width = bars.len() * BAR_STEP + MARGIN;
+    // No empty space above low bars; all panels stand on one ground, where there is room for that.
+    let tallest = bars.iter().map(|bar| bar.parts.iter().sum::<u64>()).chain(*limit).max();
+    let top = GROUND - scaled(tallest.unwrap_or_default()) - LABEL_HEIGHT;
+    let height = HEIGHT - top;
     let mut out = format!(
-        "<figure><svg class=\"chart\" viewBox=\"0 0 {width} {HEIGHT}\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\">\n<title id=\"{id}-t\">\
+        "<figure><svg class=\"chart\" viewBox=\"0 {top} {width} {height}\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\">\n<title id=\"{id}-t\">\
          {title}</title>\n<desc id=\"{id}-d\">{describes}</desc>\n"
     );
     for (at, bar) in bars.iter().enumerate() {
@@ -96,6 +100,9 @@ const MARGIN: usize = 6;
 const GROUND: u64 = 176;
 const TALLEST: u64 = 150;
 const HEIGHT: u64 = 198;
+/// Of what stands above a bar.
+const LABEL_HEIGHT: u64 = 20;
+const _: () = assert!(TALLEST + LABEL_HEIGHT < GROUND, "the label of the tallest bar is in the picture");
 /// Fill of the second part of a bar. Once on a page with charts.
 pub(super) const PATTERNS: &str = "<pattern id=\"h1\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
     <rect width=\"6\" height=\"6\" fill=\"#e9c9a4\"/><rect width=\"2\" height=\"6\" fill=\"#8a5a1f\"/></pattern>\n";

@@ -1,9 +1,9 @@
 //! What moves with the weights, national indicators, and what was kept out or not answered.
 
+use super::super::finding::{CRITERION, weights_without_effect};
 use super::super::language::{Fineness, Text, filled, moment, text};
 use super::super::reason;
 use super::Report;
-use super::method::CRITERION;
 use super::page::{EXCHANGES, Html, ListTag, Page, Row, Table};
 use crate::figure::Figure;
 use crate::roadmap::{Change, Move, Quarter};
@@ -14,6 +14,7 @@ pub(super) fn sensitivity(out: &mut Page<'_>, report: &Report<'_>) {
         return out.paragraph(NOTHING, &[]);
     };
     out.paragraph(INTRODUCTION, &[]);
+    out.finding(weights_without_effect(report.plan, roadmap).as_ref());
     let weights = report.plan.settings.weights.all();
     let mut rows = Vec::new();
     for change in &roadmap.sensitivity {
@@ -24,8 +25,7 @@ pub(super) fn sensitivity(out: &mut Page<'_>, report: &Report<'_>) {
             Quarter::More => MORE,
         };
         let name = words.map_or(change.weight, |words| out.say(*words));
-        let moved = change.moves.map(|moves| moves.len() as u64);
-        let sites = change.moves.map(|moves| moves.iter().map(distance).sum::<u64>() / 2);
+        let (moved, sites) = (change.districts(), change.sites());
         let cells = vec![out.number(&moved), out.number(&sites), most_moved(out, report, change)];
         rows.push(Row::new(Html::text(&filled(out.say(quarter), &[&name])), cells));
     }
@@ -36,10 +36,6 @@ pub(super) fn sensitivity(out: &mut Page<'_>, report: &Report<'_>) {
     out.table(&table);
 }
 
-fn distance(it: &Move) -> u64 {
-    it.sites_before.abs_diff(it.sites_after)
-}
-
 /// The districts that gain or lose most, and how many more there are.
 fn most_moved(out: &mut Page<'_>, report: &Report<'_>, change: &Change) -> Html {
     let name = |code: &str| {
@@ -48,7 +44,7 @@ fn most_moved(out: &mut Page<'_>, report: &Report<'_>, change: &Change) -> Html 
     };
     let said = change.moves.map(|moves| {
         let mut sorted: Vec<&Move> = moves.iter().collect();
-        sorted.sort_by_key(|it| (std::cmp::Reverse(distance(it)), it.district.clone()));
+        sorted.sort_by_key(|it| (std::cmp::Reverse(it.distance()), it.district.clone()));
         let named = sorted.iter().take(NAMED_MAX);
         named
             .map(|it| format!("{} {} → {}", name(&it.district), it.sites_before, it.sites_after))

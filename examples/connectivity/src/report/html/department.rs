@@ -3,10 +3,12 @@
 use std::ops::Bound;
 
 use super::super::language::{Language, Text, filled, text};
-use super::super::planned::Planned;
+use super::super::planned::{ByPlace, Planned};
 use super::super::provenance::Provenance;
+use super::super::table;
 use super::chart::{Bar, Panel, panels};
-use super::land::{Land, Shapes, Sign, label, legend, looks};
+use super::groups::legend;
+use super::land::{Land, Shapes, Sign, label};
 use super::need::{COLUMNS, TOTAL, cells};
 use super::page::{Frame, Html, Page, Place, Row, Table};
 use super::scale::REMOTE;
@@ -66,25 +68,24 @@ pub(super) fn page(
 /// The largest figures, large.
 fn facts(out: &mut Page<'_>, gap: &Gap) {
     let schools = &gap.schools;
-    let health = gap.hospitals.clone() + gap.social_security.clone();
     let numbers = [
-        (schools.all.map(|it| it.sites), text("locales escolares", "school sites")),
-        (schools.remote.map(|it| it.sites), text("son remotos", "are remote")),
+        (table::sites(gap, &schools.all), text("locales escolares", "school sites")),
+        (table::sites(gap, &schools.remote), text("son remotos", "are remote")),
         (
-            schools.unknown_remoteness.map(|it| it.sites),
+            table::sites(gap, &schools.unknown_remoteness),
             text("no se sabe si son remotos", "not known if remote"),
         ),
-        (schools.all.map(|it| it.girls), text("niñas", "girls")),
-        (schools.all.map(|it| it.boys), text("niños", "boys")),
-        (health, text("hospitales e IPS", "hospitals and IPS")),
+        (table::girls(gap, &schools.all), text("niñas", "girls")),
+        (table::boys(gap, &schools.all), text("niños", "boys")),
+        (table::facilities(gap, &table::health(gap)), text("hospitales e IPS", "hospitals and IPS")),
         (
-            gap.spaces.map(|it| it.in_service),
+            gap.spaces.map(|it| gap.heard.spaces.then_some(it.in_service)),
             text("espacios con Internet, informados", "spaces with Internet, reported"),
         ),
     ];
     let mut items = String::new();
     for (number, words) in &numbers {
-        items.push_str(&format!("<li><b>{}</b> {}</li>", out.number(number), Html::text(out.say(*words))));
+        items.push_str(&format!("<li><b>{}</b> {}</li>", out.known(number), Html::text(out.say(*words))));
     }
     items.push_str(&format!(
         "<li><b>{}</b> {}</li>",
@@ -99,7 +100,7 @@ fn map(out: &mut Page<'_>, report: &Report<'_>, code: &str, line: &DepartmentGap
     else {
         return;
     };
-    let looks = looks(&report.groups, &REMOTE);
+    let looks = report.groups.looks(&REMOTE);
     let look = |group: &str| looks.get(group).copied().unwrap_or("k6");
     let districts = &report.plan.analysis.districts;
     let is_inside = |district: &str| {
@@ -122,9 +123,7 @@ fn map(out: &mut Page<'_>, report: &Report<'_>, code: &str, line: &DepartmentGap
         land.districts(Shapes::Own, look, |_| (String::new(), "")),
     ));
     out.add_markup(&format!("<strong>{}</strong>", Html::text(out.say(REMOTE.title))));
-    let groups = report.groups.iter().filter(|(group, _)| is_inside(group));
-    let groups = groups.map(|(group, gap)| (group.clone(), gap.clone())).collect();
-    legend(out, &groups, &REMOTE);
+    legend(out, &report.groups, &REMOTE, Some(code));
     out.add_markup(&format!("{}</figcaption></figure>", Html::text(out.say(SIGNS))));
 }
 
@@ -152,8 +151,8 @@ fn plan(out: &mut Page<'_>, report: &Report<'_>, planned: &Planned, districts: &
     let rules = &report.plan.settings.scenarios;
     let codes: Vec<&str> = districts.iter().map(|(code, _)| *code).collect();
     let mut all = Vec::new();
-    for (at, rule) in rules.iter().enumerate() {
-        let years = planned.years(at, &codes);
+    for (at, (rule, scenario)) in rules.iter().zip(planned.scenarios()).enumerate() {
+        let years = scenario.years(&codes);
         let bars: Vec<Bar> = report
             .plan
             .settings
@@ -185,15 +184,14 @@ fn by_year(out: &mut Page<'_>, report: &Report<'_>, planned: &Planned, codes: &[
     let columns = columns.chain(rules.iter().map(|rule| budget(out, name(out, rule)))).collect();
     let mut rows = Vec::new();
     for year in report.plan.settings.years.each() {
-        let cells = (0..rules.len()).map(|at| {
-            let sites = planned.years(at, codes).map(|years| years.get(&year).copied().unwrap_or_default());
-            out.number(&sites)
-        });
+        let in_year = |scenario: &ByPlace| {
+            scenario.years(codes).map(|years| years.get(&year).copied().unwrap_or_default())
+        };
+        let cells = planned.scenarios().iter().map(|scenario| out.number(&in_year(scenario)));
         rows.push(Row::new(Html::text(&year.to_string()), cells.collect()));
     }
-    let total = (0..rules.len())
-        .map(|at| out.number(&planned.years(at, codes).map(|years| years.values().sum())))
-        .collect();
+    let all = |scenario: &ByPlace| scenario.years(codes).map(|years| years.values().sum());
+    let total = planned.scenarios().iter().map(|scenario| out.number(&all(scenario))).collect();
     let foot = vec![Row::new(Html::text(out.say(TOTAL)), total)];
     let caption = Html::text(out.say(BY_YEAR));
     out.table(&Table { id: "year-table".to_owned(), caption, columns, rows, foot, ..Table::default() });
@@ -213,9 +211,9 @@ fn by_district(
     let mut rows = Vec::new();
     for (code, district) in districts {
         let mut cells = vec![out.number(&planned.candidates(&[code]))];
-        for at in 0..rules.len() {
+        for scenario in planned.scenarios() {
             let language = out.language;
-            cells.push(out.figure(&planned.years(at, &[code]), |years| {
+            cells.push(out.figure(&scenario.years(&[code]), |years| {
                 let sites = language.number(years.values().sum());
                 match (years.keys().next(), years.keys().next_back()) {
                     (Some(first), Some(last)) if first == last => format!("{sites} ({first})"),
@@ -256,9 +254,9 @@ const UP: Text = text("← Todo el país", "← The whole country");
 const MISSING: Text = text("de los datos falta", "of the data is missing");
 const LIMIT: Text = text(
     "No está publicado qué locales tienen banda ancha: estas cifras muestran necesidades y datos que faltan, no miden cobertura. Cada cifra \
-     lleva a los intercambios de los que sale.",
-    "Which site has broadband is not published: these figures list need and missing data, they do not measure coverage. Each figure leads to \
-     the exchanges that it came from.",
+     de los textos y tablas lleva a los intercambios en los que se apoya.",
+    "Which site has broadband is not published: these figures list need and missing data, they do not measure coverage. Each figure in \
+     text and tables leads to the exchanges that it rests on.",
 );
 const MAP: Text = text(
     "Locales escolares remotos. {0}. La tabla da los números por distrito.",

@@ -6,7 +6,7 @@ use super::page::{Html, ListTag, Page, Row, Table};
 use super::years::name;
 use crate::equity::{Equity, Group, Standing};
 use crate::figure::{Figure, Share};
-use crate::roadmap::{Roadmap, Scenario};
+use crate::roadmap::Scenario;
 use crate::settings::ScenarioRule;
 
 pub(super) fn section(out: &mut Page<'_>, report: &Report<'_>) {
@@ -15,20 +15,21 @@ pub(super) fn section(out: &mut Page<'_>, report: &Report<'_>) {
     };
     out.paragraph(INTRODUCTION, &[]);
     for (rule, scenario) in report.plan.settings.scenarios.iter().zip(&roadmap.scenarios) {
-        let findings = findings(out, report, roadmap, scenario);
+        let findings = findings(out, report, scenario);
         let title = Html::text(&filled(out.say(FINDINGS), &[&name(out, rule)]));
         out.add_markup(&format!("<h3>{title}</h3>"));
         out.list(ListTag::Unordered, &findings);
-        table(out, report, roadmap, (rule, scenario));
+        table(out, report, rule, scenario);
     }
 }
 
 /// In words: which group is behind in which years.
-fn findings(out: &Page<'_>, report: &Report<'_>, roadmap: &Roadmap, scenario: &Scenario) -> Vec<Html> {
+fn findings(out: &Page<'_>, report: &Report<'_>, scenario: &Scenario) -> Vec<Html> {
+    let rule = &report.plan.settings.equity;
     let standing = |year, group: Group| {
-        let all = Equity::of(year, &roadmap.need);
+        let all = Equity::of(year);
         let own = all.iter().find(|it| it.group == group);
-        own.map_or(Standing::NothingToShare, |it| *it.standing(&report.plan.settings.equity).value())
+        own.map_or(Standing::NothingToShare, |it| *it.standing(rule).value())
     };
     let said = |group: Group| {
         let all: Vec<_> = scenario.years.iter().map(|year| (year.year, standing(year, group))).collect();
@@ -36,28 +37,28 @@ fn findings(out: &Page<'_>, report: &Report<'_>, roadmap: &Roadmap, scenario: &S
             all.iter().filter(|(_, it)| is(it)).map(|(year, _)| year.to_string()).collect()
         };
         let behind = years_when(|it| matches!(it, Standing::Behind { .. }));
+        let done = years_when(|it| *it == Standing::NothingLeft);
         let nothing = years_when(|it| *it == Standing::NothingToShare);
-        let words = if nothing.len() == all.len() {
+        let words = if nothing.len() + done.len() == all.len() {
             NOTHING_FOR
         } else if behind.is_empty() {
             KEEPS_UP
         } else {
             BEHIND
         };
-        Html::text(&filled(out.say(words), &[&out.say(who(group)), &out.language.list(&behind)]))
+        let mut said = filled(out.say(words), &[&out.say(who(group)), &out.language.list(&behind)]);
+        if !done.is_empty() {
+            said.push_str(&filled(out.say(DONE), &[&out.language.list(&done)]));
+        }
+        Html::text(&said)
     };
     Group::ALL.map(said).into()
 }
 
-/// For each group its share of the money and of the beneficiaries, by year.
-fn table(
-    out: &mut Page<'_>,
-    report: &Report<'_>,
-    roadmap: &Roadmap,
-    (rule, scenario): (&ScenarioRule, &Scenario),
-) {
-    let tolerance = u64::from(report.plan.settings.equity.tolerance_per_thousand);
-    let years: Vec<[Equity; 4]> = scenario.years.iter().map(|year| Equity::of(year, &roadmap.need)).collect();
+/// For each group its share of the money and of the beneficiaries, by year, above its share of what was left.
+fn table(out: &mut Page<'_>, report: &Report<'_>, rule: &ScenarioRule, scenario: &Scenario) {
+    let tolerance = report.plan.settings.equity.tolerance_per_thousand;
+    let years: Vec<[Equity; 4]> = scenario.years.iter().map(Equity::of).collect();
     let measures: [(Text, OfEquity, OfEquity); 2] = [
         (MONEY, |it| &it.money, |it| &it.money_need),
         (PEOPLE, |it| &it.beneficiaries, |it| &it.beneficiaries_need),
@@ -65,21 +66,19 @@ fn table(
     let mut rows = Vec::new();
     for (at, group) in Group::ALL.into_iter().enumerate() {
         for (measure, of, need) in measures {
-            let Some(first) = years.first() else { continue };
-            let mut cells = vec![out.percent(need(&first[at]))];
+            let mut cells = Vec::new();
             for year in &years {
                 let (share, need) = (of(&year[at]), need(&year[at]));
-                let cell = out.percent(share);
-                cells.push(if is_behind(share.value(), need.value(), tolerance) {
-                    marked(out, &cell)
-                } else {
-                    cell
-                });
+                let (shown, left) = (out.percent(share), out.percent(need));
+                let shown =
+                    if share.value().is_below(need.value(), tolerance) { marked(out, &shown) } else { shown };
+                let left = out.fill(OF_LEFT, &[&left]);
+                cells.push(Html::markup(format!("{shown}<small>{left}</small>")));
             }
             rows.push(Row::new(Html::text(&filled(out.say(measure), &[&out.say(short(group))])), cells));
         }
     }
-    let columns = [GROUP, NEED].map(|name| Html::text(out.say(name))).into_iter();
+    let columns = std::iter::once(Html::text(out.say(GROUP)));
     let columns =
         columns.chain(scenario.years.iter().map(|year| Html::text(&year.year.to_string()))).collect();
     let caption = Html::text(&filled(out.say(CAPTION), &[&name(out, rule)]));
@@ -87,12 +86,6 @@ fn table(
 }
 
 type OfEquity = fn(&Equity) -> &Figure<Share>;
-
-fn is_behind(share: &Share, need: &Share, tolerance: u64) -> bool {
-    let behind =
-        need.per_thousand().zip(share.per_thousand()).map(|(need, share)| need.saturating_sub(share));
-    behind.is_some_and(|behind| behind > tolerance)
-}
 
 /// With a sign and, for those who hear the page, in words: not by colour alone.
 fn marked(out: &Page<'_>, cell: &Html) -> Html {
@@ -120,19 +113,21 @@ fn short(group: Group) -> Text {
 
 const NOTHING: Text = text("Sin plan no hay nada que repartir.", "Without a plan there is nothing to share.");
 const INTRODUCTION: Text = text(
-    "La columna «Necesidad» dice qué parte le tocaría a cada grupo si se conectara todo. Una cifra con ▼ queda por debajo de ella más \
-     de lo que se tolera.",
-    "The column “Need” says which share each group would have if everything were connected. A figure with ▼ is below it by more than is \
-     tolerated.",
+    "Cada casilla dice qué parte recibe el grupo ese año y, debajo, qué parte tenía en lo que faltaba conectar al empezar el año. Una cifra con ▼ \
+     queda por debajo más de lo que se tolera. Un local del que no se sabe si es rural, o si es remoto, no cuenta ni en lo recibido ni en lo que \
+     faltaba.",
+    "Each cell says which share the group gets that year and, below, which share it had of what was left to connect when the year began. A \
+     figure with ▼ is below that by more than is tolerated. A site of which it is not known whether it is rural, or remote, counts on neither \
+     side: not in what was received, not in what was left.",
 );
 const FINDINGS: Text = text("Presupuesto {0}", "The {0} budget");
 const KEEPS_UP: Text = text(
-    "{0} no quedan por debajo de su parte de la necesidad en ningún año.",
-    "{0} are below their share of the need in no year.",
+    "{0} no quedan por debajo de su parte de lo que faltaba en ningún año.",
+    "{0} are below their share of what was left in no year.",
 );
 const BEHIND: Text = text(
-    "{0} quedan por debajo de su parte de la necesidad en {1}.",
-    "{0} are below their share of the need in {1}.",
+    "{0} quedan por debajo de su parte de lo que faltaba en {1}.",
+    "{0} are below their share of what was left in {1}.",
 );
 const NOTHING_FOR: Text = text(
     "{0}: con este presupuesto no se conecta, en ningún año, nada en lo que pudieran tener parte.",
@@ -141,9 +136,14 @@ const NOTHING_FOR: Text = text(
 const MONEY: Text = text("Dinero para {0}", "Money for {0}");
 const PEOPLE: Text = text("Beneficiarios: {0}", "Beneficiaries: {0}");
 const GROUP: Text = text("Grupo", "Group");
-const NEED: Text = text("Necesidad", "Need");
+const OF_LEFT: Text = text("faltaba: {0}", "left: {0}");
+/// After the sentence of a group.
+const DONE: Text = text(
+    " En {0} ya no quedaba nada suyo por conectar: todo se había conectado antes.",
+    " In {0} nothing of theirs was left to connect: all had been connected before.",
+);
 const CAPTION: Text = text(
-    "Presupuesto {0}: parte de cada grupo en el dinero y en los beneficiarios de cada año. Una raya: ese año no hay nada que repartir.",
-    "The {0} budget: each group's share of the money and of the beneficiaries of each year. A dash: that year there is nothing to share.",
+    "Presupuesto {0}: parte de cada grupo en el dinero y en los beneficiarios de cada año y, debajo, en lo que faltaba. Una raya: ese año no hay nada que repartir.",
+    "The {0} budget: each group's share of the money and of the beneficiaries of each year and, below, of what was left. A dash: that year there is nothing to share.",
 );
 const LESS: Text = text("menos que su parte:", "less than its share:");

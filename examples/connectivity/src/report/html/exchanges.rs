@@ -10,7 +10,7 @@ use super::super::sealed::Seals;
 use super::super::{Plan, reason};
 use super::INDEX;
 use super::page::{EXCHANGES, Frame, Html, Page, Place, Row, Table};
-use crate::figure::Exchanges;
+use crate::figure::Positions;
 
 /// After all other pages: it lists the sets that they name.
 pub(super) fn page(
@@ -100,11 +100,11 @@ fn sealed_by(who: &str, when: Option<Timestamp>) -> Html {
 }
 
 /// A set; the empty one is nobody's.
-fn row(out: &Page<'_>, plan: &Plan<'_>, seals: &Seals, number: usize, set: &Exchanges) -> Option<Row> {
+fn row(out: &Page<'_>, plan: &Plan<'_>, seals: &Seals, number: usize, set: &Positions) -> Option<Row> {
     let mut agencies: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     let (mut first, mut last): (Option<Timestamp>, Option<Timestamp>) = (None, None);
     let mut earlier = None;
-    for at in set.positions() {
+    for at in set.iter() {
         let source = plan.findings.exchanges.get(at)?;
         agencies.entry(agency(source.service)).or_default().push(at + 1);
         earlier = earlier.or(source.earlier);
@@ -169,10 +169,12 @@ const COLUMNS: [Text; 7] = [
 const NO_EVIDENCE: Text = text("sin evidencia", "no evidence");
 const SETS: Text = text("Conjuntos de intercambios", "Sets of exchanges");
 const SETS_ARE: Text = text(
-    "Una cifra puede salir de varios intercambios. El enlace de cada cifra lleva aquí, a su conjunto; los números llevan a los \
-     intercambios de arriba. En roadmap.json el conjunto se llama «from».",
-    "A figure can come from several exchanges. The link of each figure leads here, to its set; the numbers lead to the exchanges above. In \
-     roadmap.json the set is called “from”.",
+    "Una cifra puede apoyarse en varios intercambios. Su enlace lleva aquí, a su conjunto; los números llevan a los intercambios de arriba. \
+     Una cuenta se apoya en todas las páginas del registro en el que cuenta, también si da cero: en cualquiera podría haber una fila más. En \
+     roadmap.json el conjunto se llama «from»; «rows» dice cuáles de sus intercambios trajeron las filas contadas.",
+    "A figure can rest on several exchanges. Its link leads here, to its set; the numbers lead to the exchanges above. A count rests on all \
+     pages of the register that it counts in, also where it is 0: there could be one more row on any of them. In roadmap.json the set is \
+     called “from”; “rows” says which of its exchanges held the rows that were counted.",
 );
 const SETS_CAPTION: Text = text("Conjuntos, por número.", "Sets, by number.");
 const SET_COLUMNS: [Text; 4] = [

@@ -3,6 +3,7 @@
 use super::super::language::{Language, filled};
 use super::super::provenance::Provenance;
 use super::super::summary::sentences;
+use super::super::table;
 use super::page::{EXCHANGES, Frame, Html, ListTag, Page, Place, Row, Table};
 use super::{FOLDER, INDEX, Report};
 use crate::gap::Gap;
@@ -48,13 +49,13 @@ fn departments(out: &mut Page<'_>, report: &Report<'_>) {
     let cells = |out: &mut Page<'_>, gap: &Gap| {
         let schools = &gap.schools;
         let numbers = [
-            schools.all.map(|it| it.sites),
-            schools.remote.map(|it| it.sites),
-            schools.unknown_remoteness.map(|it| it.sites),
-            schools.all.map(|it| it.girls),
-            schools.all.map(|it| it.boys),
+            table::sites(gap, &schools.all),
+            table::sites(gap, &schools.remote),
+            table::sites(gap, &schools.unknown_remoteness),
+            table::girls(gap, &schools.all),
+            table::boys(gap, &schools.all),
         ];
-        numbers.iter().map(|number| out.number(number)).collect()
+        numbers.iter().map(|number| out.known(number)).collect()
     };
     let mut rows = Vec::new();
     for (code, line) in &report.plan.analysis.departments {

@@ -127,9 +127,11 @@ pub(super) const TITLE: Text = text(
 );
 const LEAD: Text = text(
     "Cinco instituciones públicas (INE, MEC, MSPBS, CONATEL y MITIC) respondieron por la red de intercambio entre el {0} y el {1}. Cada \
-     cifra de este informe es un enlace: lleva a los {2} de los que sale, con quién los selló y cuándo.",
-    "Five public agencies (INE, MEC, MSPBS, CONATEL and MITIC) answered over the road between {0} and {1}. Every figure of this report is \
-     a link: it leads to the {2} that it came from, with who sealed them and when.",
+     cifra de los textos y tablas que sale de sus respuestas es un enlace: lleva a los {2} en los que se apoya, con quién los selló y cuándo. \
+     Lo que es una decisión, como un peso o un límite, no lleva enlace.",
+    "Five public agencies (INE, MEC, MSPBS, CONATEL and MITIC) answered over the road between {0} and {1}. Every figure in text and tables \
+     that comes from their answers is a link: it leads to the {2} that it rests on, with who sealed them and when. What is a choice, as a \
+     weight or a limit, has no link.",
 );
 const SEALED: Text = text("intercambios sellados", "sealed exchanges");
 const SILENT: Text = text(
@@ -152,10 +154,13 @@ const APART: Text =
     text("Filas descartadas y consultas sin respuesta", "Rows kept out and questions without answer");
 const FILES: Text = text("Archivos y verificación", "Files and verification");
 const SOURCES: Text = text("Fuentes y licencias", "Sources and licences");
-const FILE_LIST: [(&[&str], Text); 5] = [
+const FILE_LIST: [(&[&str], Text); 6] = [
     (
         &["roadmap.json"],
-        text("todas las cifras, cada una con sus intercambios", "all figures, each with its exchanges"),
+        text(
+            "todas las cifras con enlace, cada una con sus intercambios, y más",
+            "all figures that are links, each with its exchanges, and more",
+        ),
     ),
     (
         &["districts.csv", "departments.csv"],
@@ -164,7 +169,20 @@ const FILE_LIST: [(&[&str], Text); 5] = [
             "need by place; an empty cell is unknown",
         ),
     ),
-    (&["plan.csv"], text("cada local planificado con su año", "each planned site with its year")),
+    (
+        &["plan.csv"],
+        text(
+            "cada local planificado con su año y el conjunto de intercambios en que se apoya",
+            "each planned site with its year and the set of exchanges that it rests on",
+        ),
+    ),
+    (
+        &["sites.csv"],
+        text(
+            "todos los locales, también los que no tienen coordenadas o no entran en el plan",
+            "all sites, also those without coordinates and those left out of the plan",
+        ),
+    ),
     (&["districts.geojson", "sites.geojson", "map.svg"], text("lo mismo en el mapa", "the same on the map")),
     (&["dictionary.csv"], text("qué significa cada columna", "what each column means")),
 ];

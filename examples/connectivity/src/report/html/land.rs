@@ -1,14 +1,12 @@
 //! Maps as SVG: districts in classes, and sites as points.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::super::Plan;
 use super::super::language::{Language, Text};
 use super::map::{Canvas, Outline, around_all, bounds, centre, groups_of, path};
 use super::page::{Html, Page};
 use super::scale::Scale;
-use crate::figure::Figure;
 use crate::gap::Gap;
 use crate::receive::Accepted;
 use crate::site::Placed;
@@ -185,41 +183,6 @@ pub(super) enum Sign {
     Dot(&'static str),
     Cross,
     Square,
-}
-
-/// What each boundary group holds: a district of 2012 with those that were made of it later.
-pub(super) fn groups(plan: &Plan<'_>) -> BTreeMap<String, Gap> {
-    let mut groups: BTreeMap<String, Gap> = BTreeMap::new();
-    for line in plan.analysis.districts.values() {
-        *groups.entry(line.district.value().boundary_group.clone()).or_default() += line.gap.clone();
-    }
-    groups
-}
-
-/// The look of each group by a scale.
-pub(super) fn looks(groups: &BTreeMap<String, Gap>, scale: &Scale) -> BTreeMap<String, &'static str> {
-    groups.iter().map(|(group, gap)| (group.clone(), scale.classes[*(scale.of)(gap).value()].look)).collect()
-}
-
-/// What the looks mean, and how many districts of 2012 have each.
-pub(super) fn legend(page: &mut Page<'_>, groups: &BTreeMap<String, Gap>, scale: &Scale) {
-    let classes: Figure<Vec<usize>> = Figure::collect(groups.values().map(scale.of));
-    let mut out = String::from("<ul class=\"legend\">");
-    for (at, class) in scale.classes.iter().enumerate() {
-        let count = classes.map(|all| all.iter().filter(|it| **it == at).count() as u64);
-        if *count.value() == 0 {
-            continue;
-        }
-        let _ = write!(
-            out,
-            "<li>{}<span>{} ({})</span></li>",
-            key(class.look),
-            Html::text(page.say(class.words)),
-            page.number(&count)
-        );
-    }
-    out.push_str("</ul>");
-    page.add_markup(&out);
 }
 
 /// A sample of a look.

@@ -170,10 +170,7 @@ pub(super) fn groups_of<'a>(
     let inside = move |group: &str| {
         rows.districts.get(group).is_some_and(|it| it.value().department_code == department)
     };
-    rows.boundaries
-        .iter()
-        .map(|(group, it)| (group.as_str(), it.value()))
-        .filter(move |(group, _)| inside(group))
+    rows.boundaries.iter().map(|(group, it)| (group, it.value())).filter(move |(group, _)| inside(group))
 }
 
 fn rounded(part: i64, whole: i64) -> i64 {

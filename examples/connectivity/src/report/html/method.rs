@@ -1,10 +1,10 @@
 //! How the figures were made, what they do not say, and where the data are from.
 
+use super::super::finding::CRITERION;
 use super::super::language::{Text, text};
 use super::super::limits::LIMITS;
 use super::Report;
 use super::page::{Html, ListTag, Page};
-use crate::settings::CRITERIA;
 
 pub(super) fn section(out: &mut Page<'_>, report: &Report<'_>) {
     let settings = report.plan.settings;
@@ -32,7 +32,9 @@ pub(super) fn section(out: &mut Page<'_>, report: &Report<'_>) {
     out.subheading(MADE);
     out.list(ListTag::Ordered, &steps);
     out.add_markup("</div></div>");
-    out.add_markup(&format!("<p class=\"note\">{}</p>", Html::text(out.say(ZERO))));
+    for note in [ZERO, ROUNDED] {
+        out.add_markup(&format!("<p class=\"note\">{}</p>", Html::text(out.say(note))));
+    }
 }
 
 /// Last on the page.
@@ -41,15 +43,6 @@ pub(super) fn sources(out: &mut Page<'_>) {
     out.list(ListTag::Unordered, &items);
 }
 
-/// In the order of [`crate::settings::Weights::all`].
-pub(super) const CRITERION: [Text; CRITERIA] = [
-    text("ruralidad", "rural"),
-    text("lejanía", "remote"),
-    text("alumnado", "pupils"),
-    text("niñas y mujeres", "girls and women"),
-    text("salud", "health"),
-    text("datos que faltan", "missing data"),
-];
 const LIMITED: Text = text("Lo que estas cifras no dicen", "What these figures do not say");
 const MADE: Text = text("Cómo se hicieron", "How they were made");
 const RECEIVE: Text = text(
@@ -82,16 +75,24 @@ const FILL_YEARS: Text = text(
     "Fill the years. Sites are taken by priority for each guaraní while the year's budget lasts; what is left goes to the next year.",
 );
 const COMPARE: Text = text(
-    "Comparar. La parte de los lugares rurales y remotos, de las niñas y de las mujeres en cada año se compara con su parte de la \
-     necesidad; si es menor por más de {0}, se señala.",
-    "Compare. The share of rural and remote places, of girls and of women in each year stands beside their share of the need; where it is \
-     less by more than {0}, that is said.",
+    "Comparar. La parte de los lugares rurales y remotos, de las niñas y de las mujeres en cada año se compara con su parte de lo que \
+     faltaba conectar al empezar ese año; si es menor por más de {0}, se señala. Un local del que no se sabe si es rural, o si es \
+     remoto, no cuenta ni en lo recibido ni en lo que faltaba.",
+    "Compare. The share of rural and remote places, of girls and of women in each year stands beside their share of what was left to connect \
+     when that year began; where it is less by more than {0}, that is said. A site of which it is not known whether it is rural, or \
+     remote, counts on neither side of that comparison.",
+);
+const ROUNDED: Text = text(
+    "Redondeo. Porcentajes, millones y metros: al más cercano, la mitad hacia arriba. El costo de un local sube al guaraní entero; el costo \
+     medio y las partes de un presupuesto bajan. Las reglas comparan las partes exactas, no las redondeadas.",
+    "Rounding. Percentages, millions and metres: to the nearest, a half up. The cost of a site goes up to the whole guaraní; the middle cost and \
+     the parts of a budget go down. Rules compare exact shares, not rounded ones.",
 );
 const ZERO: Text = text(
-    "Un cero sin enlace se apoya en todas las páginas de la institución: ninguna fila nombra ese lugar. Las cifras del plan se apoyan en \
-     todos los candidatos: un local más en cualquier lugar podría haber ido antes.",
-    "A zero without a link rests on all pages of the agency: no row names that place. Figures of the plan rest on all candidates: one more \
-     site anywhere could have come first.",
+    "Una cuenta se apoya en todas las páginas del registro en el que cuenta, también si da cero: en cualquiera podría haber una fila más. Las \
+     cifras del plan se apoyan en todos los candidatos: un local más en cualquier lugar podría haber ido antes.",
+    "A count rests on all pages of the register that it counts in, also where it is 0: there could be one more row on any of them. Figures of \
+     the plan rest on all candidates: one more site anywhere could have come first.",
 );
 const SOURCES: [Text; 6] = [
     text(

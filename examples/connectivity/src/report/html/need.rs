@@ -1,13 +1,15 @@
 //! Where the need is: maps of districts, sites by kind and zone, and the departments in numbers.
 
 use super::super::language::{Language, Text, text};
-use super::land::{Land, Lead, Shapes, Sign, key, label, legend, looks};
+use super::super::{Plan, table};
+use super::groups::legend;
+use super::land::{Land, Lead, Shapes, Sign, key, label};
 use super::page::{Html, Page, Row, Table};
 use super::scale::{REMOTE, Scale, UNKNOWN};
 use super::{FOLDER, Report};
 use crate::figure::Figure;
 use crate::gap::Gap;
-use crate::site::{Kind, Placed, Zone};
+use crate::site::{Kind, Lister, Site, Zone};
 
 pub(super) fn section(out: &mut Page<'_>, report: &Report<'_>) {
     match &report.land {
@@ -41,7 +43,7 @@ fn choropleth(out: &mut Page<'_>, report: &Report<'_>, land: &Land, scale: &Scal
         Html::text(out.say(*title)),
         Html::text(out.say(*counts)),
     ));
-    let looks = looks(&report.groups, scale);
+    let looks = report.groups.looks(scale);
     let look = |group: &str| looks.get(group).copied().unwrap_or("k6");
     let language = out.language;
     out.add_markup(&land.districts(Shapes::Shared, look, |code| open(report, language, scale, lead, code)));
@@ -50,7 +52,7 @@ fn choropleth(out: &mut Page<'_>, report: &Report<'_>, land: &Land, scale: &Scal
     }
     out.add_markup(&format!("{}</svg>\n<figcaption>", land.labels()));
     out.add_markup(&format!("<strong>{}</strong>", Html::text(out.say(*title))));
-    legend(out, &report.groups, scale);
+    legend(out, &report.groups, scale, None);
     let note = Html::text(out.say(*counts));
     out.add_markup(&format!("{note} {}</figcaption></figure>", Html::text(out.say(GROUPS))));
 }
@@ -126,20 +128,20 @@ fn departments(out: &mut Page<'_>, report: &Report<'_>) {
 pub(super) fn cells(out: &mut Page<'_>, gap: &Gap) -> Vec<Html> {
     let schools = &gap.schools;
     let numbers = [
-        schools.all.map(|it| it.sites),
-        schools.rural.map(|it| it.sites),
-        schools.remote.map(|it| it.sites),
-        schools.unknown_remoteness.map(|it| it.sites),
-        schools.all.map(|it| it.girls),
-        schools.all.map(|it| it.boys),
-        schools.remote.map(|it| it.girls),
-        schools.remote.map(|it| it.boys),
-        gap.people.map(|it| it.women),
-        gap.people.map(|it| it.men),
-        gap.hospitals.clone(),
-        gap.social_security.clone(),
+        table::sites(gap, &schools.all),
+        table::sites(gap, &schools.rural),
+        table::sites(gap, &schools.remote),
+        table::sites(gap, &schools.unknown_remoteness),
+        table::girls(gap, &schools.all),
+        table::boys(gap, &schools.all),
+        table::girls(gap, &schools.remote),
+        table::boys(gap, &schools.remote),
+        gap.people.map(|it| Some(it.women)),
+        gap.people.map(|it| Some(it.men)),
+        table::facilities(gap, &gap.hospitals),
+        table::facilities(gap, &gap.social_security),
     ];
-    let mut cells: Vec<Html> = numbers.iter().map(|number| out.number(number)).collect();
+    let mut cells: Vec<Html> = numbers.iter().map(|number| out.known(number)).collect();
     cells.push(out.percent(&gap.unknown));
     cells
 }
@@ -150,7 +152,7 @@ fn sites(out: &mut Page<'_>, report: &Report<'_>, land: &Land) {
     for (at, layer) in LAYERS.iter().enumerate() {
         let mut points = String::new();
         for sort in layer.sorts {
-            let chosen = report.plan.analysis.sites.iter().filter(|placed| (sort.is)(placed));
+            let chosen = report.plan.analysis.sites.iter().filter(|placed| (sort.is)(placed.site.value()));
             points.push_str(&land.points(chosen, sort.sign));
         }
         let describes = Html::text(out.say(layer.describes));
@@ -160,23 +162,46 @@ fn sites(out: &mut Page<'_>, report: &Report<'_>, land: &Land) {
     let caption = Html::text(out.say(SITES_TABLE));
     let columns = SITES_COLUMNS.map(|name| Html::text(out.say(name))).into();
     let mut rows = Vec::new();
-    for sort in LAYERS.iter().flat_map(|layer| layer.sorts) {
-        let count = |of: fn(&Placed) -> bool| -> Figure<u64> {
-            let chosen = report.plan.analysis.sites.iter().filter(|placed| (sort.is)(placed));
-            chosen.map(|placed| placed.site.map(|_| u64::from(of(placed)))).sum()
-        };
-        let all = count(|_| true);
-        let shown = count(|placed| placed.site.value().point.is_some());
-        let lost = count(|placed| placed.site.value().point.is_none());
-        let name = Html::markup(format!("{} {}", key_of(sort.sign), Html::text(out.say(sort.name))));
-        let cells = [all, shown, lost].iter().map(|number| out.number(number)).collect();
-        rows.push(Row::new(name, cells));
+    for sort in sorts(report.plan) {
+        let words = Html::text(out.say(sort.words));
+        let name =
+            sort.sign.map_or_else(|| words.clone(), |sign| Html::markup(format!("{} {words}", key_of(sign))));
+        rows.push(Row::new(name, sort.figures.iter().map(|number| out.known(number)).collect()));
     }
-    let spaces = report.plan.analysis.total.spaces.map(|it| it.in_service + it.planned);
-    let name = Html::text(out.say(SPACES));
-    let cells = [spaces.clone(), spaces.map(|_| 0), spaces].iter().map(|number| out.number(number)).collect();
-    rows.push(Row::new(name, cells));
     out.table(&Table { id: "sites".to_owned(), caption, columns, rows, ..Table::default() });
+}
+
+/// Sites of a kind and zone in numbers.
+#[derive(Debug)]
+pub(in crate::report) struct Counted {
+    /// In files.
+    pub(in crate::report) name: &'static str,
+    words: Text,
+    sign: Option<Sign>,
+    /// All, those on the map, and those without coordinates.
+    pub(in crate::report) figures: [Figure<Option<u64>>; 3],
+}
+
+/// All sorts of sites, public spaces last.
+pub(in crate::report) fn sorts(plan: &Plan<'_>) -> Vec<Counted> {
+    let (analysis, heard) = (&plan.analysis, plan.analysis.total.heard);
+    let of = |sort: &Sort| {
+        let is_heard = match sort.lister {
+            Lister::Mec => heard.schools,
+            Lister::Mspbs => heard.facilities,
+        };
+        let count = |is: fn(&Site) -> bool| {
+            let count = analysis.sites.count(sort.lister, |site| (sort.is)(site) && is(site));
+            count.map(|count| is_heard.then_some(*count))
+        };
+        let figures = [count(|_| true), count(|it| it.point.is_some()), count(|it| it.point.is_none())];
+        Counted { name: sort.name, words: sort.words, sign: Some(sort.sign), figures }
+    };
+    let mut all: Vec<_> = LAYERS.iter().flat_map(|layer| layer.sorts).map(of).collect();
+    let spaces = analysis.total.spaces.map(|it| heard.spaces.then_some(it.in_service + it.planned));
+    let figures = [spaces.clone(), spaces.map(|it| it.map(|_| 0)), spaces];
+    all.push(Counted { name: "public_spaces", words: SPACES, sign: None, figures });
+    all
 }
 
 /// Signs of the maps, small.
@@ -193,7 +218,7 @@ fn key_of(sign: Sign) -> String {
 pub(super) fn picture(report: &Report<'_>) -> Option<String> {
     let land = report.land.as_ref()?;
     let language = Language::Spanish;
-    let looks = looks(&report.groups, &REMOTE);
+    let looks = report.groups.looks(&REMOTE);
     let look = |group: &str| looks.get(group).copied().unwrap_or("k6");
     let used = REMOTE.classes.iter().filter(|class| looks.values().any(|look| *look == class.look));
     let lines = used.enumerate().map(|(at, class)| {
@@ -246,11 +271,13 @@ pub(super) const COLUMNS: [Text; 13] = [
     text("Datos que faltan", "Missing data"),
 ];
 
-/// Sites of a kind.
+/// Sites of a kind and zone, and how they are drawn.
 struct Sort {
-    name: Text,
+    name: &'static str,
+    words: Text,
     sign: Sign,
-    is: fn(&Placed) -> bool,
+    lister: Lister,
+    is: fn(&Site) -> bool,
 }
 
 /// A map of sites.
@@ -269,14 +296,18 @@ const LAYERS: [Layer; 3] = [
         ),
         sorts: &[
             Sort {
-                name: text("Escuelas urbanas", "Urban schools"),
+                name: "urban_schools",
+                words: text("Escuelas urbanas", "Urban schools"),
                 sign: Sign::Dot("urban"),
-                is: |it| is_school(it, Some(Zone::Urban)),
+                lister: Lister::Mec,
+                is: |it| it.zone == Some(Zone::Urban),
             },
             Sort {
-                name: text("Escuelas sin zona conocida", "Schools of unknown zone"),
+                name: "unknown_zone_schools",
+                words: text("Escuelas sin zona conocida", "Schools of unknown zone"),
                 sign: Sign::Dot("unzoned"),
-                is: |it| is_school(it, None),
+                lister: Lister::Mec,
+                is: |it| it.kind == Kind::School && it.zone.is_none(),
             },
         ],
     },
@@ -287,9 +318,11 @@ const LAYERS: [Layer; 3] = [
             "Each dot is a place with one or more sites that MEC classes as rural.",
         ),
         sorts: &[Sort {
-            name: text("Escuelas rurales", "Rural schools"),
+            name: "rural_schools",
+            words: text("Escuelas rurales", "Rural schools"),
             sign: Sign::Dot("rural"),
-            is: |it| is_school(it, Some(Zone::Rural)),
+            lister: Lister::Mec,
+            is: |it| it.zone == Some(Zone::Rural),
         }],
     },
     Layer {
@@ -300,23 +333,22 @@ const LAYERS: [Layer; 3] = [
         ),
         sorts: &[
             Sort {
-                name: text("Hospitales del MSPBS", "Hospitals of MSPBS"),
+                name: "hospitals",
+                words: text("Hospitales del MSPBS", "Hospitals of MSPBS"),
                 sign: Sign::Cross,
-                is: |it| it.site.value().kind == Kind::Hospital,
+                lister: Lister::Mspbs,
+                is: |it| it.kind == Kind::Hospital,
             },
             Sort {
-                name: text("Establecimientos del IPS", "Facilities of IPS"),
+                name: "social_security",
+                words: text("Establecimientos del IPS", "Facilities of IPS"),
                 sign: Sign::Square,
-                is: |it| it.site.value().kind == Kind::SocialSecurity,
+                lister: Lister::Mspbs,
+                is: |it| it.kind == Kind::SocialSecurity,
             },
         ],
     },
 ];
-
-fn is_school(placed: &Placed, zone: Option<Zone>) -> bool {
-    let site = placed.site.value();
-    site.kind == Kind::School && site.zone == zone
-}
 
 const NO_MAP: Text =
     text("El INE no entregó límites: no hay mapa.", "INE gave no boundaries: there is no map.");

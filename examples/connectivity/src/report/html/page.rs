@@ -3,6 +3,7 @@
 
 use std::fmt::{self, Display, Write as _};
 
+use super::super::finding::Finding;
 use super::super::language::{Language, Text, filled, text};
 use super::super::provenance::Provenance;
 use super::super::summary::{Cited, Sentence};
@@ -185,19 +186,25 @@ impl<'a> Page<'a> {
         let _ = writeln!(self.out, "</{tag}>");
     }
 
-    /// A figure, which leads to the exchanges that it came from. One that no row is about leads nowhere.
+    /// A figure, which leads to the exchanges that it rests on. What nobody answered rests on none, and leads nowhere.
     pub(super) fn figure<T>(&mut self, figure: &Figure<T>, show: impl FnOnce(&T) -> String) -> Html {
         let shown = Html::text(&show(figure.value()));
-        if figure.exchanges().positions().next().is_none() {
+        if figure.exchanges().all().iter().next().is_none() {
             return shown;
         }
-        let set = self.provenance.number(figure.exchanges());
+        let set = self.provenance.number(figure.exchanges().all());
         Html(format!("<a class=\"f\" href=\"{}#c{set}\">{shown}</a>", self.at(EXCHANGES.said(self.language))))
     }
 
     pub(super) fn number(&mut self, figure: &Figure<u64>) -> Html {
         let language = self.language;
         self.figure(figure, |number| language.number(*number))
+    }
+
+    /// A number, or a dash for what is not known.
+    pub(super) fn known(&mut self, figure: &Figure<Option<u64>>) -> Html {
+        let language = self.language;
+        self.figure(figure, |number| number.map_or_else(|| "—".to_owned(), |it| language.number(it)))
     }
 
     pub(super) fn percent(&mut self, figure: &Figure<Share>) -> Html {
@@ -210,6 +217,14 @@ impl<'a> Page<'a> {
     /// A sentence with its figures, in its own words.
     pub(super) fn sentence(&mut self, sentence: &Sentence) -> Html {
         self.sentence_in(sentence, self.say(sentence.words))
+    }
+
+    /// In a box, if there is one.
+    pub(super) fn finding(&mut self, finding: Option<&Finding>) {
+        if let Some(finding) = finding {
+            let said = self.sentence(finding.sentence.value());
+            self.add_markup(&format!("<p class=\"box\">{said}</p>"));
+        }
     }
 
     /// A sentence with its figures in other words, with the same places.
@@ -307,10 +322,10 @@ mod tests {
     fn a_figure_leads_to_its_set_of_exchanges_and_one_without_any_leads_nowhere() {
         let mut provenance = Provenance::default();
         let mut page = Page::new(Language::Spanish, Place::Folder, &mut provenance);
-        let first = page.number(&Figure::new(1, Exchanges::one(4)));
-        let second = page.number(&Figure::new(1_234, Exchanges::one(9)));
+        let first = page.number(&Figure::new(1, Exchanges::row(4)));
+        let second = page.number(&Figure::new(1_234, Exchanges::page(9)));
         assert_eq!(first.to_string(), "<a class=\"f\" href=\"../intercambios.html#c0\">1</a>");
         assert_eq!(second.to_string(), "<a class=\"f\" href=\"../intercambios.html#c1\">1.234</a>");
-        assert_eq!(page.number(&Figure::default()).to_string(), "0");
+        assert_eq!(page.known(&Figure::new(None, Exchanges::default())).to_string(), "—");
     }
 }

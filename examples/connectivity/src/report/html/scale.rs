@@ -23,6 +23,8 @@ pub(super) struct Scale {
 /// A class.
 #[derive(Debug)]
 pub(super) struct Class {
+    /// In files.
+    pub(super) name: &'static str,
     pub(super) words: Text,
     /// Its class in the style sheet.
     pub(super) look: &'static str,
@@ -42,16 +44,21 @@ pub(super) const REMOTE: Scale = Scale {
          that is not published site by site.",
     ),
     classes: &[
-        Class { words: text("ninguno", "none"), look: "k0" },
+        Class { name: "none", words: text("ninguno", "none"), look: "k0" },
         Class {
+            name: "none_known",
             words: text("ninguno conocido; de algunos no se sabe", "none known; of some it is not known"),
             look: "k1",
         },
-        Class { words: text("menos de 25 %", "below 25%"), look: "k2" },
-        Class { words: text("25 a 49 %", "25 to 49%"), look: "k3" },
-        Class { words: text("50 a 74 %", "50 to 74%"), look: "k4" },
-        Class { words: text("75 % o más", "75% or more"), look: "k5" },
-        Class { words: text("sin locales escolares", "no school sites"), look: "k6" },
+        Class { name: "below_25_percent", words: text("menos de 25 %", "below 25%"), look: "k2" },
+        Class { name: "from_25_percent", words: text("25 a 49 %", "25 to 49%"), look: "k3" },
+        Class { name: "from_50_percent", words: text("50 a 74 %", "50 to 74%"), look: "k4" },
+        Class { name: "from_75_percent", words: text("75 % o más", "75% or more"), look: "k5" },
+        Class {
+            name: "no_school_sites",
+            words: text("sin locales escolares", "no school sites"),
+            look: "k6",
+        },
     ],
     of: |gap| {
         remote_share(gap).with(&gap.schools.unknown_remoteness, |share, unknown| match share.per_thousand() {
@@ -75,18 +82,20 @@ pub(super) const UNKNOWN: Scale = Scale {
         "Which share of the data is missing, by district",
     ),
     counts: text(
-        "Cuenta casillas vacías: zona, alumnado, coordenadas y electricidad de las escuelas; zona y coordenadas de los establecimientos \
-         de salud. La conexión de cada local falta siempre y no se cuenta aquí.",
-        "Counts empty cells: zone, pupils, coordinates and electricity of schools; zone and coordinates of health facilities. The \
-         connection of each site is always missing and not counted here.",
+        "Cuenta lo que piden la regla y el plan y nadie dice. De cada escuela: zona, alumnado, coordenadas y si tenía red eléctrica en \
+         2014; esto último falta también si la respuesta no se puede leer o si dice que hay electricidad y no de dónde. De cada \
+         establecimiento de salud: zona y coordenadas. La conexión de cada local falta siempre y no se cuenta aquí.",
+        "Counts what the rule and the plan ask and nobody says. Of each school: zone, pupils, coordinates, and whether it was on the \
+         grid in 2014; the last is missing, too, if the answer cannot be read, or says that there is electricity and not from where. \
+         Of each health facility: zone and coordinates. The connection of each site is always missing and not counted here.",
     ),
     classes: &[
-        Class { words: text("menos de 10 %", "below 10%"), look: "k0" },
-        Class { words: text("10 a 19 %", "10 to 19%"), look: "k2" },
-        Class { words: text("20 a 29 %", "20 to 29%"), look: "k3" },
-        Class { words: text("30 a 39 %", "30 to 39%"), look: "k4" },
-        Class { words: text("40 % o más", "40% or more"), look: "k5" },
-        Class { words: text("sin locales", "no sites"), look: "k6" },
+        Class { name: "below_10_percent", words: text("menos de 10 %", "below 10%"), look: "k0" },
+        Class { name: "from_10_percent", words: text("10 a 19 %", "10 to 19%"), look: "k2" },
+        Class { name: "from_20_percent", words: text("20 a 29 %", "20 to 29%"), look: "k3" },
+        Class { name: "from_30_percent", words: text("30 a 39 %", "30 to 39%"), look: "k4" },
+        Class { name: "from_40_percent", words: text("40 % o más", "40% or more"), look: "k5" },
+        Class { name: "no_sites", words: text("sin locales", "no sites"), look: "k6" },
     ],
     of: |gap| {
         gap.unknown.map(|share| match share.per_thousand() {
@@ -120,12 +129,17 @@ pub(super) const PATTERNS: &str = "<pattern id=\"p1\" width=\"9\" height=\"9\" p
 mod tests {
     use super::*;
     use crate::gap::Count;
+    use crate::receive::Accepted;
+
+    fn nothing() -> Gap {
+        Gap::nothing(&Accepted::default(), &Default::default())
+    }
 
     #[test]
     fn each_class_begins_where_its_words_say() {
         let class = |remote, unknown, all| {
             let count = |sites| Figure::new(Count { sites, ..Count::default() }, Default::default());
-            let mut gap = Gap::default();
+            let mut gap = nothing();
             gap.schools.remote = count(remote);
             gap.schools.unknown_remoteness = count(unknown);
             gap.schools.all = count(all);
@@ -144,8 +158,8 @@ mod tests {
             assert_eq!(class(remote, unknown, all), words);
         }
         let unknown = |part, whole| {
-            let gap =
-                Gap { unknown: Figure::new(Share { part, whole }, Default::default()), ..Gap::default() };
+            let unknown = Figure::new(Share { part, whole }, Default::default());
+            let gap = Gap { unknown, ..nothing() };
             UNKNOWN.classes[*(UNKNOWN.of)(&gap).value()].words.en
         };
         assert_eq!([unknown(1, 10), unknown(4, 10), unknown(0, 0)], ["10 to 19%", "40% or more", "no sites"]);

@@ -1,13 +1,13 @@
 //! The plan: three budgets side by side, then year by year.
 
+use super::super::finding::no_health_facility;
 use super::super::language::{Text, filled, text};
 use super::super::reason::no_plan;
-use super::super::summary::all_years;
-use super::Report;
 use super::chart::{Bar, Panel, panels};
 use super::land::key;
 use super::page::{Html, Page, Row, Table};
-use crate::figure::Share;
+use super::{Report, selection};
+use crate::figure::{Share, rounded};
 use crate::roadmap::{Reach, Roadmap, Scenario};
 use crate::settings::{CostBasis, ScenarioRule};
 
@@ -20,8 +20,10 @@ pub(super) fn section(out: &mut Page<'_>, report: &Report<'_>) {
             return out.add_markup(&format!("<p>{said}</p>"));
         }
     };
+    selection::section(out, report);
     costs(out, report, roadmap);
     side_by_side(out, report, roadmap);
+    out.finding(no_health_facility(report.plan, roadmap).as_ref());
     out.subheading(SITES);
     let legend = format!(
         "<ul class=\"legend\"><li>{} {}</li><li>{} {}</li></ul>",
@@ -52,9 +54,9 @@ fn costs(out: &mut Page<'_>, report: &Report<'_>, roadmap: &Roadmap) {
 fn side_by_side(out: &mut Page<'_>, report: &Report<'_>, roadmap: &Roadmap) {
     let all = roadmap.candidates.map(|all| all.len() as u64);
     let mut rows = Vec::new();
-    let scenarios = report.plan.settings.scenarios.iter().zip(&roadmap.scenarios).zip(all_years(roadmap));
-    for ((rule, scenario), reached) in scenarios {
-        let sites = reached.map(connected);
+    for (rule, scenario) in report.plan.settings.scenarios.iter().zip(&roadmap.scenarios) {
+        let reached = scenario.all_years();
+        let sites = reached.map(Reach::sites);
         let share = sites.with(&all, |part, whole| Share { part: *part, whole: *whole });
         let mut cells = vec![out.number(&scenario.budget), out.number(&sites), out.percent(&share)];
         let people: [fn(&Reach) -> u64; 5] =
@@ -82,7 +84,7 @@ fn side_by_side(out: &mut Page<'_>, report: &Report<'_>, roadmap: &Roadmap) {
 fn sites(out: &mut Page<'_>, report: &Report<'_>, roadmap: &Roadmap) {
     let bar = |out: &Page<'_>, year: &crate::roadmap::Year| {
         let reach = year.reach.value();
-        let all = connected(reach);
+        let all = reach.sites();
         let parts = vec![reach.rural_sites, all - reach.rural_sites];
         Bar { year: year.year, parts, label: out.language.number(all) }
     };
@@ -97,7 +99,7 @@ fn sites(out: &mut Page<'_>, report: &Report<'_>, roadmap: &Roadmap) {
 fn money(out: &mut Page<'_>, report: &Report<'_>, roadmap: &Roadmap) {
     let bar = |out: &Page<'_>, year: &crate::roadmap::Year| {
         let money = year.reach.value().money;
-        Bar { year: year.year, parts: vec![money], label: out.language.tenths((money + TENTH / 2) / TENTH) }
+        Bar { year: year.year, parts: vec![money], label: out.language.tenths(rounded(money, TENTH)) }
     };
     let limit = |scenario: &Scenario| Some(*scenario.budget.value());
     draw(
@@ -152,8 +154,7 @@ fn years(out: &mut Page<'_>, rule: &ScenarioRule, scenario: &Scenario) {
     };
     let rows: Vec<Row> =
         scenario.years.iter().map(|year| row(Html::text(&year.year.to_string()), &year.reach)).collect();
-    let all = scenario.years.iter().map(|year| year.reach.clone()).sum();
-    let mut total = row(Html::default(), &all);
+    let mut total = row(Html::default(), &scenario.all_years());
     total.name = Html::text(out.say(super::need::TOTAL));
     let caption = Html::text(&filled(out.say(YEARS), &[&name(out, rule)]));
     let columns = YEARS_COLUMNS.map(|name| Html::text(out.say(name))).into();
@@ -170,10 +171,6 @@ fn years(out: &mut Page<'_>, rule: &ScenarioRule, scenario: &Scenario) {
 /// A scenario's name in the page's language.
 pub(super) fn name<'a>(out: &Page<'_>, rule: &'a ScenarioRule) -> &'a str {
     out.language.of_both(&rule.nombre, &rule.name)
-}
-
-fn connected(reach: &Reach) -> u64 {
-    reach.schools + reach.health
 }
 
 const COSTS: Text = text(
