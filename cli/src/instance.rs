@@ -76,20 +76,30 @@ pub(crate) fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
         admin_port,
         distribution_port,
     };
-    let passphrase = connect.passphrase().read("the new keys")?;
+    let passphrase =
+        connect.passphrase().read(connect.language().of_both("las claves nuevas", "the new keys"))?;
     let made = create(&folder, &spec, &passphrase, SystemClock.now())?;
     output::fields(
-        connect.output,
+        connect,
         &[
-            ("instance", spec.instance.to_string()),
-            ("configuration anchor", made.anchor_file.display().to_string()),
-            ("registry", made.registry_config.display().to_string()),
-            ("registry certificate", made.registry_certificate_sha256.to_string()),
-            ("registration officer", made.registration_officer.files().display().to_string()),
-            ("security officer", made.security_officer.files().display().to_string()),
-            ("pilot authority", made.ca_certificate.display().to_string()),
+            ("instance", "instancia", spec.instance.to_string()),
+            ("configuration anchor", "ancla de configuración", made.anchor_file.display().to_string()),
+            ("registry", "registro", made.registry_config.display().to_string()),
+            (
+                "registry certificate",
+                "certificado del registro",
+                made.registry_certificate_sha256.to_string(),
+            ),
+            (
+                "registration officer",
+                "oficial de inscripción",
+                made.registration_officer.files().display().to_string(),
+            ),
+            ("security officer", "oficial de seguridad", made.security_officer.files().display().to_string()),
+            ("pilot authority", "autoridad piloto", made.ca_certificate.display().to_string()),
             (
                 "root keys, to be kept offline",
+                "claves raíz, para guardar sin conexión",
                 made.root_keys.iter().map(|key| key.display().to_string()).collect::<Vec<_>>().join("\n"),
             ),
         ],

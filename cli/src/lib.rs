@@ -40,11 +40,11 @@ pub use error::CliError;
 #[must_use]
 pub fn main() -> ExitCode {
     let args = args::Args::parse();
-    let format = args.connect.output;
+    let connect = args.connect.clone();
     match run::run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::error(format, &error);
+            output::error(&connect, &error);
             ExitCode::from(error.exit_code())
         }
     }
