@@ -176,7 +176,7 @@ fn verify(
     let mut worst = Ok(());
     let mut holding = BTreeSet::new();
     let mut shown = Vec::new();
-    for (file, report) in files.iter().zip(judge(files, anchor)?) {
+    for (file, report) in files.iter().zip(judge(files, anchor, language)?) {
         match report.outcome {
             Outcome::Failed => worst = Err(CliError::NotVerified),
             Outcome::Consistent if worst.is_ok() => worst = Err(CliError::TrustNotEstablished),
@@ -219,13 +219,17 @@ fn verify(
 }
 
 /// Each file alone, then those of one exchange together.
-fn judge(files: &[PathBuf], anchor: Option<&ConfigurationAnchor>) -> Result<Vec<Report>, CliError> {
+fn judge(
+    files: &[PathBuf],
+    anchor: Option<&ConfigurationAnchor>,
+    language: Language,
+) -> Result<Vec<Report>, CliError> {
     let mut reports = Vec::new();
     for file in files {
         let tar = fs::read(file).map_err(CliError::file(file))?;
-        reports.push(evidence::verify(&tar, anchor));
+        reports.push(evidence::verify_in(&tar, anchor, language));
     }
-    for (number, failure) in evidence::compare(&reports) {
+    for (number, failure) in evidence::compare(&reports, language) {
         reports[number].outcome = Outcome::Failed;
         reports[number].failures.push(failure);
     }

@@ -26,9 +26,19 @@ const SPANISH: &[(&str, i32, &[&str])] = &[
     (
         "peabiru evidence verify evidence.tar --trust PY/anchor.toml",
         0,
-        &["evidence.tar: verificado", "consultado por", "se sostiene: ", "hora: afirmada, no probada"],
+        &[
+            "evidence.tar: verificado",
+            "consultado por",
+            "se sostiene: entries/3-answer.entry obliga a PY/GOV/MEC",
+            "hora: afirmada, no probada",
+        ],
     ),
     ("peabiru evidence verify evidence.tar", 5, &["coherente, confianza no establecida"]),
+    (
+        "printf X | dd of=evidence.tar bs=1 seek=3000 conv=notrunc status=none; peabiru evidence verify evidence.tar",
+        4,
+        &["evidence.tar: no se sostiene", "  FALLA: ", " no es el de MANIFEST.txt"],
+    ),
     (
         "peabiru member add PY/GOV/MAG --name Agricultura",
         0,
@@ -45,7 +55,7 @@ const SPANISH: &[(&str, i32, &[&str])] = &[
         0,
         &["propuesta 16 aprobada: inscribir al miembro PY/GOV/MAG (configuración global "],
     ),
-    ("peabiru registry history --limit 2", 0, &["propuesta 16 aprobada", "QUÉ"]),
+    ("peabiru registry history --limit 5", 0, &["propuesta 16 aprobada", "QUÉ"]),
     (
         "PEABIRU_PASSPHRASE=wrong peabiru member list",
         1,

@@ -91,12 +91,12 @@ fn replaced(folder: &Path, kept: Option<&Path>, language: Language) -> String {
         ),
         Some(kept) => language.of_both(
             format!(
-                "Un país nuevo reemplaza al anterior en {folder}; su informe queda en {kept} (`sandbox connectivity --update` \
-                 sigue con el mismo país)."
+                "Un país nuevo reemplaza al anterior en {folder}; su informe queda en {kept}. Para seguir con \
+                 el mismo país en vez de uno nuevo: `sandbox connectivity --update`."
             ),
             format!(
-                "A new country replaces the one of before in {folder}; its report is kept in {kept} (`sandbox connectivity \
-                 --update` goes on with the same country)."
+                "A new country replaces the one of before in {folder}; its report is kept in {kept}. To go on \
+                 with the same country instead of a new one: `sandbox connectivity --update`."
             ),
         ),
     }
