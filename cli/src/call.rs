@@ -20,6 +20,7 @@ use tonic::{Request, Response, Status};
 use crate::CliError;
 use crate::args::Connect;
 use crate::client::unix_channel;
+use crate::error::Whom;
 use crate::output;
 
 /// Arguments of `peabiru call`.
@@ -63,7 +64,7 @@ pub(crate) async fn run(call: Call, connect: &Connect) -> Result<(), CliError> {
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
     let path = path.parse().map_err(|error| CliError::Usage(format!("{path}: {error}")))?;
     let mut grpc = tonic::client::Grpc::new(channel);
-    grpc.ready().await.map_err(|error| CliError::unreachable(&format!("door {}", call.door), &error))?;
+    grpc.ready().await.map_err(|error| CliError::unreachable(Whom::Door(call.door.clone()), &error))?;
     let codec = Dynamic(method.output());
     if method.is_server_streaming() {
         let answer = grpc.server_streaming(request, path, codec).await;
@@ -134,7 +135,8 @@ fn parse(json: &str, descriptor: MessageDescriptor) -> Result<DynamicMessage, Cl
 }
 
 async fn open(door: &str) -> Result<Channel, CliError> {
-    let unreachable = |error: tonic::transport::Error| CliError::unreachable(&format!("door {door}"), &error);
+    let unreachable =
+        |error: tonic::transport::Error| CliError::unreachable(Whom::Door(door.to_owned()), &error);
     if let Some(path) = door.strip_prefix("unix:") {
         return unix_channel(path.into()).await.map_err(unreachable);
     }

@@ -29,10 +29,10 @@ pub enum CliError {
     #[error(transparent)]
     Certs(#[from] CertsError),
     /// Nobody answers.
-    #[error("{what}: {reason}")]
+    #[error("{}: {reason}", .whom.said(Language::English))]
     Unreachable {
         /// Who was asked.
-        what: String,
+        whom: Whom,
         /// What happened.
         reason: String,
     },
@@ -110,6 +110,32 @@ pub enum CliError {
     Scenario(String),
 }
 
+/// Who does not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whom {
+    /// A node, at its admin socket.
+    Node(PathBuf),
+    /// The registry, at its URL.
+    Registry(String),
+    /// A node's door.
+    Door(String),
+    /// Somebody who answered before.
+    Connected,
+}
+
+impl Whom {
+    fn said(&self, language: Language) -> String {
+        match self {
+            Self::Node(socket) => {
+                format!("{} {}", language.of_both("el nodo en", "node at"), socket.display())
+            }
+            Self::Registry(url) => format!("{} {url}", language.of_both("el registro", "registry")),
+            Self::Door(door) => format!("{} {door}", language.of_both("la puerta", "door")),
+            Self::Connected => language.of_both("quien estaba conectado", "the connection").to_owned(),
+        }
+    }
+}
+
 impl CliError {
     /// With which the command ends.
     #[must_use]
@@ -174,7 +200,7 @@ impl CliError {
             }
             Self::NeedsCare => "algo necesita atención pronto".to_owned(),
             Self::Broken => "algo no funciona".to_owned(),
-            Self::Unreachable { what, reason } => format!("no se llega a {what}: {reason}"),
+            Self::Unreachable { whom, reason } => format!("no responde {}: {reason}", whom.said(spanish)),
             Self::Process { what, reason } => format!("{what} no arrancó: {reason}"),
             Self::Unshared { refused } => format!(
                 "{} autorizaciones no están allí; remedie lo que se dice de cada una y compártalas otra vez:\n{}",
@@ -201,14 +227,14 @@ impl CliError {
         }
     }
 
-    pub(crate) fn unreachable(what: &str, error: &dyn std::error::Error) -> Self {
+    pub(crate) fn unreachable(whom: Whom, error: &dyn std::error::Error) -> Self {
         let mut reason = error.to_string();
         let mut source = error.source();
         while let Some(error) = source {
             reason = format!("{reason}: {error}");
             source = error.source();
         }
-        Self::Unreachable { what: what.to_owned(), reason }
+        Self::Unreachable { whom, reason }
     }
 
     pub(crate) fn file(path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
@@ -221,7 +247,7 @@ impl From<tonic::Status> for CliError {
     fn from(status: tonic::Status) -> Self {
         match Fault::from_grpc_details(status.details()) {
             Some(fault) => Self::Refused(Box::new(fault)),
-            None if status.code() == tonic::Code::Unavailable => Self::unreachable("the connection", &status),
+            None if status.code() == tonic::Code::Unavailable => Self::unreachable(Whom::Connected, &status),
             None => Self::Status { code: status.code(), message: status.message().to_owned() },
         }
     }

@@ -34,7 +34,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-pub use error::CliError;
+pub use error::{CliError, Whom};
 
 /// Runs the command that the process was started with.
 #[must_use]

@@ -37,7 +37,7 @@ const SPANISH: &[(&str, i32, &[&str])] = &[
     (
         "printf X | dd of=evidence.tar bs=1 seek=3000 conv=notrunc status=none; peabiru evidence verify evidence.tar",
         4,
-        &["evidence.tar: no se sostiene", "  FALLA: ", " no es el de MANIFEST.txt"],
+        &["evidence.tar: no se sostiene", "  FALLA: "],
     ),
     (
         "peabiru member add PY/GOV/MAG --name Agricultura",
@@ -67,6 +67,11 @@ const SPANISH: &[(&str, i32, &[&str])] = &[
         "peabiru sandbox up --folder .",
         1,
         &["cli.sandbox_runs: .: allí hay un país en marcha. Deténgalo con Ctrl-C en su terminal"],
+    ),
+    (
+        "peabiru node status --admin-socket nowhere/admin.sock",
+        3,
+        &["cli.unreachable: no responde el nodo en nowhere/admin.sock: "],
     ),
     ("peabiru sandbox connectivity --folder .", 1, &["cli.sandbox_runs"]),
     ("peabiru sandbox up --folder MEC", 2, &["cli.no_sandbox: MEC existe y no la hizo ningún sandbox"]),

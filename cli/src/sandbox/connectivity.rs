@@ -18,6 +18,7 @@ use super::country::Country;
 use super::folder::REPORT;
 use super::reopen::Meanwhile;
 use super::update::LastRun;
+use crate::error::Whom;
 use crate::output::line;
 use crate::{CliError, client, evidence};
 
@@ -89,8 +90,8 @@ impl Took {
         let Self { exchanges, verified, entries, syncs, signatures, .. } = self;
         let rows = language.number(self.rows);
         let [asked, everything] = [self.asked, self.everything].map(|time| {
-            // In tenths: nobody reads more of it.
-            language.tenths(u64::try_from(time.as_millis()).unwrap_or(u64::MAX).div_ceil(100))
+            let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            language.tenths(ms.saturating_add(50) / 100)
         });
         language.of_both(
             format!(
@@ -151,7 +152,8 @@ fn leads(folder: &Path, anchor: &Path, language: Language) -> Result<String, Cli
 
 async fn ask(country: &Country, earlier: Earlier, language: Language) -> Result<Findings, CliError> {
     let door = format!("http://{}", country.door);
-    let unreachable = |error: tonic::transport::Error| CliError::unreachable(&format!("door {door}"), &error);
+    let unreachable =
+        |error: tonic::transport::Error| CliError::unreachable(Whom::Door(door.clone()), &error);
     let channel =
         Endpoint::from_shared(door.clone()).map_err(unreachable)?.connect().await.map_err(unreachable)?;
     let token =
