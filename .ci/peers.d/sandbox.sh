@@ -1,6 +1,9 @@
 # For the other checks here: `start_sandbox` makes the country of the sandbox in $work/sandbox, a temporary folder, waits
 # until its road is open and takes over its environment. It ends with the script.
 
+# What the command says is taken apart below.
+export LC_ALL=C
+
 start_sandbox() {
   work=$(mktemp -d)
   trap stop_sandbox EXIT

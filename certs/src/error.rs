@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use peabiru_proto::language::Language;
 use peabiru_proto::time::Timestamp;
 
 /// Each variant is something that an administrator, an officer or a peer can act on.
@@ -108,5 +109,59 @@ impl CertsError {
             Self::RequestSignature => "certs.request_signature",
             Self::Tls(_) => "certs.tls",
         }
+    }
+
+    /// For people. What libraries and the system say stays as they say it.
+    #[must_use]
+    pub fn said(&self, language: Language) -> String {
+        match language {
+            Language::English => self.to_string(),
+            Language::Spanish => self.in_spanish(),
+        }
+    }
+
+    fn in_spanish(&self) -> String {
+        match self {
+            Self::File { path, source } => format!("{}: {source}", path.display()),
+            Self::Exists { path } => format!(
+                "{} ya existe; un archivo de clave nunca se sobrescribe: muévalo antes",
+                path.display()
+            ),
+            Self::WrongPassphrase { path } => {
+                format!("{}: la contraseña no abre esta clave", path.display())
+            }
+            Self::KeyFile { path, reason } => {
+                format!("{}: no es la clave que se espera ({reason})", path.display())
+            }
+            Self::Passphrase { what, reason } => format!("no hay contraseña para {what}: {reason}"),
+            Self::Malformed { what, reason } => format!("no se puede leer ({what}): {reason}"),
+            Self::Expired { at } => format!("el certificado venció el {at}"),
+            Self::NotYetValid { from } => format!("el certificado vale recién desde el {from}"),
+            Self::UnknownIssuer(detail) => format!(
+                "el certificado no lo emitió ninguna autoridad en la que la configuración global confíe para este uso \
+                 ({detail})"
+            ),
+            Self::WrongUse(detail) => format!("el certificado no es para este uso ({detail})"),
+            Self::WrongSubject { expected, found } => {
+                format!("el certificado nombra a {found}, y no a {expected}")
+            }
+            Self::RequestSignature => "la firma del pedido de certificado no es válida".to_owned(),
+            Self::Tls(error) => format!("TLS: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_operator_can_mend_is_said_in_spanish_too() {
+        let path = PathBuf::from("MEC/keys/sealing.key");
+        let wrong = CertsError::WrongPassphrase { path: path.clone() };
+        assert_eq!(wrong.said(Language::English), "MEC/keys/sealing.key: wrong passphrase");
+        assert_eq!(wrong.said(Language::Spanish), "MEC/keys/sealing.key: la contraseña no abre esta clave");
+        let exists = CertsError::Exists { path };
+        assert!(exists.said(Language::Spanish).contains("nunca se sobrescribe"));
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 
+use peabiru_proto::language::Language;
 use zeroize::Zeroizing;
 
 use crate::CertsError;
@@ -46,7 +47,8 @@ impl PassphraseSource {
             }
             Self::FileDescriptor(number) => read_descriptor(*number).map_err(failed)?,
             Self::Prompt => {
-                let prompt = format!("Passphrase for {what}: ");
+                let language = Language::of_environment(|name| std::env::var(name).ok());
+                let prompt = format!("{} {what}: ", language.of_both("Contraseña para", "Passphrase for"));
                 Zeroizing::new(rpassword::prompt_password(prompt).map_err(|error| failed(error.to_string()))?)
             }
         };

@@ -4,6 +4,7 @@ use clap::Subcommand;
 use data_encoding::HEXLOWER;
 use peabiru_proto::globalconf::Address;
 use peabiru_proto::hash::Digest;
+use peabiru_proto::language::Language;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::registry_event::Event;
 use peabiru_proto::wire::{
@@ -11,6 +12,7 @@ use peabiru_proto::wire::{
     ProposalState, RegistryEvent, RejectProposalRequest,
 };
 use peabiru_registry::state::change_digest;
+use serde_json::json;
 
 use crate::CliError;
 use crate::args::Connect;
@@ -67,78 +69,105 @@ impl Shown {
 
 pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
     let mut registry = connect.registry().await?;
+    let language = connect.language();
     match verb {
         Verb::List { all } => {
             let shown = if all { Shown::All } else { Shown::Open };
-            list(&mut registry, shown, connect.output).await
+            list(&mut registry, shown, connect).await
         }
         Verb::Show { number } => {
-            let unknown = || CliError::Usage(format!("no proposal {number} is open or was decided lately"));
-            print(&find(&mut registry, number).await?.ok_or_else(unknown)?, connect.output);
+            let unknown = || {
+                CliError::Usage(language.of_both(
+                    format!("ninguna propuesta {number} está abierta ni se decidió hace poco"),
+                    format!("no proposal {number} is open or was decided lately"),
+                ))
+            };
+            print(&find(&mut registry, number).await?.ok_or_else(unknown)?, connect);
             Ok(())
         }
         Verb::Approve { numbers } => {
             for number in numbers {
                 let proposal = match find(&mut registry, number).await? {
                     Some(proposal) => {
-                        print(&proposal, connect.output);
+                        print(&proposal, connect);
                         proposal
                     }
                     // The registry says why there is none.
                     None => Proposal { number, ..Proposal::default() },
                 };
                 let approved = registry.approve_proposal(approval_of(&proposal)).await?.into_inner();
-                let what = approved.proposal.map(|proposal| said(&proposal)).unwrap_or_default();
+                let what = approved.proposal.map(|it| said(&it, language)).unwrap_or_default();
                 let version = approved.globalconf_version;
                 output::done(
-                    connect.output,
-                    &format!("proposal {number} is approved: {what} (global configuration {version})"),
+                    connect,
+                    &language.of_both(
+                        format!("propuesta {number} aprobada: {what} (configuración global {version})"),
+                        format!("proposal {number} is approved: {what} (global configuration {version})"),
+                    ),
                 );
             }
             Ok(())
         }
         Verb::Reject { number } => {
             registry.reject_proposal(RejectProposalRequest { number }).await?;
-            output::done(connect.output, &format!("proposal {number} is rejected"));
+            let [proposal, rejected] =
+                language.of_both(["propuesta", "rechazada"], ["proposal", "is rejected"]);
+            output::done(connect, &format!("{proposal} {number} {rejected}"));
             Ok(())
         }
     }
 }
 
 /// Tells an officer that a change is made, or that it waits for another.
-pub(crate) fn answered(format: Format, done: &str, version: u64, proposal: Option<Proposal>) {
+pub(crate) fn answered(connect: &Connect, done: &str, version: u64, proposal: Option<Proposal>) {
+    let language = connect.language();
     let Some(proposal) = proposal else {
-        output::done(format, &format!("{done} (global configuration {version})"));
+        let globalconf = language.of_both("configuración global", "global configuration");
+        output::done(connect, &format!("{done} ({globalconf} {version})"));
         return;
     };
-    let (number, needs) = (proposal.number, role(proposal.needs()));
+    let (number, needs, what) =
+        (proposal.number, role(proposal.needs(), language), said(&proposal, language));
     let until = Timestamp::from_ms(proposal.expires_at_ms);
-    match format {
-        Format::Table => output::line(&format!(
-            "proposed, number {number}: {}\nneeds a {needs} until {until}: peabiru approval approve {number}",
-            said(&proposal)
+    match connect.output {
+        Format::Table => output::line(&language.of_both(
+            format!(
+                "propuesta número {number}: {what}\nla aprueba un {needs} hasta el {until}: peabiru approval approve {number} \
+                 --operator EL-SUYO"
+            ),
+            format!(
+                "proposed, number {number}: {what}\nneeds a {needs} until {until}: peabiru approval approve {number} --operator \
+                 THEIRS"
+            ),
         )),
-        Format::Json => output::fields(
-            format,
-            &[("proposed", number.to_string()), ("needs", needs.to_owned()), ("until", until.to_string())],
-        ),
+        Format::Json => output::document(&json!({
+            "proposed": number.to_string(), "needs": needs, "until": until.to_string(),
+        })),
     }
 }
 
-async fn list(registry: &mut RegistryClient, shown: Shown, format: Format) -> Result<(), CliError> {
+async fn list(registry: &mut RegistryClient, shown: Shown, connect: &Connect) -> Result<(), CliError> {
+    let language = connect.language();
     let proposals = registry.list_proposals(ListProposalsRequest {}).await?.into_inner().proposals;
-    let mut table = Table::new(&["number", "what", "proposed_by", "needs", "until", "state"]);
+    let mut table = Table::new(&[
+        ("number", "número"),
+        ("what", "qué"),
+        ("proposed_by", "propuesta_por"),
+        ("needs", "la_aprueba"),
+        ("until", "hasta"),
+        ("state", "estado"),
+    ]);
     for proposal in proposals.iter().filter(|proposal| shown.has(proposal)) {
         table.row([
             proposal.number.to_string(),
-            said(proposal),
+            said(proposal, language),
             proposal.proposed_by.clone(),
-            role(proposal.needs()).to_owned(),
+            role(proposal.needs(), language).to_owned(),
             Timestamp::from_ms(proposal.expires_at_ms).to_string(),
-            state(proposal),
+            state(proposal, language),
         ]);
     }
-    table.print(format);
+    table.print(connect);
     Ok(())
 }
 
@@ -154,130 +183,174 @@ pub(crate) fn approval_of(proposal: &Proposal) -> ApproveProposalRequest {
     ApproveProposalRequest { number: proposal.number, change_sha256 }
 }
 
-fn print(proposal: &Proposal, format: Format) {
+fn print(proposal: &Proposal, connect: &Connect) {
+    let language = connect.language();
     let mut fields = vec![
-        ("number", proposal.number.to_string()),
-        ("what", said(proposal)),
-        ("proposed by", proposal.proposed_by.clone()),
-        ("proposed at", Timestamp::from_ms(proposal.proposed_at_ms).to_string()),
-        ("needs", role(proposal.needs()).to_owned()),
-        ("until", Timestamp::from_ms(proposal.expires_at_ms).to_string()),
-        ("state", state(proposal)),
+        ("number", "número", proposal.number.to_string()),
+        ("what", "qué", said(proposal, language)),
+        ("proposed by", "propuesta por", proposal.proposed_by.clone()),
+        ("proposed at", "propuesta el", Timestamp::from_ms(proposal.proposed_at_ms).to_string()),
+        ("needs", "la aprueba", role(proposal.needs(), language).to_owned()),
+        ("until", "hasta", Timestamp::from_ms(proposal.expires_at_ms).to_string()),
+        ("state", "estado", state(proposal, language)),
     ];
     if let Some(event) = proposal.change.clone().and_then(|change| change.event) {
         fields.extend(details(event));
     }
-    output::fields(format, &fields);
+    output::fields(connect, &fields);
 }
 
-fn state(proposal: &Proposal) -> String {
+fn state(proposal: &Proposal, language: Language) -> String {
     let by = &proposal.closed_by;
-    match proposal.state() {
-        ProposalState::Open => "open".to_owned(),
-        ProposalState::Approved => format!("approved by {by}"),
-        ProposalState::Rejected => format!("rejected by {by}"),
-        ProposalState::Expired => "expired".to_owned(),
-        ProposalState::Unspecified => "of a newer version".to_owned(),
-    }
+    let (spanish, english) = match proposal.state() {
+        ProposalState::Open => ("abierta".to_owned(), "open".to_owned()),
+        ProposalState::Approved => (format!("aprobada por {by}"), format!("approved by {by}")),
+        ProposalState::Rejected => (format!("rechazada por {by}"), format!("rejected by {by}")),
+        ProposalState::Expired => ("vencida".to_owned(), "expired".to_owned()),
+        ProposalState::Unspecified => {
+            ("de una versión más nueva".to_owned(), "of a newer version".to_owned())
+        }
+    };
+    language.of_both(spanish, english)
 }
 
-fn role(role: OfficerRole) -> &'static str {
-    match role {
-        OfficerRole::Registration => "registration officer",
-        OfficerRole::Security => "security officer",
-        OfficerRole::ServiceAdministrator => "service administrator",
-        OfficerRole::Auditor => "auditor",
-        OfficerRole::Unspecified => "role of a newer version",
-    }
+fn role(role: OfficerRole, language: Language) -> &'static str {
+    let (spanish, english) = match role {
+        OfficerRole::Registration => ("oficial de inscripción", "registration officer"),
+        OfficerRole::Security => ("oficial de seguridad", "security officer"),
+        OfficerRole::ServiceAdministrator => ("administrador de servicios", "service administrator"),
+        OfficerRole::Auditor => ("auditor", "auditor"),
+        OfficerRole::Unspecified => ("rol de una versión más nueva", "role of a newer version"),
+    };
+    language.of_both(spanish, english)
 }
 
-fn said(proposal: &Proposal) -> String {
-    proposal.change.as_ref().map(what).unwrap_or_default()
+fn said(proposal: &Proposal, language: Language) -> String {
+    proposal.change.as_ref().map(|change| what(change, language)).unwrap_or_default()
 }
 
 /// An event of the registry in one line.
-pub(crate) fn what(event: &RegistryEvent) -> String {
+pub(crate) fn what(event: &RegistryEvent, language: Language) -> String {
     let id = |record: &Option<NodeRecord>| record.as_ref().map(|node| node.id.clone()).unwrap_or_default();
+    // What is done, to what.
+    let done =
+        |spanish: &str, english: &str, what: &str| format!("{} {what}", language.of_both(spanish, english));
     match &event.event {
-        Some(Event::MemberAdded(event)) => format!("enrol the member {}", event.member),
+        Some(Event::MemberAdded(event)) => done("inscribir al miembro", "enrol the member", &event.member),
         Some(Event::SubsystemAdded(event)) => {
-            format!("add the subsystem {}", event.subsystem.as_ref().map_or("", |it| &it.id))
+            let id = event.subsystem.as_ref().map_or("", |it| &it.id);
+            done("agregar el subsistema", "add the subsystem", id)
         }
-        Some(Event::NodeAdded(event)) => format!("register the node {}", id(&event.node)),
-        Some(Event::NodeAddressesSet(event)) => format!("set the addresses of {}", event.node),
-        Some(Event::NodeCertificateAdded(event)) => {
-            format!("register the certificate {} of {}", Digest::of(&event.certificate), event.node)
-        }
-        Some(Event::NodeCertificateRemoved(event)) => {
-            format!("withdraw the certificate {} of {}", hex(&event.certificate_sha256), event.node)
-        }
-        Some(Event::LedgerAdded(event)) => {
-            let origin = event.ledger.as_ref().map_or("", |it| &it.origin);
-            format!("register the ledger {origin} of {}", event.member)
-        }
-        Some(Event::LedgerCertificateAdded(event)) => {
-            let sha256 = Digest::of(&event.certificate);
-            format!("register the sealing certificate {sha256} of {} of {}", event.origin, event.member)
-        }
-        Some(Event::LedgerCertificateRemoved(event)) => {
-            let sha256 = hex(&event.certificate_sha256);
-            format!("withdraw the sealing certificate {sha256} of {} of {}", event.origin, event.member)
-        }
-        Some(Event::LedgerWithdrawn(event)) => {
-            format!("withdraw the ledger {} of {}", event.origin, event.member)
+        Some(Event::NodeAdded(event)) => done("registrar el nodo", "register the node", &id(&event.node)),
+        Some(Event::NodeAddressesSet(event)) => {
+            done("cambiar las direcciones de", "set the addresses of", &event.node)
         }
         Some(Event::AuthorityAdded(event)) => {
-            format!("trust the authority `{}`", event.authority.as_ref().map_or("", |it| &it.name))
-        }
-        Some(Event::AuthorityWithdrawn(event)) => {
-            format!("trust the authority {} no more", hex(&event.certificate_sha256))
-        }
-        Some(Event::ContractAdded(event)) => {
-            let record = event.contract.clone().unwrap_or_default();
-            format!("register version {} of {}", record.version, record.service)
+            let name = event.authority.as_ref().map_or("", |it| &it.name);
+            done("confiar en la autoridad", "trust the authority", &format!("`{name}`"))
         }
         Some(Event::OperatorsListed(event)) => {
-            let names = event.operators.iter().map(|it| format!("{} ({})", it.name, roles(it.roles())));
-            format!("the operators are {}", names.collect::<Vec<_>>().join(", "))
+            let names =
+                event.operators.iter().map(|it| format!("{} ({})", it.name, roles(it.roles(), language)));
+            done("los operadores son", "the operators are", &names.collect::<Vec<_>>().join(", "))
         }
         Some(Event::ChangeProposed(event)) => {
-            let change = event.change.as_deref().map(what).unwrap_or_default();
-            format!("proposal {}: {change}", event.number)
+            let change = event.change.as_deref().map(|change| what(change, language)).unwrap_or_default();
+            done("propuesta", "proposal", &format!("{}: {change}", event.number))
         }
-        Some(Event::ProposalApproved(event)) => format!("proposal {} approved", event.number),
-        Some(Event::ProposalRejected(event)) => format!("proposal {} rejected", event.number),
-        None => "an event of a newer version".to_owned(),
+        Some(Event::ProposalApproved(event)) => language.of_both(
+            format!("propuesta {} aprobada", event.number),
+            format!("proposal {} approved", event.number),
+        ),
+        Some(Event::ProposalRejected(event)) => language.of_both(
+            format!("propuesta {} rechazada", event.number),
+            format!("proposal {} rejected", event.number),
+        ),
+        Some(other) => of_certificates(other, language),
+        None => {
+            language.of_both("un evento de una versión más nueva", "an event of a newer version").to_owned()
+        }
     }
 }
 
-fn roles(roles: impl Iterator<Item = OfficerRole>) -> String {
-    roles.map(role).collect::<Vec<_>>().join(", ")
+/// Events about two things: a certificate or a ledger, and whose it is; a version, and of what.
+fn of_certificates(event: &Event, language: Language) -> String {
+    let of = language.of_both("de", "of");
+    let (spanish, english, what) = match event {
+        Event::NodeCertificateAdded(event) => {
+            let what = format!("{} {of} {}", Digest::of(&event.certificate), event.node);
+            ("registrar el certificado", "register the certificate", what)
+        }
+        Event::NodeCertificateRemoved(event) => {
+            let what = format!("{} {of} {}", hex(&event.certificate_sha256), event.node);
+            ("retirar el certificado", "withdraw the certificate", what)
+        }
+        Event::LedgerAdded(event) => {
+            let origin = event.ledger.as_ref().map_or("", |it| &it.origin);
+            ("registrar el libro", "register the ledger", format!("{origin} {of} {}", event.member))
+        }
+        Event::LedgerCertificateAdded(event) => {
+            let what =
+                format!("{} {of} {} {of} {}", Digest::of(&event.certificate), event.origin, event.member);
+            ("registrar el certificado de sellado", "register the sealing certificate", what)
+        }
+        Event::LedgerCertificateRemoved(event) => {
+            let what =
+                format!("{} {of} {} {of} {}", hex(&event.certificate_sha256), event.origin, event.member);
+            ("retirar el certificado de sellado", "withdraw the sealing certificate", what)
+        }
+        Event::LedgerWithdrawn(event) => {
+            ("retirar el libro", "withdraw the ledger", format!("{} {of} {}", event.origin, event.member))
+        }
+        Event::AuthorityWithdrawn(event) => {
+            let what = hex(&event.certificate_sha256);
+            ("dejar de confiar en la autoridad", "no longer trust the authority", what)
+        }
+        Event::ContractAdded(event) => {
+            let record = event.contract.clone().unwrap_or_default();
+            (
+                "registrar la versión",
+                "register version",
+                format!("{} {of} {}", record.version, record.service),
+            )
+        }
+        _ => ("un evento", "an event", String::new()),
+    };
+    format!("{} {what}", language.of_both(spanish, english))
+}
+
+fn roles(roles: impl Iterator<Item = OfficerRole>, language: Language) -> String {
+    roles.map(|it| role(it, language)).collect::<Vec<_>>().join(", ")
 }
 
 /// What a careful officer compares with the paper before approving.
-fn details(event: Event) -> Vec<(&'static str, String)> {
+fn details(event: Event) -> Vec<(&'static str, &'static str, String)> {
     match event {
-        Event::MemberAdded(event) => vec![("name", event.name)],
+        Event::MemberAdded(event) => vec![("name", "nombre", event.name)],
         Event::NodeAdded(event) => {
             let node = event.node.unwrap_or_default();
             let addresses = node.addresses.into_iter().map(address);
             let certificates = node.authentication_certificates.iter().map(|der| Digest::of(der).to_string());
             vec![
-                ("addresses", addresses.collect::<Vec<_>>().join("\n")),
-                ("certificates", certificates.collect::<Vec<_>>().join("\n")),
+                ("addresses", "direcciones", addresses.collect::<Vec<_>>().join("\n")),
+                ("certificates", "certificados", certificates.collect::<Vec<_>>().join("\n")),
             ]
         }
         Event::LedgerAdded(event) => {
             let ledger = event.ledger.unwrap_or_default();
             let sha256 = Digest::of(&ledger.sealing_certificate).to_string();
-            vec![("kept by", ledger.node), ("epoch", ledger.epoch.to_string()), ("certificate", sha256)]
+            vec![
+                ("kept by", "lo lleva", ledger.node),
+                ("epoch", "época", ledger.epoch.to_string()),
+                ("certificate", "certificado", sha256),
+            ]
         }
         Event::AuthorityAdded(event) => {
             let authority = event.authority.unwrap_or_default();
             let purposes = authority.purposes().map(|purpose| format!("{purpose:?}").to_lowercase());
             vec![
-                ("for", purposes.collect::<Vec<_>>().join(" ")),
-                ("certificate", Digest::of(&authority.certificate).to_string()),
+                ("for", "para", purposes.collect::<Vec<_>>().join(" ")),
+                ("certificate", "certificado", Digest::of(&authority.certificate).to_string()),
             ]
         }
         _ => Vec::new(),

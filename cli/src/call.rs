@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use peabiru_proto::context::{CLIENT, EXCHANGE_ID, PURPOSE, SERVICE, TOKEN};
 use peabiru_proto::id::SubsystemId;
+use peabiru_proto::language::Language;
 use peabiru_proto::policy::Purpose;
 use peabiru_proto::wire::{GetContractRequest, GetContractResponse};
 use prost::Message as _;
@@ -19,6 +20,7 @@ use tonic::{Request, Response, Status};
 use crate::CliError;
 use crate::args::Connect;
 use crate::client::unix_channel;
+use crate::error::Whom;
 use crate::output;
 
 /// Arguments of `peabiru call`.
@@ -62,11 +64,11 @@ pub(crate) async fn run(call: Call, connect: &Connect) -> Result<(), CliError> {
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
     let path = path.parse().map_err(|error| CliError::Usage(format!("{path}: {error}")))?;
     let mut grpc = tonic::client::Grpc::new(channel);
-    grpc.ready().await.map_err(|error| CliError::unreachable(&format!("door {}", call.door), &error))?;
+    grpc.ready().await.map_err(|error| CliError::unreachable(Whom::Door(call.door.clone()), &error))?;
     let codec = Dynamic(method.output());
     if method.is_server_streaming() {
         let answer = grpc.server_streaming(request, path, codec).await;
-        say_exchange(answer.as_ref().map_or_else(Status::metadata, Response::metadata));
+        say_exchange(answer.as_ref().map_or_else(Status::metadata, Response::metadata), connect.language());
         let mut messages = answer?.into_inner();
         // Each as it comes.
         while let Some(message) = messages.message().await? {
@@ -75,13 +77,17 @@ pub(crate) async fn run(call: Call, connect: &Connect) -> Result<(), CliError> {
         return Ok(());
     }
     let answer = grpc.unary(request, path, codec).await;
-    say_exchange(answer.as_ref().map_or_else(Status::metadata, Response::metadata));
+    say_exchange(answer.as_ref().map_or_else(Status::metadata, Response::metadata), connect.language());
     show(answer?.get_ref())
 }
 
-fn say_exchange(metadata: &MetadataMap) {
+fn say_exchange(metadata: &MetadataMap, language: Language) {
     let id = metadata.get(EXCHANGE_ID).and_then(|id| id.to_str().ok());
-    output::progress(&format!("exchange {}", id.unwrap_or("none: refused before one was made")));
+    let [exchange, none] = language.of_both(
+        ["intercambio", "ninguno: se rechazó antes de hacerlo"],
+        ["exchange", "none: refused before one was made"],
+    );
+    output::progress(&format!("{exchange} {}", id.unwrap_or(none)));
 }
 
 fn show(message: &DynamicMessage) -> Result<(), CliError> {
@@ -129,7 +135,8 @@ fn parse(json: &str, descriptor: MessageDescriptor) -> Result<DynamicMessage, Cl
 }
 
 async fn open(door: &str) -> Result<Channel, CliError> {
-    let unreachable = |error: tonic::transport::Error| CliError::unreachable(&format!("door {door}"), &error);
+    let unreachable =
+        |error: tonic::transport::Error| CliError::unreachable(Whom::Door(door.to_owned()), &error);
     if let Some(path) = door.strip_prefix("unix:") {
         return unix_channel(path.into()).await.map_err(unreachable);
     }

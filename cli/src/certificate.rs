@@ -13,6 +13,7 @@ use peabiru_ledger::checkpoint::VerifyingKey;
 use peabiru_proto::globalconf::ConfigurationAnchor;
 use peabiru_proto::hash::Digest;
 use peabiru_proto::id::{MemberId, NodeId};
+use peabiru_proto::language::Language;
 use peabiru_proto::origin::{Epoch, Origin};
 use peabiru_proto::time::{Clock as _, SystemClock};
 use peabiru_proto::wire::{AddAuthorityRequest, CertificateAuthority, KeyPurpose, WithdrawAuthorityRequest};
@@ -116,30 +117,35 @@ pub(crate) enum Kind {
 }
 
 pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
+    let language = connect.language();
     match verb {
         Verb::Request { prefix, kind, name } => {
             let algorithm = match kind {
                 Kind::Sealing => Algorithm::Ed25519,
                 Kind::Node | Kind::Operator => Algorithm::P256,
             };
-            let passphrase = connect.passphrase().read("the new key")?;
+            let passphrase = connect.passphrase().read(language.of_both("la clave nueva", "the new key"))?;
             let key = SecretKey::generate(algorithm);
             let request = request::make(&key, &name)?;
             key.write_encrypted(&suffixed(&prefix, "key"), &passphrase)?;
             let file = suffixed(&prefix, "csr");
             std::fs::write(&file, request).map_err(CliError::file(&file))?;
-            output::done(connect.output, &format!("{} asks for a certificate of {name}", file.display()));
+            let asks = language.of_both("pide un certificado para", "asks for a certificate of");
+            output::done(connect, &format!("{} {asks} {name}", file.display()));
         }
         Verb::Passphrase { file, new_passphrase_fd } => {
             let old = connect.passphrase().read(&file.display().to_string())?;
             change_passphrase(&file, &old, &new_passphrase(new_passphrase_fd)?)?;
-            output::done(connect.output, &format!("{} has another passphrase", file.display()));
+            let changed = language.of_both("tiene otra contraseña", "has another passphrase");
+            output::done(connect, &format!("{} {changed}", file.display()));
         }
         Verb::Issue { request, instance_folder, kind, node, member, hosts, name } => {
             let bytes = std::fs::read(&request).map_err(CliError::file(&request))?;
             let anchor = read_anchor(&instance_folder.join("anchor.toml"))?;
-            let subject = subject(kind, node, member, hosts, name, &anchor)?;
-            let passphrase = connect.passphrase().read("the pilot authority's key")?;
+            let subject = subject(kind, node, member, hosts, name, &anchor, language)?;
+            let passphrase = connect
+                .passphrase()
+                .read(language.of_both("la clave de la autoridad piloto", "the pilot authority's key"))?;
             let ca = instance_folder.join("ca/pilot-ca");
             let key = SecretKey::read_encrypted(&suffixed(&ca, "key"), &passphrase)?;
             let ca = PilotCa::open(&anchor.instance, read_certificate(&suffixed(&ca, "crt"))?, key)?;
@@ -159,15 +165,17 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
             let authority = CertificateAuthority { certificate: read_certificate(&file)?, purposes, name };
             let request = AddAuthorityRequest { authority: Some(authority) };
             let added = connect.registry().await?.add_authority(request).await?.into_inner();
-            let done = format!("{} is trusted", file.display());
-            answered(connect.output, &done, added.globalconf_version, added.proposal);
+            let trusted = language.of_both("es de confianza", "is trusted");
+            let done = format!("{} {trusted}", file.display());
+            answered(connect, &done, added.globalconf_version, added.proposal);
         }
         Verb::Distrust { file } => {
             let certificate_sha256 = Digest::of(&read_certificate(&file)?).as_bytes().to_vec().into();
             let request = WithdrawAuthorityRequest { certificate_sha256 };
             let withdrawn = connect.registry().await?.withdraw_authority(request).await?.into_inner();
-            let done = format!("{} is trusted no more", file.display());
-            answered(connect.output, &done, withdrawn.globalconf_version, withdrawn.proposal);
+            let distrusted = language.of_both("ya no es de confianza", "is no longer trusted");
+            let done = format!("{} {distrusted}", file.display());
+            answered(connect, &done, withdrawn.globalconf_version, withdrawn.proposal);
         }
     }
     Ok(())
@@ -193,8 +201,14 @@ fn subject(
     hosts: Vec<String>,
     name: Option<String>,
     anchor: &ConfigurationAnchor,
+    language: Language,
 ) -> Result<Subject, CliError> {
-    let missing = |flag: &str| CliError::Usage(format!("{flag} is needed for this kind"));
+    let missing = |flag: &str| {
+        CliError::Usage(
+            language
+                .of_both(format!("para esta clase falta {flag}"), format!("{flag} is needed for this kind")),
+        )
+    };
     Ok(match kind {
         Kind::Node => Subject::Node { id: node.ok_or_else(|| missing("--node"))?, hosts },
         Kind::Sealing => {
@@ -209,13 +223,15 @@ fn subject(
 
 fn show(file: &Path, connect: &Connect) -> Result<(), CliError> {
     let certificate = read_certificate(file)?;
-    let mut fields =
-        vec![("file", file.display().to_string()), ("sha256", Digest::of(&certificate).to_string())];
+    let mut fields = vec![
+        ("file", "archivo", file.display().to_string()),
+        ("sha256", "sha256", Digest::of(&certificate).to_string()),
+    ];
     if let Some((origin, key)) = named_ledger(&certificate)? {
-        fields.push(("ledger", origin.to_string()));
-        fields.push(("vkey", VerifyingKey::from_bytes(key).vkey(&origin)));
+        fields.push(("ledger", "libro", origin.to_string()));
+        fields.push(("vkey", "vkey", VerifyingKey::from_bytes(key).vkey(&origin)));
     }
-    output::fields(connect.output, &fields);
+    output::fields(connect, &fields);
     Ok(())
 }
 

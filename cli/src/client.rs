@@ -15,6 +15,7 @@ use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::CliError;
+use crate::error::Whom;
 
 /// The registry's admin API, as an operator.
 pub type RegistryClient = RegistryAdminServiceClient<Channel>;
@@ -49,7 +50,7 @@ pub async fn registry(
         .map_err(|error| CliError::Usage(format!("`{url}` is no URL of a registry: {error}")))?;
     let channel =
         endpoint.connect_timeout(CONNECT_WAIT).timeout(CALL_WAIT).connect_with_connector(connector).await;
-    let channel = channel.map_err(|error| CliError::unreachable(&format!("registry {url}"), &error))?;
+    let channel = channel.map_err(|error| CliError::unreachable(Whom::Registry(url.to_owned()), &error))?;
     Ok(RegistryClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX))
 }
 
@@ -59,8 +60,7 @@ pub async fn registry(
 /// `Unreachable`.
 pub async fn node(socket: &Path) -> Result<NodeClient, CliError> {
     let channel = unix_channel(socket.to_owned()).await;
-    let channel =
-        channel.map_err(|error| CliError::unreachable(&format!("node at {}", socket.display()), &error))?;
+    let channel = channel.map_err(|error| CliError::unreachable(Whom::Node(socket.to_owned()), &error))?;
     Ok(NodeClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX))
 }
 

@@ -52,18 +52,30 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
             let added = connect.registry().await?.add_contract(request).await?.into_inner();
             let (version, globalconf) = (added.contract_version, added.globalconf_version);
             output::done(
-                connect.output,
-                &format!("version {version} of {service} is registered (global configuration {globalconf})"),
+                connect,
+                &connect.language().of_both(
+                    format!("versión {version} de {service} registrada (configuración global {globalconf})"),
+                    format!(
+                        "version {version} of {service} is registered (global configuration {globalconf})"
+                    ),
+                ),
             );
         }
         Verb::List => {
             let listed = connect.node().await?.list_services(ListServicesRequest {}).await?.into_inner();
-            let mut table = Table::new(&["service", "version", "method", "side_effects", "purposes"]);
+            let language = connect.language();
+            let mut table = Table::new(&[
+                ("service", "servicio"),
+                ("version", "versión"),
+                ("method", "método"),
+                ("side_effects", "efectos"),
+                ("purposes", "finalidades"),
+            ]);
             for ServiceSummary { service, contract_version, methods } in listed.services {
                 for method in methods {
                     let side_effects = match method.side_effects() {
                         SideEffects::None => "no",
-                        SideEffects::Present | SideEffects::Unspecified => "yes",
+                        SideEffects::Present | SideEffects::Unspecified => language.of_both("sí", "yes"),
                     };
                     table.row([
                         service.clone(),
@@ -74,7 +86,7 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
                     ]);
                 }
             }
-            table.print(connect.output);
+            table.print(connect);
         }
         Verb::Show { service } => {
             let contract =
@@ -93,7 +105,8 @@ fn show_types(contract: GetContractResponse, connect: &Connect) -> Result<(), Cl
     let parsed = ContractDocument::parse(contract.document.clone());
     let pool = DescriptorPool::decode(contract.document)
         .map_err(|error| CliError::Usage(format!("the contract does not parse: {error}")))?;
-    let mut table = Table::new(&["type", "field", "number", "kind"]);
+    let mut table =
+        Table::new(&[("type", "tipo"), ("field", "campo"), ("number", "número"), ("kind", "clase")]);
     let code = contract.service.rsplit('/').next().unwrap_or_default().to_owned();
     let package = code.rsplit_once('.').map(|(package, _)| package.to_owned()).unwrap_or_default();
     let facts = parsed.as_ref().ok().and_then(|parsed| parsed.service(&code));
@@ -119,7 +132,7 @@ fn show_types(contract: GetContractResponse, connect: &Connect) -> Result<(), Cl
             table.row([message.name().to_owned(), field.name().to_owned(), field.number().to_string(), kind]);
         }
     }
-    table.print(connect.output);
+    table.print(connect);
     Ok(())
 }
 
@@ -132,17 +145,23 @@ fn live(facts: Option<&ServiceFacts>, method: &str) -> &'static str {
 fn show_operations(document: Bytes, connect: &Connect) -> Result<(), CliError> {
     let document = ContractDocument::parse(document)
         .map_err(|error| CliError::Usage(format!("the contract does not parse: {error}")))?;
-    let mut table = Table::new(&["operation", "side_effects", "purposes", "timeout_ms"]);
+    let yes = connect.language().of_both("sí", "yes");
+    let mut table = Table::new(&[
+        ("operation", "operación"),
+        ("side_effects", "efectos"),
+        ("purposes", "finalidades"),
+        ("timeout_ms", "plazo_ms"),
+    ]);
     // Whatever its code is, an OpenAPI document describes one service.
     for method in document.service("").into_iter().flat_map(ServiceFacts::methods) {
         table.row([
             method.name.clone(),
-            if method.side_effects == Effects::None { "no" } else { "yes" }.to_owned(),
+            if method.side_effects == Effects::None { "no" } else { yes }.to_owned(),
             method.purposes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
             method.timeout.map(|timeout| timeout.as_millis().to_string()).unwrap_or_default(),
         ]);
     }
-    table.print(connect.output);
+    table.print(connect);
     Ok(())
 }
 

@@ -29,10 +29,10 @@ pub enum CliError {
     #[error(transparent)]
     Certs(#[from] CertsError),
     /// Nobody answers.
-    #[error("{what}: {reason}")]
+    #[error("{}: {reason}", .whom.said(Language::English))]
     Unreachable {
         /// Who was asked.
-        what: String,
+        whom: Whom,
         /// What happened.
         reason: String,
     },
@@ -82,9 +82,58 @@ pub enum CliError {
         /// Each with the reason.
         refused: Vec<String>,
     },
+    /// A country runs in this folder: its files are in use.
+    #[error(
+        "{folder}: a country runs there. Stop it with Ctrl-C in its terminal, or name another folder with --folder"
+    )]
+    SandboxRuns {
+        /// Which.
+        folder: PathBuf,
+    },
+    /// What is in the folder is somebody else's.
+    #[error("{folder} is there and no sandbox made it: name another folder with --folder")]
+    NoSandbox {
+        /// Which.
+        folder: PathBuf,
+    },
+    /// There is nothing to compare with.
+    #[error("{folder} holds no earlier run: run without --update first")]
+    NoEarlierRun {
+        /// Which.
+        folder: PathBuf,
+    },
+    /// A run that was stopped by a signal.
+    #[error("it was stopped before its end")]
+    Interrupted,
     /// A scenario that could not be carried through.
     #[error("{0}")]
     Scenario(String),
+}
+
+/// Who does not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whom {
+    /// A node, at its admin socket.
+    Node(PathBuf),
+    /// The registry, at its URL.
+    Registry(String),
+    /// A node's door.
+    Door(String),
+    /// Somebody who answered before.
+    Connected,
+}
+
+impl Whom {
+    fn said(&self, language: Language) -> String {
+        match self {
+            Self::Node(socket) => {
+                format!("{} {}", language.of_both("el nodo en", "node at"), socket.display())
+            }
+            Self::Registry(url) => format!("{} {url}", language.of_both("el registro", "registry")),
+            Self::Door(door) => format!("{} {door}", language.of_both("la puerta", "door")),
+            Self::Connected => language.of_both("quien estaba conectado", "the connection").to_owned(),
+        }
+    }
 }
 
 impl CliError {
@@ -92,7 +141,7 @@ impl CliError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::NoSandbox { .. } | Self::NoEarlierRun { .. } => 2,
             Self::Unreachable { .. } => 3,
             Self::NotVerified => 4,
             Self::TrustNotEstablished => 5,
@@ -121,6 +170,10 @@ impl CliError {
             Self::NeedsCare => "cli.needs_care",
             Self::Broken => "cli.broken",
             Self::Unshared { .. } => "cli.unshared",
+            Self::SandboxRuns { .. } => "cli.sandbox_runs",
+            Self::NoSandbox { .. } => "cli.no_sandbox",
+            Self::NoEarlierRun { .. } => "cli.no_earlier_run",
+            Self::Interrupted => "cli.interrupted",
             Self::Scenario(_) => "cli.scenario",
         }
     }
@@ -128,35 +181,60 @@ impl CliError {
     /// For people. What other programs and the system say stays as they say it.
     #[must_use]
     pub fn said(&self, language: Language) -> String {
-        match (language, self) {
-            (Language::Spanish, Self::Refused(fault)) => describe(fault, language),
-            (Language::Spanish, Self::NotVerified) => "no verificado".to_owned(),
-            (Language::Spanish, Self::TrustNotEstablished) => {
+        match language {
+            Language::English => self.to_string(),
+            Language::Spanish => self.in_spanish(),
+        }
+    }
+
+    fn in_spanish(&self) -> String {
+        let spanish = Language::Spanish;
+        match self {
+            Self::Certs(error)
+            | Self::Registry(RegistryError::Certs(error))
+            | Self::Node(NodeError::Certs(error)) => error.said(spanish),
+            Self::Refused(fault) => describe(fault, spanish),
+            Self::NotVerified => "no verificado".to_owned(),
+            Self::TrustNotEstablished => {
                 "coherente, confianza no establecida: dé el ancla de configuración con --trust".to_owned()
             }
-            (Language::Spanish, Self::NeedsCare) => "algo necesita atención pronto".to_owned(),
-            (Language::Spanish, Self::Broken) => "algo no funciona".to_owned(),
-            (Language::Spanish, Self::Unreachable { what, reason }) => {
-                format!("no se llega a {what}: {reason}")
-            }
-            (Language::Spanish, Self::Process { what, reason }) => format!("{what} no arrancó: {reason}"),
-            (Language::Spanish, Self::Unshared { refused }) => format!(
+            Self::NeedsCare => "algo necesita atención pronto".to_owned(),
+            Self::Broken => "algo no funciona".to_owned(),
+            Self::Unreachable { whom, reason } => format!("no responde {}: {reason}", whom.said(spanish)),
+            Self::Process { what, reason } => format!("{what} no arrancó: {reason}"),
+            Self::Unshared { refused } => format!(
                 "{} autorizaciones no están allí; remedie lo que se dice de cada una y compártalas otra vez:\n{}",
                 refused.len(),
                 refused.join("\n")
             ),
-            _ => self.to_string(),
+            Self::SandboxRuns { folder } => format!(
+                "{}: allí hay un país en marcha. Deténgalo con Ctrl-C en su terminal, o nombre otra carpeta con --folder",
+                folder.display()
+            ),
+            Self::NoSandbox { folder } => format!(
+                "{} existe y no la hizo ningún sandbox: nombre otra carpeta con --folder",
+                folder.display()
+            ),
+            Self::NoEarlierRun { folder } => format!(
+                "{} no tiene ninguna corrida anterior: ejecute primero sin --update",
+                folder.display()
+            ),
+            Self::Interrupted => "se detuvo antes de terminar".to_owned(),
+            // A ledger's folder, a registry or a node that does not start: for their log, in its language.
+            Self::Ledger(_) | Self::Registry(_) | Self::Node(_) => self.to_string(),
+            // Said in the right language where it was made, or by the system.
+            Self::Usage(_) | Self::File { .. } | Self::Status { .. } | Self::Scenario(_) => self.to_string(),
         }
     }
 
-    pub(crate) fn unreachable(what: &str, error: &dyn std::error::Error) -> Self {
+    pub(crate) fn unreachable(whom: Whom, error: &dyn std::error::Error) -> Self {
         let mut reason = error.to_string();
         let mut source = error.source();
         while let Some(error) = source {
             reason = format!("{reason}: {error}");
             source = error.source();
         }
-        Self::Unreachable { what: what.to_owned(), reason }
+        Self::Unreachable { whom, reason }
     }
 
     pub(crate) fn file(path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
@@ -169,7 +247,7 @@ impl From<tonic::Status> for CliError {
     fn from(status: tonic::Status) -> Self {
         match Fault::from_grpc_details(status.details()) {
             Some(fault) => Self::Refused(Box::new(fault)),
-            None if status.code() == tonic::Code::Unavailable => Self::unreachable("the connection", &status),
+            None if status.code() == tonic::Code::Unavailable => Self::unreachable(Whom::Connected, &status),
             None => Self::Status { code: status.code(), message: status.message().to_owned() },
         }
     }

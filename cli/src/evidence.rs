@@ -11,6 +11,7 @@ use peabiru_example_connectivity::report::{self, Fallen};
 use peabiru_ledger::evidence::{self, Outcome, Report};
 use peabiru_proto::entry::{Body, Entry};
 use peabiru_proto::globalconf::ConfigurationAnchor;
+use peabiru_proto::language::Language;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{ExportEvidenceRequest, ListEntriesRequest};
 use serde_json::json;
@@ -79,12 +80,13 @@ pub(crate) enum Verb {
 }
 
 pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
+    let language = connect.language();
     match verb {
         Verb::Export { exchange, out } => {
             let mut node = connect.node().await?;
             let exchange = match exchange {
                 Some(exchange) => exchange,
-                None => newest(&mut node).await?,
+                None => newest(&mut node, language).await?,
             };
             let out = out.unwrap_or_else(|| format!("{exchange}.tar").into());
             let mut from = Some((0, 0));
@@ -94,31 +96,39 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
                 let file = if number == 1 { out.clone() } else { numbered(&out, number) };
                 // It holds the payloads in clear.
                 output::write_private(&file, &part.tar)?;
-                output::done(connect.output, &format!("{} ({} bytes)", file.display(), part.tar.len()));
+                output::done(connect, &format!("{} ({} bytes)", file.display(), part.tar.len()));
                 (from, number) = (part.next, number + 1);
             }
             Ok(())
         }
         Verb::Verify { files, trust, figures } => {
             let anchor = trust.as_deref().map(read_anchor).transpose()?;
-            verify(&expand(&files)?, anchor.as_ref(), figures.as_deref(), connect.output)
+            verify(&expand(&files, language)?, anchor.as_ref(), figures.as_deref(), connect)
         }
         Verb::Figure { pointer, files, figures, trust } => {
-            audit::figure(&pointer, &figures, &expand(&files)?, &read_anchor(&trust)?, connect.output)
+            audit::figure(&pointer, &figures, &expand(&files, language)?, &read_anchor(&trust)?, connect)
         }
-        Verb::Keys { files, trust } => audit::keys(&expand(&files)?, &read_anchor(&trust)?, connect.output),
+        Verb::Keys { files, trust } => {
+            audit::keys(&expand(&files, language)?, &read_anchor(&trust)?, connect.output)
+        }
     }
 }
 
 /// The exchange that the newest REQUEST in the node's ledger is about.
-async fn newest(node: &mut NodeClient) -> Result<String, CliError> {
+async fn newest(node: &mut NodeClient, language: Language) -> Result<String, CliError> {
     let size = node.list_entries(ListEntriesRequest { start: u64::MAX, ..Default::default() }).await?;
     let start = size.into_inner().tree_size.saturating_sub(ENTRIES_LOOKED_AT.into());
     let request = ListEntriesRequest { start, limit: ENTRIES_LOOKED_AT, ..Default::default() };
     let entries = node.list_entries(request).await?.into_inner().entries;
     let asked = entries.iter().rev().filter_map(|entry| Entry::decode(entry.entry.clone()).ok());
     let mut requests = asked.filter(|entry| matches!(entry.body(), Body::Request(_)));
-    let none = || CliError::Usage("no exchange is among the newest entries: name one".to_owned());
+    let none = || {
+        let said = language.of_both(
+            "entre los asientos más nuevos no hay ningún intercambio: nombre uno",
+            "no exchange is among the newest entries: name one",
+        );
+        CliError::Usage(said.to_owned())
+    };
     requests.next().map(|entry| entry.exchange().to_string()).ok_or_else(none)
 }
 
@@ -160,12 +170,13 @@ fn verify(
     files: &[PathBuf],
     anchor: Option<&ConfigurationAnchor>,
     figures: Option<&Path>,
-    format: Format,
+    connect: &Connect,
 ) -> Result<(), CliError> {
+    let (format, language) = (connect.output, connect.language());
     let mut worst = Ok(());
     let mut holding = BTreeSet::new();
     let mut shown = Vec::new();
-    for (file, report) in files.iter().zip(judge(files, anchor)?) {
+    for (file, report) in files.iter().zip(judge(files, anchor, language)?) {
         match report.outcome {
             Outcome::Failed => worst = Err(CliError::NotVerified),
             Outcome::Consistent if worst.is_ok() => worst = Err(CliError::TrustNotEstablished),
@@ -175,15 +186,16 @@ fn verify(
             holding.extend(report.facts.as_ref().map(|facts| facts.exchange.clone()));
         }
         match format {
-            Format::Table if files.len() == 1 => print_in_full(file, &report),
-            Format::Table => print(file, &report),
+            Format::Table if files.len() == 1 => print_in_full(file, &report, connect),
+            Format::Table => print(file, &report, language),
             Format::Json => shown.push(to_json(file, &report)),
         }
     }
     match format {
-        Format::Table if files.len() > 1 => output::line(&format!("{} files", files.len())),
-        Format::Table => {}
-        Format::Json => {}
+        Format::Table if files.len() > 1 => {
+            output::line(&format!("{} {}", files.len(), language.of_both("archivos", "files")));
+        }
+        Format::Table | Format::Json => {}
     }
     let fallen = figures.map(|file| fallen(file, &holding)).transpose()?.unwrap_or_default();
     match (format, figures) {
@@ -195,23 +207,29 @@ fn verify(
         }
         (Format::Table, None) => {}
         (Format::Table, Some(_)) => {
+            let [falls, because, fall] =
+                language.of_both(["CAE", "por", "cifras caen"], ["FALLS", "for", "figures fall"]);
             for Fallen { figure, exchanges } in &fallen {
-                output::line(&format!("FALLS: {figure}, for {}", exchanges.join(", ")));
+                output::line(&format!("{falls}: {figure}, {because} {}", exchanges.join(", ")));
             }
-            output::line(&format!("{} figures fall", fallen.len()));
+            output::line(&format!("{} {fall}", fallen.len()));
         }
     }
     if fallen.is_empty() { worst } else { Err(CliError::NotVerified) }
 }
 
 /// Each file alone, then those of one exchange together.
-fn judge(files: &[PathBuf], anchor: Option<&ConfigurationAnchor>) -> Result<Vec<Report>, CliError> {
+fn judge(
+    files: &[PathBuf],
+    anchor: Option<&ConfigurationAnchor>,
+    language: Language,
+) -> Result<Vec<Report>, CliError> {
     let mut reports = Vec::new();
     for file in files {
         let tar = fs::read(file).map_err(CliError::file(file))?;
-        reports.push(evidence::verify(&tar, anchor));
+        reports.push(evidence::verify_in(&tar, anchor, language));
     }
-    for (number, failure) in evidence::compare(&reports) {
+    for (number, failure) in evidence::compare(&reports, language) {
         reports[number].outcome = Outcome::Failed;
         reports[number].failures.push(failure);
     }
@@ -224,34 +242,48 @@ fn fallen(file: &Path, holding: &BTreeSet<String>) -> Result<Vec<Fallen>, CliErr
     report::fallen(&text, holding).map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))
 }
 
-fn print(file: &Path, report: &Report) {
-    output::line(&format!("{}: {}", file.display(), report.outcome));
-    report.failures.iter().for_each(|failure| output::line(&format!("  FAILS: {failure}")));
-    report.missing.iter().for_each(|missing| output::line(&format!("  missing: {missing}")));
+fn print(file: &Path, report: &Report, language: Language) {
+    let [fails, missing] = language.of_both(["FALLA", "falta"], ["FAILS", "missing"]);
+    output::line(&format!("{}: {}", file.display(), outcome(report.outcome, language)));
+    report.failures.iter().for_each(|failure| output::line(&format!("  {fails}: {failure}")));
+    report.missing.iter().for_each(|what| output::line(&format!("  {missing}: {what}")));
 }
 
-fn print_in_full(file: &Path, report: &Report) {
-    print(file, report);
+/// In one word.
+fn outcome(outcome: Outcome, language: Language) -> String {
+    let spanish = match outcome {
+        Outcome::Verified => "verificado",
+        Outcome::Consistent => "coherente, confianza no establecida",
+        Outcome::Failed => "no se sostiene",
+    };
+    language.of_both(spanish.to_owned(), outcome.to_string())
+}
+
+fn print_in_full(file: &Path, report: &Report, connect: &Connect) {
+    let language = connect.language();
+    print(file, report, language);
     if let Some(facts) = &report.facts {
         let at = |time: Option<Timestamp>| time.map_or_else(|| "—".to_owned(), |time| time.to_string());
         let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "—".to_owned());
         output::fields(
-            Format::Table,
+            connect,
             &[
-                ("  exchange", facts.exchange.clone()),
-                ("  asked by", facts.consumer.clone()),
-                ("  service", format!("{} {}", facts.service, facts.method)),
-                ("  purpose", facts.purpose.clone()),
-                ("  asked at", at(facts.asked_at)),
-                ("  arrived at", at(facts.arrived_at)),
-                ("  grant", or_none(&facts.grant)),
-                ("  answered at", at(facts.answered_at)),
-                ("  outcome", or_none(&facts.outcome)),
+                ("  exchange", "  intercambio", facts.exchange.clone()),
+                ("  asked by", "  consultado por", facts.consumer.clone()),
+                ("  service", "  servicio", format!("{} {}", facts.service, facts.method)),
+                ("  purpose", "  finalidad", facts.purpose.clone()),
+                ("  asked at", "  consultado el", at(facts.asked_at)),
+                ("  arrived at", "  llegado el", at(facts.arrived_at)),
+                ("  grant", "  autorización", or_none(&facts.grant)),
+                ("  answered at", "  respondido el", at(facts.answered_at)),
+                ("  outcome", "  resultado", or_none(&facts.outcome)),
             ],
         );
     }
-    report.holds.iter().for_each(|holds| output::line(&format!("  holds: {holds}")));
-    output::line(&format!("  time: {}", Report::TIME));
+    let [holds, time] = language.of_both(["se sostiene", "hora"], ["holds", "time"]);
+    report.holds.iter().for_each(|what| output::line(&format!("  {holds}: {what}")));
+    let asserted = language.of_both("afirmada, no probada", Report::TIME);
+    output::line(&format!("  {time}: {asserted}"));
 }
 
 fn to_json(file: &Path, report: &Report) -> serde_json::Value {
@@ -272,7 +304,7 @@ fn to_json(file: &Path, report: &Report) -> serde_json::Value {
 }
 
 /// Files as they are; of a folder its .tar files, sorted.
-fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
+fn expand(paths: &[PathBuf], language: Language) -> Result<Vec<PathBuf>, CliError> {
     let mut files = Vec::new();
     for path in paths {
         if !path.is_dir() {
@@ -284,7 +316,8 @@ fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
         found.retain(|file| file.extension().is_some_and(|extension| extension == "tar"));
         found.sort();
         if found.is_empty() {
-            return Err(CliError::Usage(format!("{} holds no evidence file (.tar)", path.display())));
+            let nothing = language.of_both("no tiene ningún archivo de evidencia", "holds no evidence file");
+            return Err(CliError::Usage(format!("{} {nothing} (.tar)", path.display())));
         }
         files.extend(found);
     }

@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 use peabiru_proto::entry::ExchangeId;
+use peabiru_proto::language::Language;
 use peabiru_proto::time::Timestamp;
 use peabiru_proto::wire::{ExchangeState, GetExchangeStatusRequest, GetExchangeStatusResponse};
 
@@ -23,56 +24,102 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
     let Verb::Status { exchange } = verb;
     let request = GetExchangeStatusRequest { exchange_id: exchange.to_string() };
     let status = connect.node().await?.get_exchange_status(request).await?.into_inner();
-    let (state, means) = describe(&status);
+    let (state, means) = describe(&status, connect.language());
     output::fields(
-        connect.output,
+        connect,
         &[
-            ("exchange", exchange.to_string()),
-            ("asked", format!("{} {}", status.service, status.method)),
-            ("of", status.addressee),
-            ("asked at", Timestamp::from_ms(status.asked_at_ms).to_string()),
-            ("expires at", Timestamp::from_ms(status.expires_at_ms).to_string()),
-            ("state", state.to_owned()),
-            ("that is", means),
+            ("exchange", "intercambio", exchange.to_string()),
+            ("asked", "consulta", format!("{} {}", status.service, status.method)),
+            ("of", "a", status.addressee),
+            ("asked at", "hecha el", Timestamp::from_ms(status.asked_at_ms).to_string()),
+            ("expires at", "vence el", Timestamp::from_ms(status.expires_at_ms).to_string()),
+            ("state", "estado", state.to_owned()),
+            ("that is", "es decir", means),
         ],
     );
     Ok(())
 }
 
-fn describe(status: &GetExchangeStatusResponse) -> (&'static str, String) {
-    match status.state() {
+fn describe(status: &GetExchangeStatusResponse, language: Language) -> (&'static str, String) {
+    let reason = &status.reason;
+    // Of what a node broke off.
+    let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+    let (spanish, english) = match status.state() {
         ExchangeState::Answered => {
-            // Of a stream that a node broke off.
-            let why = if status.reason.is_empty() { String::new() } else { format!(" ({})", status.reason) };
-            ("answered", format!("gRPC {}{why}; see `peabiru evidence export`", status.outcome))
-        }
-        ExchangeState::Refused => ("refused", status.reason.clone()),
-        ExchangeState::Received => {
-            ("received", "the provider's node has it and holds no answer yet: ask later".to_owned())
-        }
-        ExchangeState::NeverAnswered => {
-            let why = if status.reason.is_empty() { String::new() } else { format!(" ({})", status.reason) };
+            let what = format!("gRPC {}{why}", status.outcome);
             (
-                "never answered",
-                format!("the provider's node received it and will not answer any more{why}: only the service knows what it did"),
+                ("respondido", format!("{what}; véase `peabiru evidence export`")),
+                ("answered", format!("{what}; see `peabiru evidence export`")),
             )
         }
-        ExchangeState::NotReceived => {
-            ("not received", "the provider's node does not have it, and still may get it: ask later".to_owned())
+        ExchangeState::Refused => (("rechazado", reason.clone()), ("refused", reason.clone())),
+        ExchangeState::NeverAnswered => (
+            (
+                "sin respuesta",
+                format!(
+                    "el nodo del proveedor lo recibió y ya no responderá{why}: solo el servicio sabe lo que hizo"
+                ),
+            ),
+            (
+                "never answered",
+                format!(
+                    "the provider's node received it and will not answer any more{why}: only the service knows what it did"
+                ),
+            ),
+        ),
+        ExchangeState::Unreachable => (
+            ("no se sabe", format!("ahora no se puede preguntar al nodo del proveedor: {reason}")),
+            ("not known", format!("the provider's node cannot be asked now: {reason}")),
+        ),
+        state => {
+            let (spanish, english) = described(state);
+            ((spanish.0, spanish.1.to_owned()), (english.0, english.1.to_owned()))
         }
+    };
+    language.of_both(spanish, english)
+}
+
+type Described = (&'static str, &'static str);
+
+/// States that are said without details: in Spanish, then in English.
+fn described(state: ExchangeState) -> (Described, Described) {
+    match state {
+        ExchangeState::Received => (
+            ("recibido", "el nodo del proveedor lo tiene y todavía no hay respuesta: pregunte más tarde"),
+            ("received", "the provider's node has it and holds no answer yet: ask later"),
+        ),
+        ExchangeState::NotReceived => (
+            (
+                "no recibido",
+                "el nodo del proveedor no lo tiene, y todavía puede llegarle: pregunte más tarde",
+            ),
+            ("not received", "the provider's node does not have it, and still may get it: ask later"),
+        ),
         ExchangeState::NeverReceived => (
-            "never received",
-            "the provider's node says that it does not have it, and would refuse it now: if that is so, nothing was \
-             done and it may be asked again"
-                .to_owned(),
+            (
+                "nunca recibido",
+                "el nodo del proveedor dice que no lo tiene, y ahora lo rechazaría: si es así, no se hizo nada y se puede \
+                 consultar otra vez",
+            ),
+            (
+                "never received",
+                "the provider's node says that it does not have it, and would refuse it now: if that is so, nothing was done \
+                 and it may be asked again",
+            ),
         ),
-        ExchangeState::Unreachable => {
-            ("not known", format!("the provider's node cannot be asked now: {}", status.reason))
-        }
         ExchangeState::Unclosed => (
-            "not closed",
-            "a stream whose answer began: it goes on, or was broken off; see `peabiru evidence export`".to_owned(),
+            (
+                "sin cerrar",
+                "un flujo cuya respuesta empezó: sigue, o se interrumpió; véase `peabiru evidence export`",
+            ),
+            (
+                "not closed",
+                "a stream whose answer began: it goes on, or was broken off; see `peabiru evidence export`",
+            ),
         ),
-        ExchangeState::Unspecified => ("not known", "the node is of a newer version".to_owned()),
+        _ => (
+            ("no se sabe", "el nodo es de una versión más nueva"),
+            ("not known", "the node is of a newer version"),
+        ),
     }
 }

@@ -65,6 +65,7 @@ pub(crate) enum Verb {
 
 pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
     let mut node = connect.node().await?;
+    let language = connect.language();
     match verb {
         Verb::Give { id, consumer, service, methods, purposes, days } => {
             let now = SystemClock.now();
@@ -92,10 +93,17 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
                 let id = grant.id.clone();
                 match other.put_grant(PutGrantRequest { grant: Some(grant) }).await {
                     Ok(_) => shared += 1,
-                    Err(status) => refused.push(format!("{id}: {}", CliError::from(status))),
+                    Err(status) => refused.push(format!("{id}: {}", CliError::from(status).said(language))),
                 }
             }
-            output::done(connect.output, &format!("{shared} grants of {member} are at {}", to.display()));
+            let to = to.display();
+            output::done(
+                connect,
+                &language.of_both(
+                    format!("{shared} autorizaciones de {member} están en {to}"),
+                    format!("{shared} grants of {member} are at {to}"),
+                ),
+            );
             if !refused.is_empty() {
                 return Err(CliError::Unshared { refused });
             }
@@ -103,9 +111,13 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
         Verb::Revoke { id, member } => {
             let request = RevokeGrantRequest { id, member: member.to_string() };
             let revoked = node.revoke_grant(request).await?.into_inner().grant.unwrap_or_default();
+            let (id, revision) = (revoked.id, revoked.revision);
             output::done(
-                connect.output,
-                &format!("{} is revoked (revision {})", revoked.id, revoked.revision),
+                connect,
+                &language.of_both(
+                    format!("{id} queda retirada (revisión {revision})"),
+                    format!("{id} is revoked (revision {revision})"),
+                ),
             );
         }
     }
@@ -119,14 +131,26 @@ fn revocations_first(mut grants: Vec<wire::Grant>) -> Vec<wire::Grant> {
 }
 
 fn print(grants: impl IntoIterator<Item = wire::Grant>, connect: &Connect) {
-    let mut table =
-        Table::new(&["id", "revision", "state", "consumer", "service", "methods", "purposes", "until"]);
+    let language = connect.language();
+    let mut table = Table::new(&[
+        ("id", "id"),
+        ("revision", "revisión"),
+        ("state", "estado"),
+        ("consumer", "consumidor"),
+        ("service", "servicio"),
+        ("methods", "métodos"),
+        ("purposes", "finalidades"),
+        ("until", "hasta"),
+    ]);
     for grant in grants {
         let state = match grant.state() {
-            GrantState::Revoked => "revoked",
-            GrantState::Active | GrantState::Unspecified => "active",
+            GrantState::Revoked => language.of_both("retirada", "revoked"),
+            GrantState::Active | GrantState::Unspecified => language.of_both("vigente", "active"),
         };
-        let methods = if grant.methods.is_empty() { "all".to_owned() } else { grant.methods.join(" ") };
+        let methods = match grant.methods.as_slice() {
+            [] => language.of_both("todos", "all").to_owned(),
+            methods => methods.join(" "),
+        };
         table.row([
             grant.id,
             grant.revision.to_string(),
@@ -138,7 +162,7 @@ fn print(grants: impl IntoIterator<Item = wire::Grant>, connect: &Connect) {
             Timestamp::from_ms(grant.expires_at_ms).to_string(),
         ]);
     }
-    table.print(connect.output);
+    table.print(connect);
 }
 
 const DAY_SECONDS: u64 = 24 * 3600;

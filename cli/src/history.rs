@@ -20,7 +20,13 @@ pub(crate) async fn run(start: Option<u64>, limit: u32, connect: &Connect) -> Re
         }
     };
     let listed = registry.list_notices(ListNoticesRequest { start, limit }).await?.into_inner();
-    let mut table = Table::new(&["index", "made_at", "code", "what", "operator"]);
+    let mut table = Table::new(&[
+        ("index", "índice"),
+        ("made_at", "hecho_el"),
+        ("code", "código"),
+        ("what", "qué"),
+        ("operator", "operador"),
+    ]);
     for notice in listed.notices {
         let unreadable = |error: &dyn std::fmt::Display| CliError::Status {
             code: tonic::Code::Internal,
@@ -30,7 +36,7 @@ pub(crate) async fn run(start: Option<u64>, limit: u32, connect: &Connect) -> Re
         let Body::Notice(head) = entry.body() else { continue };
         let (said, operator) = if EVENTS.contains(&head.code.as_str()) {
             let event = RegistryEvent::decode(notice.body).map_err(|error| unreadable(&error))?;
-            (what(&event), HEXLOWER.encode(&event.operator_certificate_sha256))
+            (what(&event, connect.language()), HEXLOWER.encode(&event.operator_certificate_sha256))
         } else {
             (head.subject.clone(), String::new())
         };
@@ -42,7 +48,7 @@ pub(crate) async fn run(start: Option<u64>, limit: u32, connect: &Connect) -> Re
             operator,
         ]);
     }
-    table.print(connect.output);
+    table.print(connect);
     Ok(())
 }
 

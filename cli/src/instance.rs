@@ -111,8 +111,9 @@ pub(crate) fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
         Verb::Renew { delegation, out } => {
             let renewed = Delegation::read(&delegation)?.renewed(SystemClock.now());
             write_new(&out, &renewed)?;
-            let said = format!("{} waits for the signatures of the roots", out.display());
-            output::done(connect.output, &said);
+            let waits =
+                connect.language().of_both("espera las firmas de las raíces", "waits for the signatures of the roots");
+            output::done(connect, &format!("{} {waits}", out.display()));
             Ok(())
         }
         Verb::Sign { delegation, root, anchor } => sign(&delegation, &root, &read_anchor(&anchor)?, connect),
@@ -126,35 +127,45 @@ fn sign(file: &Path, root: &Path, anchor: &ConfigurationAnchor, connect: &Connec
     let root = SecretKey::read_encrypted(root, &passphrase)?;
     let signed = delegation.sign_also(&root, anchor)?;
     std::fs::write(file, signed).map_err(CliError::file(file))?;
-    let signatures = format!("{}, needed {}", delegation.signatures(anchor), anchor.threshold);
+    let needed = connect.language().of_both("hacen falta", "needed");
+    let signatures = format!("{}, {needed} {}", delegation.signatures(anchor), anchor.threshold);
     output::fields(
-        connect.output,
+        connect,
         &[
-            ("instance", anchor.instance.to_string()),
-            ("ledger", origin.to_string()),
-            ("vkey", key.vkey(&origin)),
-            ("delegated until", delegation.expires_at().to_string()),
-            ("signatures", signatures),
+            ("instance", "instancia", anchor.instance.to_string()),
+            ("ledger", "libro", origin.to_string()),
+            ("vkey", "vkey", key.vkey(&origin)),
+            ("delegated until", "delegada hasta", delegation.expires_at().to_string()),
+            ("signatures", "firmas", signatures),
         ],
     );
     Ok(())
 }
 
 fn create(folder: &Path, spec: &InstanceSpec, connect: &Connect) -> Result<(), CliError> {
-    let passphrase = connect.passphrase().read("the new keys")?;
+    let passphrase = connect.passphrase().read(connect.language().of_both("las claves nuevas", "the new keys"))?;
     let made = peabiru_registry::instance::create(folder, spec, &passphrase, SystemClock.now())?;
     output::fields(
-        connect.output,
+        connect,
         &[
-            ("instance", spec.instance.to_string()),
-            ("configuration anchor", made.anchor_file.display().to_string()),
-            ("registry", made.registry_config.display().to_string()),
-            ("registry certificate", made.registry_certificate_sha256.to_string()),
-            ("registration officer", made.registration_officer.files().display().to_string()),
-            ("security officer", made.security_officer.files().display().to_string()),
-            ("pilot authority", made.ca_certificate.display().to_string()),
+            ("instance", "instancia", spec.instance.to_string()),
+            ("configuration anchor", "ancla de configuración", made.anchor_file.display().to_string()),
+            ("registry", "registro", made.registry_config.display().to_string()),
+            (
+                "registry certificate",
+                "certificado del registro",
+                made.registry_certificate_sha256.to_string(),
+            ),
+            (
+                "registration officer",
+                "oficial de inscripción",
+                made.registration_officer.files().display().to_string(),
+            ),
+            ("security officer", "oficial de seguridad", made.security_officer.files().display().to_string()),
+            ("pilot authority", "autoridad piloto", made.ca_certificate.display().to_string()),
             (
                 "root keys, to be kept offline",
+                "claves raíz, para guardar sin conexión",
                 made.root_keys.iter().map(|key| key.display().to_string()).collect::<Vec<_>>().join("\n"),
             ),
         ],

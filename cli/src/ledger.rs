@@ -9,10 +9,12 @@ use data_encoding::HEXLOWER;
 use peabiru_certs::pem::read_certificate;
 use peabiru_ledger::LedgerError;
 use peabiru_ledger::disk::{Disk, RealDisk};
+use peabiru_ledger::ledger::Shutdown;
 use peabiru_ledger::verify::{FolderReport, verify_folder};
 use peabiru_proto::entry::{Body, Content, Entry, Verdict};
 use peabiru_proto::hash::Digest;
 use peabiru_proto::id::{MemberId, NodeId};
+use peabiru_proto::language::Language;
 use peabiru_proto::origin::Origin;
 use peabiru_proto::wire::{
     AddLedgerCertificateRequest, AddLedgerRequest, ExportTilesRequest, GetEntryRequest, LedgerRecord,
@@ -120,6 +122,7 @@ pub(crate) enum Verb {
 }
 
 pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
+    let language = connect.language();
     let text = |member: Option<MemberId>| member.map(|member| member.to_string()).unwrap_or_default();
     match verb {
         Verb::List { member, start, limit, exchange } => {
@@ -138,31 +141,37 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
             };
             let request = AddLedgerRequest { member: member.to_string(), ledger: Some(ledger) };
             let added = connect.registry().await?.add_ledger(request).await?.into_inner();
-            let done = format!("{origin} is registered");
-            answered(connect.output, &done, added.globalconf_version, added.proposal);
+            let done = format!("{origin} {}", language.of_both("queda registrado", "is registered"));
+            answered(connect, &done, added.globalconf_version, added.proposal);
             Ok(())
         }
         Verb::AddCertificate { origin, certificate } => {
             let certificate = read_certificate(&certificate)?;
             let request = AddLedgerCertificateRequest { origin: origin.to_string(), certificate };
             let added = connect.registry().await?.add_ledger_certificate(request).await?.into_inner();
-            let done = format!("{origin} has another sealing certificate");
-            answered(connect.output, &done, added.globalconf_version, added.proposal);
+            let done = format!(
+                "{origin} {}",
+                language.of_both("tiene otro certificado de sellado", "has another sealing certificate")
+            );
+            answered(connect, &done, added.globalconf_version, added.proposal);
             Ok(())
         }
         Verb::RemoveCertificate { origin, certificate } => {
             let certificate_sha256 = Digest::of(&read_certificate(&certificate)?).as_bytes().to_vec().into();
             let request = RemoveLedgerCertificateRequest { origin: origin.to_string(), certificate_sha256 };
             let removed = connect.registry().await?.remove_ledger_certificate(request).await?.into_inner();
-            let done = format!("the certificate seals {origin} no more");
-            answered(connect.output, &done, removed.globalconf_version, removed.proposal);
+            let done = format!(
+                "{} {origin}",
+                language.of_both("el certificado ya no sella", "the certificate no longer seals")
+            );
+            answered(connect, &done, removed.globalconf_version, removed.proposal);
             Ok(())
         }
         Verb::Withdraw { origin } => {
             let request = WithdrawLedgerRequest { origin: origin.to_string() };
             let withdrawn = connect.registry().await?.withdraw_ledger(request).await?.into_inner();
-            let done = format!("{origin} is withdrawn");
-            answered(connect.output, &done, withdrawn.globalconf_version, withdrawn.proposal);
+            let done = format!("{origin} {}", language.of_both("queda retirado", "is withdrawn"));
+            answered(connect, &done, withdrawn.globalconf_version, withdrawn.proposal);
             Ok(())
         }
     }
@@ -191,41 +200,75 @@ async fn list(
     };
     let request = ListEntriesRequest { member, start, limit, exchange_id };
     let listed = node.list_entries(request).await?.into_inner();
-    let mut table = Table::new(&["index", "kind", "exchange", "made_at", "about"]);
+    let mut table = Table::new(&[
+        ("index", "índice"),
+        ("kind", "clase"),
+        ("exchange", "intercambio"),
+        ("made_at", "hecho_el"),
+        ("about", "asunto"),
+    ]);
     for indexed in listed.entries {
         let entry = decode(indexed.entry)?;
         table.row([
             indexed.index.to_string(),
-            format!("{:?}", entry.kind()).to_uppercase(),
+            kind(&entry).to_owned(),
             entry.exchange().to_string(),
             entry.common().created_at.to_string(),
-            about(&entry),
+            about(&entry, connect.language()),
         ]);
     }
-    table.print(connect.output);
+    table.print(connect);
     Ok(())
 }
 
-fn about(entry: &Entry) -> String {
+/// As design and glossary write it: `REQUEST`, `KEY_CHANGE`.
+fn kind(entry: &Entry) -> &'static str {
+    entry.kind().as_str_name().trim_start_matches("ENTRY_KIND_")
+}
+
+fn about(entry: &Entry, language: Language) -> String {
     match entry.body() {
-        Body::Request(head) => format!("{} asks {} {}", head.consumer, head.service, head.method),
+        Body::Request(head) => {
+            let asks = language.of_both("consulta", "asks");
+            format!("{} {asks} {} {}", head.consumer, head.service, head.method)
+        }
         Body::Received(head) => {
-            let verdict = if head.verdict == Verdict::Accepted { "accepted" } else { "refused" };
-            format!("{verdict}: entry {} of {}", head.peer_index, head.peer_origin)
+            let verdict = match head.verdict {
+                Verdict::Accepted => language.of_both("aceptado: asiento", "accepted: entry"),
+                _ => language.of_both("rechazado: asiento", "refused: entry"),
+            };
+            let of = language.of_both("de", "of");
+            format!("{verdict} {} {of} {}", head.peer_index, head.peer_origin)
         }
         Body::Response(head) => {
             let what = match head.content {
                 Content::Whole { body_bytes, .. } => format!("gRPC {}, {body_bytes} bytes", head.outcome),
-                Content::Stream { .. } => "a stream".to_owned(),
+                Content::Stream { .. } => language.of_both("un flujo", "a stream").to_owned(),
             };
-            format!("{what}, to {}", head.addressee)
+            format!("{what}, {} {}", language.of_both("para", "to"), head.addressee)
         }
-        Body::Fault(head) => format!("{}, to {}", head.code, head.addressee),
+        Body::Fault(head) => format!("{}, {} {}", head.code, language.of_both("para", "to"), head.addressee),
         Body::Batch(head) => {
-            format!("{} bytes of a stream, from chunk {}", head.body_bytes, head.first_chunk)
+            let (bytes, first) = (head.body_bytes, head.first_chunk);
+            language.of_both(
+                format!("{bytes} bytes de un flujo, desde el trozo {first}"),
+                format!("{bytes} bytes of a stream, from chunk {first}"),
+            )
         }
-        Body::Close(head) => format!("the end of a stream, {} chunks, gRPC {}", head.chunks, head.outcome),
-        Body::KeyChange(head) => format!("from here on the key {} seals", HEXLOWER.encode(&head.next_key)),
+        Body::Close(head) => {
+            let (chunks, outcome) = (head.chunks, head.outcome);
+            language.of_both(
+                format!("el fin de un flujo, {chunks} trozos, gRPC {outcome}"),
+                format!("the end of a stream, {chunks} chunks, gRPC {outcome}"),
+            )
+        }
+        Body::KeyChange(head) => {
+            let key = HEXLOWER.encode(&head.next_key);
+            language.of_both(
+                format!("desde aquí sella la clave {key}"),
+                format!("from here on the key {key} seals"),
+            )
+        }
         Body::Notice(head) => format!("{} {}", head.code, head.subject),
     }
 }
@@ -234,22 +277,24 @@ async fn show(member: String, index: u64, connect: &Connect) -> Result<(), CliEr
     let held = connect.node().await?.get_entry(GetEntryRequest { member, index }).await?.into_inner();
     let held = held.entry.unwrap_or_default();
     let entry = decode(held.entry)?;
-    let payload = held
-        .payload
-        .map_or_else(|| "none, or erased".to_owned(), |payload| format!("{} chunks", payload.chunks.len()));
+    let language = connect.language();
+    let payload = held.payload.map_or_else(
+        || language.of_both("ninguno, o suprimido", "none, or erased").to_owned(),
+        |payload| format!("{} {}", payload.chunks.len(), language.of_both("trozos", "chunks")),
+    );
     output::fields(
-        connect.output,
+        connect,
         &[
-            ("index", index.to_string()),
-            ("kind", format!("{:?}", entry.kind()).to_uppercase()),
-            ("ledger", entry.origin().to_string()),
-            ("exchange", entry.exchange().to_string()),
-            ("made at", entry.common().created_at.to_string()),
-            ("leaf hash", entry.leaf_hash().to_string()),
-            ("about", about(&entry)),
-            ("payload", payload),
-            ("head", format!("{:#?}", entry.body())),
-            ("checkpoint", String::from_utf8_lossy(&held.checkpoint).into_owned()),
+            ("index", "índice", index.to_string()),
+            ("kind", "clase", kind(&entry).to_owned()),
+            ("ledger", "libro", entry.origin().to_string()),
+            ("exchange", "intercambio", entry.exchange().to_string()),
+            ("made at", "hecho el", entry.common().created_at.to_string()),
+            ("leaf hash", "hash de hoja", entry.leaf_hash().to_string()),
+            ("about", "asunto", about(&entry, language)),
+            ("payload", "contenido", payload),
+            ("head", "cabecera", format!("{:#?}", entry.body())),
+            ("checkpoint", "punto de control", String::from_utf8_lossy(&held.checkpoint).into_owned()),
         ],
     );
     Ok(())
@@ -266,26 +311,34 @@ fn verify(folder: &Path, connect: &Connect) -> Result<(), CliError> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     match verify_folder(&disk, folder) {
         Ok(FolderReport { records, ledgers, shutdown }) => {
+            let language = connect.language();
+            let ended = match shutdown {
+                Shutdown::New => language.of_both("ninguno", "never begun"),
+                Shutdown::Clean => language.of_both("limpio", "clean"),
+                Shutdown::Crashed => language.of_both("interrumpido", "crashed"),
+            };
+            let roots = ledgers.iter().map(|ledger| {
+                let (entries, root) = (ledger.entries, ledger.root);
+                let said = language.of_both(
+                    format!("{entries} asientos, raíz {root}"),
+                    format!("{entries} entries, root {root}"),
+                );
+                (ledger.origin.to_string(), said)
+            });
+            let roots: Vec<_> = roots.collect();
             let mut fields = vec![
-                ("folder".to_owned(), folder.display().to_string()),
-                ("records".to_owned(), records.to_string()),
-                ("ended".to_owned(), format!("{shutdown:?}").to_lowercase()),
+                ("folder", "carpeta", folder.display().to_string()),
+                ("records", "registros", records.to_string()),
+                ("ended", "cierre", ended.to_owned()),
             ];
-            for ledger in ledgers {
-                fields.push((
-                    ledger.origin.to_string(),
-                    format!("{} entries, root {}", ledger.entries, ledger.root),
-                ));
-            }
-            let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-            output::fields(connect.output, &fields);
+            fields
+                .extend(roots.iter().map(|(origin, said)| (origin.as_str(), origin.as_str(), said.clone())));
+            output::fields(connect, &fields);
             Ok(())
         }
         Err(error @ LedgerError::Corrupt { .. }) => {
-            output::fields(
-                connect.output,
-                &[("failed", error.to_string()), ("code", error.code().to_owned())],
-            );
+            let code = error.code().to_owned();
+            output::fields(connect, &[("failed", "falla", error.to_string()), ("code", "código", code)]);
             Err(CliError::NotVerified)
         }
         Err(error) => Err(error.into()),
@@ -307,6 +360,7 @@ async fn export(folder: &Path, member: String, connect: &Connect) -> Result<(), 
         fs::write(&path, &file.content).map_err(CliError::file(&path))?;
         written += 1;
     }
-    output::done(connect.output, &format!("{written} files in {}", folder.display()));
+    let files = connect.language().of_both("archivos en", "files in");
+    output::done(connect, &format!("{written} {files} {}", folder.display()));
     Ok(())
 }

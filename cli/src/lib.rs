@@ -34,17 +34,17 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-pub use error::CliError;
+pub use error::{CliError, Whom};
 
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
     let args = args::Args::parse();
-    let format = args.connect.output;
+    let connect = args.connect.clone();
     match run::run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::error(format, &error);
+            output::error(&connect, &error);
             ExitCode::from(error.exit_code())
         }
     }

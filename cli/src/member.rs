@@ -44,16 +44,24 @@ pub(crate) enum SubsystemVerb {
 
 pub(crate) async fn run(verb: MemberVerb, connect: &Connect) -> Result<(), CliError> {
     let mut registry = connect.registry().await?;
+    let language = connect.language();
     match verb {
         MemberVerb::Add { member, name } => {
             let request = AddMemberRequest { member: member.to_string(), name };
             let added = registry.add_member(request).await?.into_inner();
-            let done = format!("{member} is registered");
-            answered(connect.output, &done, added.globalconf_version, added.proposal);
+            let done = format!("{member} {}", language.of_both("queda inscripto", "is registered"));
+            answered(connect, &done, added.globalconf_version, added.proposal);
         }
         MemberVerb::List => {
             let listed = registry.list_members(ListMembersRequest {}).await?.into_inner();
-            let mut table = Table::new(&["member", "name", "subsystems", "nodes", "ledgers", "services"]);
+            let mut table = Table::new(&[
+                ("member", "miembro"),
+                ("name", "nombre"),
+                ("subsystems", "subsistemas"),
+                ("nodes", "nodos"),
+                ("ledgers", "libros"),
+                ("services", "servicios"),
+            ]);
             for member in listed.members {
                 let last = |id: &str| id.rsplit('/').next().unwrap_or_default().to_owned();
                 let joined = |ids: Vec<String>| ids.join(" ");
@@ -72,7 +80,7 @@ pub(crate) async fn run(verb: MemberVerb, connect: &Connect) -> Result<(), CliEr
                     ),
                 ]);
             }
-            table.print(connect.output);
+            table.print(connect);
         }
     }
     Ok(())
@@ -83,6 +91,12 @@ pub(crate) async fn run_subsystem(verb: SubsystemVerb, connect: &Connect) -> Res
     let record = SubsystemRecord { id: subsystem.to_string(), name };
     let request = AddSubsystemRequest { subsystem: Some(record) };
     let version = connect.registry().await?.add_subsystem(request).await?.into_inner().globalconf_version;
-    output::done(connect.output, &format!("{subsystem} is registered (global configuration {version})"));
+    output::done(
+        connect,
+        &connect.language().of_both(
+            format!("{subsystem} queda registrado (configuración global {version})"),
+            format!("{subsystem} is registered (global configuration {version})"),
+        ),
+    );
     Ok(())
 }

@@ -10,6 +10,7 @@ use peabiru_certs::pilot_ca::PilotCa;
 use peabiru_proto::globalconf::ConfigurationAnchor;
 use peabiru_proto::hash::Digest;
 use peabiru_proto::id::{MemberId, NodeId};
+use peabiru_proto::language::Language;
 use peabiru_proto::time::{Clock as _, SystemClock, Timestamp};
 use peabiru_proto::wire::{
     AddNodeCertificateRequest, AddNodeRequest, DirectAddress, GetStatusRequest, NodeAddress, NodeRecord,
@@ -105,6 +106,7 @@ pub(crate) enum Verb {
 }
 
 pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
+    let language = connect.language();
     match verb {
         Verb::Run { .. } => unreachable!("a node brings its own runtime"),
         Verb::Init { folder, instance_folder, anchor, id, member, listen } => {
@@ -124,22 +126,28 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
                 id: id.to_string(),
                 addresses: addresses
                     .iter()
-                    .map(|address| parse_address(address))
+                    .map(|address| parse_address(address, language))
                     .collect::<Result<_, _>>()?,
                 authentication_certificates: vec![read_certificate(&certificate)?],
             };
             let mut registry = connect.registry().await?;
             let added = registry.add_node(AddNodeRequest { node: Some(node) }).await?.into_inner();
-            let done = format!("{id} is registered");
-            answered(connect.output, &done, added.globalconf_version, added.proposal);
+            let done = format!("{id} {}", language.of_both("queda registrado", "is registered"));
+            answered(connect, &done, added.globalconf_version, added.proposal);
         }
         Verb::Address { id, addresses } => {
             let addresses =
-                addresses.iter().map(|address| parse_address(address)).collect::<Result<_, _>>()?;
+                addresses.iter().map(|address| parse_address(address, language)).collect::<Result<_, _>>()?;
             let request = SetNodeAddressesRequest { node: id.to_string(), addresses };
             let set = connect.registry().await?.set_node_addresses(request).await?.into_inner();
             let version = set.globalconf_version;
-            output::done(connect.output, &format!("{id} has new addresses (global configuration {version})"));
+            output::done(
+                connect,
+                &language.of_both(
+                    format!("{id} tiene direcciones nuevas (configuración global {version})"),
+                    format!("{id} has new addresses (global configuration {version})"),
+                ),
+            );
         }
         Verb::Certificate { id, add, remove } => {
             let mut registry = connect.registry().await?;
@@ -147,16 +155,18 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
                 let certificate = read_certificate(&file)?;
                 let request = AddNodeCertificateRequest { node: id.to_string(), certificate };
                 let added = registry.add_node_certificate(request).await?.into_inner();
-                let done = format!("{} is registered for {id}", file.display());
-                answered(connect.output, &done, added.globalconf_version, added.proposal);
+                let registered = language.of_both("queda registrado para", "is registered for");
+                let done = format!("{} {registered} {id}", file.display());
+                answered(connect, &done, added.globalconf_version, added.proposal);
             }
             if let Some(file) = remove {
                 let sha256 = Digest::of(&read_certificate(&file)?);
                 let certificate_sha256 = sha256.as_bytes().to_vec().into();
                 let request = RemoveNodeCertificateRequest { node: id.to_string(), certificate_sha256 };
                 let removed = registry.remove_node_certificate(request).await?.into_inner();
-                let done = format!("{} is withdrawn from {id}", file.display());
-                answered(connect.output, &done, removed.globalconf_version, removed.proposal);
+                let withdrawn = language.of_both("queda retirado de", "is withdrawn from");
+                let done = format!("{} {withdrawn} {id}", file.display());
+                answered(connect, &done, removed.globalconf_version, removed.proposal);
             }
         }
         Verb::Status => status(connect).await?,
@@ -168,18 +178,26 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
 /// With certificates by the pilot authority.
 fn make(folder: &Path, spec: &SiteSpec, instance_folder: &Path, connect: &Connect) -> Result<(), CliError> {
     let anchor = read_anchor(&instance_folder.join("anchor.toml"))?;
-    let passphrase = connect.passphrase().read("the pilot authority's key, and the new keys")?;
+    let what = connect.language().of_both(
+        "la clave de la autoridad piloto y las claves nuevas",
+        "the pilot authority's key, and the new keys",
+    );
+    let passphrase = connect.passphrase().read(what)?;
     let ca = instance_folder.join("ca");
     let key = SecretKey::read_encrypted(&ca.join("pilot-ca.key"), &passphrase)?;
     let ca = PilotCa::open(&anchor.instance, read_certificate(&ca.join("pilot-ca.crt"))?, key)?;
     let site = Site::make(folder, spec, &ca, &anchor, &passphrase, SystemClock.now())?;
     output::fields(
-        connect.output,
+        connect,
         &[
-            ("node", site.node.to_string()),
-            ("configuration", site.config().display().to_string()),
-            ("ledger", site.origin.to_string()),
-            ("authentication certificate", Digest::of(&site.authentication_certificate).to_string()),
+            ("node", "nodo", site.node.to_string()),
+            ("configuration", "configuración", site.config().display().to_string()),
+            ("ledger", "libro", site.origin.to_string()),
+            (
+                "authentication certificate",
+                "certificado de autenticación",
+                Digest::of(&site.authentication_certificate).to_string(),
+            ),
         ],
     );
     Ok(())
@@ -192,16 +210,17 @@ fn prepare(
     anchor: &ConfigurationAnchor,
     connect: &Connect,
 ) -> Result<(), CliError> {
-    let passphrase = connect.passphrase().read("the new keys")?;
+    let what = connect.language().of_both("las claves nuevas", "the new keys");
+    let passphrase = connect.passphrase().read(what)?;
     let requests = site::prepare(folder, spec, anchor, &passphrase)?;
     output::fields(
-        connect.output,
+        connect,
         &[
-            ("node", spec.node.to_string()),
-            ("configuration", requests.config.display().to_string()),
-            ("ledger", requests.origin.to_string()),
-            ("request for authentication", requests.authentication.display().to_string()),
-            ("request for sealing", requests.sealing.display().to_string()),
+            ("node", "nodo", spec.node.to_string()),
+            ("configuration", "configuración", requests.config.display().to_string()),
+            ("ledger", "libro", requests.origin.to_string()),
+            ("request for authentication", "solicitud de autenticación", requests.authentication.display().to_string()),
+            ("request for sealing", "solicitud de sellado", requests.sealing.display().to_string()),
         ],
     );
     Ok(())
@@ -210,29 +229,33 @@ fn prepare(
 async fn status(connect: &Connect) -> Result<(), CliError> {
     let status = connect.node().await?.get_status(GetStatusRequest {}).await?.into_inner();
     let counters = status.counters.unwrap_or_default();
+    let language = connect.language();
+    let [entries, until] = language.of_both(["asientos", "hasta el"], ["entries", "until"]);
     let ledgers: Vec<_> = status
         .ledgers
         .iter()
-        .map(|ledger| format!("{}  {} entries  {}", ledger.member, ledger.tree_size, ledger.origin))
+        .map(|ledger| format!("{}  {} {entries}  {}", ledger.member, ledger.tree_size, ledger.origin))
         .collect();
-    let peers: Vec<_> = status.peers.iter().map(connected).collect();
+    let peers: Vec<_> = status.peers.iter().map(|peer| connected(peer, language)).collect();
     let expires_at = Timestamp::from_ms(status.globalconf_expires_at_ms);
+    let confirmed = confirmed(status.globalconf_confirmed_at_ms, SystemClock.now(), language);
+    let globalconf = format!("{}, {until} {expires_at}", status.globalconf_version);
     output::fields(
-        connect.output,
+        connect,
         &[
-            ("node", status.node),
-            ("software", status.software),
-            ("global configuration", format!("{}, until {expires_at}", status.globalconf_version)),
-            ("confirmed", confirmed(status.globalconf_confirmed_at_ms, SystemClock.now())),
-            ("ledgers", ledgers.join("\n")),
-            ("connected to", peers.join("\n")),
-            ("exchanges asked", counters.exchanges_asked.to_string()),
-            ("exchanges answered", counters.exchanges_answered.to_string()),
-            ("refusals", counters.refusals.to_string()),
-            ("entries sealed", counters.entries.to_string()),
-            ("commits", counters.commits.to_string()),
-            ("syncs", counters.syncs.to_string()),
-            ("signatures", counters.signatures.to_string()),
+            ("node", "nodo", status.node),
+            ("software", "programa", status.software),
+            ("global configuration", "configuración global", globalconf),
+            ("confirmed", "confirmada", confirmed),
+            ("ledgers", "libros", ledgers.join("\n")),
+            ("connected to", "conectado con", peers.join("\n")),
+            ("exchanges asked", "intercambios consultados", counters.exchanges_asked.to_string()),
+            ("exchanges answered", "intercambios respondidos", counters.exchanges_answered.to_string()),
+            ("refusals", "rechazos", counters.refusals.to_string()),
+            ("entries sealed", "asientos sellados", counters.entries.to_string()),
+            ("commits", "confirmaciones en disco", counters.commits.to_string()),
+            ("syncs", "sincronizaciones", counters.syncs.to_string()),
+            ("signatures", "firmas", counters.signatures.to_string()),
         ],
     );
     Ok(())
@@ -240,20 +263,32 @@ async fn status(connect: &Connect) -> Result<(), CliError> {
 
 async fn reload(connect: &Connect) -> Result<(), CliError> {
     let ReloadResponse { changes } = connect.node().await?.reload(ReloadRequest {}).await?.into_inner();
-    let changed = if changes.is_empty() { "nothing".to_owned() } else { changes.join("\n") };
-    output::fields(connect.output, &[("changed", changed)]);
+    let changed = match changes.as_slice() {
+        [] => connect.language().of_both("nada", "nothing").to_owned(),
+        changes => changes.join("\n"),
+    };
+    output::fields(connect, &[("changed", "cambió", changed)]);
     Ok(())
 }
 
 /// A peer in one line: over what, and why not over the better one.
-fn connected(peer: &PeerStatus) -> String {
+fn connected(peer: &PeerStatus, language: Language) -> String {
     let PeerStatus { node, address, carrier, without_quic, .. } = peer;
-    let why = if without_quic.is_empty() { String::new() } else { format!(" (not quic: {without_quic})") };
+    let why = if without_quic.is_empty() {
+        String::new()
+    } else {
+        format!(" ({} quic: {without_quic})", language.of_both("sin", "not"))
+    };
     format!("{node}  {address}  {carrier}{why}")
 }
 
-fn parse_address(text: &str) -> Result<NodeAddress, CliError> {
-    let invalid = || CliError::Usage(format!("`{text}` is no address: write HOST:PORT or dial-out"));
+fn parse_address(text: &str, language: Language) -> Result<NodeAddress, CliError> {
+    let invalid = || {
+        CliError::Usage(language.of_both(
+            format!("`{text}` no es una dirección: escriba HOST:PUERTO o dial-out"),
+            format!("`{text}` is no address: write HOST:PORT or dial-out"),
+        ))
+    };
     let address = if text == "dial-out" {
         node_address::Address::DialOut(peabiru_proto::wire::DialOutAddress {})
     } else {

@@ -10,6 +10,7 @@ use peabiru_proto::language::Language;
 use serde_json::{Value, json};
 
 use crate::CliError;
+use crate::args::Connect;
 
 /// For whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -26,14 +27,17 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<(), CliError>
     open.and_then(|mut file| file.write_all(content)).map_err(CliError::file(path))
 }
 
+/// The name of a column: for programs and in English, and in Spanish.
+type Column = (&'static str, &'static str);
+
 /// A list: one row for each thing.
 pub(crate) struct Table {
-    columns: &'static [&'static str],
+    columns: &'static [Column],
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    pub(crate) fn new(columns: &'static [&'static str]) -> Self {
+    pub(crate) fn new(columns: &'static [Column]) -> Self {
         Self { columns, rows: Vec::new() }
     }
 
@@ -42,19 +46,20 @@ impl Table {
     }
 
     /// Prints it. As JSON: a list of objects, keyed by column.
-    pub(crate) fn print(&self, format: Format) {
-        match format {
-            Format::Table => line(self.text().trim_end()),
+    pub(crate) fn print(&self, connect: &Connect) {
+        match connect.output {
+            Format::Table => line(self.text(connect.language()).trim_end()),
             Format::Json => document(&self.json()),
         }
     }
 
-    fn text(&self) -> String {
+    fn text(&self, language: Language) -> String {
         if self.rows.is_empty() {
-            return "none".to_owned();
+            return language.of_both("nada", "none").to_owned();
         }
-        let header: Vec<String> =
-            self.columns.iter().map(|column| column.to_uppercase().replace('_', " ")).collect();
+        let heading =
+            |(english, spanish): &Column| language.of_both(spanish, english).to_uppercase().replace('_', " ");
+        let header: Vec<String> = self.columns.iter().map(heading).collect();
         let width = |column: usize| {
             let cells = self.rows.iter().chain([&header]).filter_map(|row| row.get(column));
             cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
@@ -72,18 +77,21 @@ impl Table {
     pub(crate) fn json(&self) -> Value {
         let object = |row: &Vec<String>| {
             let pairs =
-                self.columns.iter().zip(row).map(|(column, cell)| ((*column).to_owned(), json!(cell)));
+                self.columns.iter().zip(row).map(|((column, _), cell)| ((*column).to_owned(), json!(cell)));
             Value::Object(pairs.collect())
         };
         Value::Array(self.rows.iter().map(object).collect())
     }
 }
 
-/// Prints one thing: its fields.
-pub(crate) fn fields(format: Format, fields: &[(&str, String)]) {
-    match format {
+/// Prints one thing: its fields. Each has its name, for programs and in English; the name in Spanish; the value.
+pub(crate) fn fields(connect: &Connect, fields: &[(&str, &str, String)]) {
+    match connect.output {
         Format::Table => {
-            let width = fields.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
+            let language = connect.language();
+            let fields =
+                fields.iter().map(|(english, spanish, value)| (language.of_both(*spanish, *english), value));
+            let width = fields.clone().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
             for (name, value) in fields {
                 let mut lines = value.lines();
                 line(&format!("{name:<width$}  {}", lines.next().unwrap_or_default()));
@@ -91,27 +99,24 @@ pub(crate) fn fields(format: Format, fields: &[(&str, String)]) {
             }
         }
         Format::Json => {
-            let pairs = fields.iter().map(|(name, value)| (name.replace(' ', "_"), json!(value)));
+            let pairs = fields.iter().map(|(name, _, value)| (name.replace(' ', "_"), json!(value)));
             document(&Value::Object(pairs.collect()));
         }
     }
 }
 
 /// Says what was done.
-pub(crate) fn done(format: Format, sentence: &str) {
-    match format {
+pub(crate) fn done(connect: &Connect, sentence: &str) {
+    match connect.output {
         Format::Table => line(sentence),
         Format::Json => document(&json!({ "done": sentence })),
     }
 }
 
 /// Says what went wrong, on stderr: to people in their language.
-pub(crate) fn error(format: Format, error: &CliError) {
-    let text = match format {
-        Format::Table => {
-            let language = Language::of_environment(|name| std::env::var(name).ok());
-            format!("peabiru: {}: {}", error.code(), error.said(language))
-        }
+pub(crate) fn error(connect: &Connect, error: &CliError) {
+    let text = match connect.output {
+        Format::Table => format!("peabiru: {}: {}", error.code(), error.said(connect.language())),
         Format::Json => {
             json!({ "error": { "code": error.code(), "message": error.to_string() } }).to_string()
         }
@@ -140,11 +145,13 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell_in_characters() {
-        let mut table = Table::new(&["member", "name"]);
+        let mut table = Table::new(&[("member", "miembro"), ("made_at", "hecho_el")]);
         table.row(["PY/GOV/MEC".to_owned(), "Educación".to_owned()]);
         table.row(["PY/GOV/Ñ".to_owned(), "Ñe'ẽ".to_owned()]);
-        assert_eq!(table.text(), "MEMBER      NAME\nPY/GOV/MEC  Educación\nPY/GOV/Ñ    Ñe'ẽ\n");
-        assert_eq!(table.json()[1], json!({ "member": "PY/GOV/Ñ", "name": "Ñe'ẽ" }));
-        assert_eq!(Table::new(&["a"]).text(), "none");
+        let rows = "PY/GOV/MEC  Educación\nPY/GOV/Ñ    Ñe'ẽ\n";
+        assert_eq!(table.text(Language::English), format!("MEMBER      MADE AT\n{rows}"));
+        assert_eq!(table.text(Language::Spanish), format!("MIEMBRO     HECHO EL\n{rows}"));
+        assert_eq!(table.json()[1], json!({ "member": "PY/GOV/Ñ", "made_at": "Ñe'ẽ" }));
+        assert_eq!(Table::new(&[("a", "b")]).text(Language::Spanish), "nada");
     }
 }

@@ -8,12 +8,14 @@ use peabiru_certs::peer::TlsIdentity;
 use peabiru_certs::pem::read_certificate;
 use peabiru_certs::{PassphraseSource, SecretKey};
 use peabiru_proto::hash::Digest;
+use peabiru_proto::language::Language;
 use peabiru_registry::config::Config;
 use peabiru_registry::delegation::Delegation;
 use tokio::runtime::Builder;
 
 use crate::args::{Args, Connect, Noun, RegistryVerb};
 use crate::client::{self, NodeClient, RegistryClient};
+use crate::output::Format;
 use crate::{
     CliError, approval, call, certificate, completions, contract, doctor, evidence, exchange, globalconf,
     grant, history, instance, ledger, member, node, output, sandbox,
@@ -51,13 +53,27 @@ pub(crate) fn run(args: Args) -> Result<(), CliError> {
 }
 
 impl Connect {
+    /// In which language this command speaks. JSON is for programs, and the same in all languages.
+    pub(crate) fn language(&self) -> Language {
+        match self.output {
+            Format::Table => Language::of_environment(|name| std::env::var(name).ok()),
+            Format::Json => Language::English,
+        }
+    }
+
     pub(crate) fn passphrase(&self) -> PassphraseSource {
         PassphraseSource::choose(self.passphrase_fd)
     }
 
     /// The registry, as the operator.
     pub(crate) async fn registry(&self) -> Result<RegistryClient, CliError> {
-        let missing = |flag: &str| CliError::Usage(format!("{flag} is needed to talk to the registry"));
+        let language = self.language();
+        let missing = |flag: &str| {
+            CliError::Usage(language.of_both(
+                format!("falta {flag} para hablar con el registro"),
+                format!("{flag} is needed to talk to the registry"),
+            ))
+        };
         let url = self.registry.as_deref().ok_or_else(|| missing("--registry (PEABIRU_REGISTRY)"))?;
         let pinned = self.registry_certificate.as_deref();
         let pinned =
@@ -68,7 +84,8 @@ impl Connect {
         };
         let operator = self.operator.as_deref().ok_or_else(|| missing("--operator (PEABIRU_OPERATOR)"))?;
         let certificate = read_certificate(&suffixed(operator, "crt"))?;
-        let passphrase = self.passphrase().read("the operator's key")?;
+        let whose = self.language().of_both("la clave del operador", "the operator's key");
+        let passphrase = self.passphrase().read(whose)?;
         let key = SecretKey::read_encrypted(&suffixed(operator, "key"), &passphrase)?;
         client::registry(url, pinned, &TlsIdentity { certificate, key }).await
     }
@@ -76,7 +93,10 @@ impl Connect {
     /// The node at the admin socket.
     pub(crate) async fn node(&self) -> Result<NodeClient, CliError> {
         let socket = self.admin_socket.as_deref();
-        let missing = "--admin-socket (PEABIRU_ADMIN_SOCKET) is needed: admin.sock in the node's folder";
+        let missing = self.language().of_both(
+            "falta --admin-socket (PEABIRU_ADMIN_SOCKET): admin.sock en la carpeta del nodo",
+            "--admin-socket (PEABIRU_ADMIN_SOCKET) is needed: admin.sock in the node's folder",
+        );
         client::node(socket.ok_or_else(|| CliError::Usage(missing.to_owned()))?).await
     }
 }
@@ -99,21 +119,18 @@ fn show_registry(config: &Path, connect: &Connect) -> Result<(), CliError> {
     let delegation = Delegation::read(&Config::read(config)?.keys.delegation)?;
     let (origin, key) = delegation.ledger()?;
     output::fields(
-        connect.output,
+        connect,
         &[
-            ("ledger", origin.to_string()),
-            ("vkey", key.vkey(&origin)),
-            ("delegated until", delegation.expires_at().to_string()),
+            ("ledger", "libro", origin.to_string()),
+            ("vkey", "vkey", key.vkey(&origin)),
+            ("delegated until", "delegado hasta", delegation.expires_at().to_string()),
         ],
     );
     Ok(())
 }
 
 fn run_node(config: &Path, connect: &Connect) -> Result<(), CliError> {
-    peabiru_node::serve::run(config, &connect.passphrase(), |running| {
-        let door = running.door.map_or_else(|| "none".to_owned(), |door| door.to_string());
-        say(&format!("peabiru-node is ready: link {}, door {door}", running.link_address));
-    })?;
+    peabiru_node::serve::run(config, &connect.passphrase(), |running| say(&running.ready_line()))?;
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! README and `docs/`, as a newcomer types them: every fenced command is run, in a folder that holds nothing but the
-//! repository's. A block exits with 0, or with the code that the comment before it says; one that "runs on" is a terminal of
-//! its own, which goes on until the page ends. `sh` blocks need nothing but Peabiru. `bash` blocks need what their page says,
-//! and are run if `PEABIRU_BOOK_WITH_OTHERS` is set, as `.ci/peers.d/audit`, `developer` and `registry` do.
+//! repository's. A block exits with 0, or with the code that the comment before it says, and says what that comment says; one
+//! that "runs on" is a terminal of its own, which goes on until the page ends. `sh` blocks need nothing but Peabiru. `bash`
+//! blocks need what their page says, and are run if `PEABIRU_BOOK_WITH_OTHERS` is set, as `.ci/peers.d/audit`, `developer`
+//! and `registry` do.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says by failing what went wrong")]
 
 use std::fs;
@@ -69,6 +70,8 @@ struct Block {
     shell: &'static str,
     script: String,
     exits: i32,
+    /// Among other things.
+    says: String,
     /// It goes on, and is ready when it says this.
     runs_on: Option<String>,
 }
@@ -76,18 +79,21 @@ struct Block {
 fn blocks(page: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut lines = page.lines();
-    let (mut exits, mut runs_on) = (0, None);
+    let (mut exits, mut says, mut runs_on) = (0, String::new(), None);
     while let Some(line) = lines.next() {
         let mark = line.strip_prefix("<!-- ").and_then(|mark| mark.strip_suffix(" -->"));
         if let Some(code) = mark.and_then(|mark| mark.strip_prefix("exits ")) {
             exits = code.parse().unwrap();
+        } else if let Some(text) = mark.and_then(|mark| mark.strip_prefix("says: ")) {
+            text.clone_into(&mut says);
         } else if let Some(text) = mark.and_then(|mark| mark.strip_prefix("runs on: ")) {
             runs_on = Some(text.to_owned());
         } else if let Some(shell) = ["sh", "bash"].into_iter().find(|it| line.strip_prefix("```") == Some(it))
         {
             let script = lines.by_ref().take_while(|line| *line != "```");
             let script = script.flat_map(|line| [line, "\n"]).collect();
-            blocks.push(Block { shell, script, exits, runs_on: runs_on.take() });
+            let says = std::mem::take(&mut says);
+            blocks.push(Block { shell, script, exits, says, runs_on: runs_on.take() });
             exits = 0;
         }
     }
@@ -120,7 +126,11 @@ impl Block {
         let programs = Path::new(env!("CARGO_BIN_EXE_peabiru")).parent().unwrap().display();
         let script = format!("PATH={programs}:$PATH\n{WORDS}\n{}", self.script);
         let mut command = Command::new(self.shell);
-        command.args(["-e", "-c", &script]).current_dir(folder).env_remove("LANG");
+        command.args(["-e", "-c", &script]).current_dir(folder);
+        // The pages show what is said in English; a block may ask for another language.
+        for variable in ["LANG", "LC_ALL", "LC_MESSAGES"] {
+            command.env_remove(variable);
+        }
         command
     }
 
@@ -128,6 +138,7 @@ impl Block {
         let run = self.command(folder).output().unwrap();
         let said = String::from_utf8_lossy(&run.stdout) + String::from_utf8_lossy(&run.stderr);
         assert_eq!(run.status.code(), Some(self.exits), "{}\n{said}", self.script);
+        assert!(said.contains(&self.says), "it does not say `{}`: {}\n{said}", self.says, self.script);
     }
 }
 

@@ -139,6 +139,8 @@ fn every_example_does_what_it_says() {
         let run = Command::new("bash")
             .args(["-c", &script])
             .env("SCHEMAS", &schemas)
+            // What it says is taken apart below.
+            .env("LC_ALL", "C")
             .current_dir(folder.path().join("peabiru-sandbox"))
             .output()
             .unwrap();

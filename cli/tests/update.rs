@@ -99,7 +99,7 @@ struct Country<'a>(&'a Path);
 impl Country<'_> {
     fn peabiru(&self, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_peabiru"));
-        command.args(args).current_dir(self.0).env("LANG", "C").output().unwrap()
+        command.args(args).current_dir(self.0).env("LC_ALL", "C").output().unwrap()
     }
 
     fn run(&self, args: &[&str]) -> String {

@@ -140,6 +140,7 @@ pub async fn run(program: &str, passphrase: &str, arguments: &[&str], path: &Pat
         .args(arguments)
         .arg(path)
         .env("PEABIRU_PASSPHRASE", passphrase)
+        .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();

@@ -6,6 +6,7 @@ mod changes;
 mod mistake;
 mod sections;
 mod url;
+mod written;
 
 use std::collections::BTreeMap;
 use std::collections::HashSet;

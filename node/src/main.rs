@@ -24,10 +24,9 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let passphrase = PassphraseSource::choose(arguments.passphrase_fd);
     let run = peabiru_node::serve::run(&arguments.config, &passphrase, |running| {
-        let door = running.door.map_or_else(|| "none".to_owned(), |door| door.to_string());
         let mut out = std::io::stdout();
         // Whoever started us may not read it.
-        let _ = writeln!(out, "peabiru-node is ready: link {}, door {door}", running.link_address);
+        let _ = writeln!(out, "{}", running.ready_line());
         let _ = out.flush();
     });
     match run {

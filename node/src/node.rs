@@ -70,6 +70,8 @@ impl Default for Environment {
 pub struct Running {
     /// Where its TCP door listens.
     pub door: Option<SocketAddr>,
+    /// Where its Unix door listens.
+    pub unix_door: Option<PathBuf>,
     /// Where its link listens: UDP, TCP or both.
     pub link_address: SocketAddr,
     /// Where metrics and health are.
@@ -124,6 +126,15 @@ impl Running {
             opened.await.map_err(|error| NodeError::Stopped(error.to_string()))??
         };
         opened.wire(config, passphrase.clone(), listeners).await
+    }
+
+    /// The line for whoever started it: it is ready, and where it is reached.
+    #[must_use]
+    pub fn ready_line(&self) -> String {
+        let unix = self.unix_door.as_ref().map(|path| format!("unix:{}", path.display()));
+        let doors: Vec<_> = self.door.map(|door| door.to_string()).into_iter().chain(unix).collect();
+        let doors = if doors.is_empty() { "none".to_owned() } else { doors.join(", ") };
+        format!("peabiru-node is ready: link {}, door {doors}", self.link_address)
     }
 
     /// Serves until `stop` ends or the ledger fails, then stops.
@@ -302,6 +313,7 @@ impl Opened {
         let drain = config.node.drain();
         Ok(Running {
             door: tcp,
+            unix_door: config.door.unix_socket.clone(),
             link_address,
             metrics,
             admin_socket,

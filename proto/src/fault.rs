@@ -228,6 +228,8 @@ faults! {
         "Correct what the message names; nothing was changed.";
     OperatorNotAllowed "operator.not_allowed" Caller PERMISSION_DENIED
         "Call as another operator, one whom the registry's [[operators]] allows this; see `peabiru approval list`.";
+    ApprovalSamePerson "approval.same_person" Registry PERMISSION_DENIED
+        "Let another officer approve it: `peabiru approval approve NUMBER --operator THEIRS`. Who proposed can take it back: `peabiru approval reject NUMBER`.";
     Internal "internal" Provider INTERNAL
         "A defect of the node: see its log, and report it.";
 }

@@ -1,4 +1,4 @@
-//! The languages in which people are spoken to.
+//! The languages in which people are spoken to, and how each writes numbers and lists.
 
 /// Of the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -11,6 +11,9 @@ pub enum Language {
 }
 
 impl Language {
+    /// In the order in which pages are written.
+    pub const ALL: [Self; 2] = [Self::Spanish, Self::English];
+
     /// As POSIX chooses it: the first of `LC_ALL`, `LC_MESSAGES` and `LANG` that says something.
     #[must_use]
     pub fn of_environment(read: impl Fn(&str) -> Option<String>) -> Self {
@@ -35,6 +38,67 @@ impl Language {
             }
         }
         best.1
+    }
+
+    /// The one of two that is in this language. They stand side by side: one without the other does not compile.
+    #[must_use]
+    pub fn of_both<T>(self, spanish: T, english: T) -> T {
+        match self {
+            Self::Spanish => spanish,
+            Self::English => english,
+        }
+    }
+
+    /// As pages name it. (BCP 47)
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        self.of_both("es", "en")
+    }
+
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        self.of_both(Self::English, Self::Spanish)
+    }
+
+    /// Groups of three digits.
+    #[must_use]
+    pub fn number(self, number: u64) -> String {
+        let separator = self.of_both('.', ',');
+        let digits = number.to_string();
+        let mut out = String::new();
+        for (at, digit) in digits.chars().enumerate() {
+            if at > 0 && (digits.len() - at).is_multiple_of(3) {
+                out.push(separator);
+            }
+            out.push(digit);
+        }
+        out
+    }
+
+    /// A number of tenths, with one decimal.
+    #[must_use]
+    pub fn tenths(self, tenths: u64) -> String {
+        let point = self.of_both(',', '.');
+        format!("{}{point}{}", self.number(tenths / 10), tenths % 10)
+    }
+
+    /// A share per thousand, in percent.
+    #[must_use]
+    pub fn percent(self, per_thousand: u64) -> String {
+        // In Spanish the sign is a word of its own, which stays on the line of its number.
+        format!("{}{}", self.tenths(per_thousand), self.of_both("\u{a0}%", "%"))
+    }
+
+    /// `a`, `a y b`, `a, b y c`.
+    #[must_use]
+    pub fn list(self, items: &[String]) -> String {
+        let and = self.of_both("y", "and");
+        match items {
+            [] => String::new(),
+            [one] => one.clone(),
+            [all @ .., last] => format!("{} {and} {last}", all.join(", ")),
+        }
     }
 
     fn of_tag(tag: &str) -> Self {
@@ -99,5 +163,14 @@ mod tests {
         for (header, language) in cases {
             assert_eq!(Language::of_accept_language(header), language, "{header}");
         }
+    }
+    #[test]
+    fn numbers_and_lists_are_written_as_each_language_does() {
+        assert_eq!(Language::Spanish.number(1_234_567), "1.234.567");
+        assert_eq!([0, 999, 1_000].map(|number| Language::English.number(number)), ["0", "999", "1,000"]);
+        assert_eq!(Language::Spanish.percent(105), "10,5\u{a0}%");
+        assert_eq!(Language::English.tenths(12_345), "1,234.5");
+        assert_eq!(Language::Spanish.list(&["a", "b", "c"].map(str::to_owned)), "a, b y c");
+        assert_eq!(Language::ALL.map(Language::other).map(Language::code), ["en", "es"]);
     }
 }

@@ -10,7 +10,7 @@ use peabiru_ledger::snapshot::SnapshotError;
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::time::Timestamp;
 
-use crate::state::Refusal;
+use crate::state::{Kind, Refusal};
 
 /// Why the registry does not start, or does not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +143,7 @@ impl RegistryError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         let code = match self {
+            Self::Refused(refusal) if refusal.kind() == Kind::SamePerson => FaultCode::ApprovalSamePerson,
             Self::Refused(refusal) if refusal.kind().is_about_who() => FaultCode::OperatorNotAllowed,
             Self::Refused(_) | Self::Contradiction(_) | Self::DelegationExpired { .. } => {
                 FaultCode::RegistryRefused

@@ -102,6 +102,7 @@ pub(super) enum Fact {
         free_bytes: u64,
         needed_bytes: u64,
     },
+    NoGrants,
     GrantsLast {
         count: usize,
     },
@@ -221,7 +222,12 @@ fn of_certificate(certificate: &ExaminedCertificate, now: Timestamp, found: &mut
 fn of_grants(grants: &[Grant], now: Timestamp, found: &mut impl FnMut(Level, Fact)) {
     let left = |grant: &Grant| Timestamp::from_ms(grant.expires_at_ms).since(now);
     let (ending, lasting): (Vec<_>, Vec<_>) = grants.iter().partition(|grant| left(grant) < GRANT_CARE);
-    found(Level::Well, Fact::GrantsLast { count: lasting.len() });
+    if grants.is_empty() {
+        found(Level::Well, Fact::NoGrants);
+    }
+    if !lasting.is_empty() {
+        found(Level::Well, Fact::GrantsLast { count: lasting.len() });
+    }
     for grant in ending {
         let (id, consumer) = (grant.id.clone(), grant.consumer.clone());
         found(Level::Care, Fact::GrantEnds { id, consumer, left: left(grant) });
@@ -312,6 +318,9 @@ mod tests {
     fn a_healthy_node_has_findings_and_all_are_well() {
         assert_eq!(faults(|_| ()), []);
         assert_eq!(judge(&healthy()).len(), 9);
+        let consumer = judge(&ExamineResponse { grants: Vec::new(), ..healthy() });
+        let said: Vec<_> = consumer.iter().map(|finding| say(&finding.fact, Language::Spanish)).collect();
+        assert!(said.iter().any(|it| it.about == "autorizaciones" && it.finding == "no hay ninguna dada"));
     }
 
     #[test]
@@ -319,7 +328,7 @@ mod tests {
         let registry = only(faults(|examined| examined.registries[0].clock_ahead_ms = Some(-61_000)));
         let other = "https://registry:443".to_owned();
         assert_eq!(registry, (Level::Broken, Fact::Clock { other: other.clone(), ahead_ms: -61_000 }));
-        assert!(say(&registry.1, Language::Spanish).finding.contains("61.0 s atrasado"));
+        assert!(say(&registry.1, Language::Spanish).finding.contains("61,0 s atrasado"));
         let peer = only(faults(|examined| examined.peers[0].clock_ahead_ms = Some(11_000)));
         assert_eq!(peer.0, Level::Care);
         let unknown = only(faults(|examined| examined.registries[0].clock_ahead_ms = None));

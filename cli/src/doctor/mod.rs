@@ -24,10 +24,16 @@ use judge::{Level, judge};
 pub(crate) struct Doctor {}
 
 pub(crate) async fn run(connect: &Connect) -> Result<(), CliError> {
+    // What a finding says is for people, whoever reads the JSON for them.
     let language = Language::of_environment(|name| std::env::var(name).ok());
     let examined = connect.node().await?.examine(ExamineRequest {}).await?.into_inner();
     let findings = judge(&examined);
-    let mut table = Table::new(&["level", "about", "finding", "what_to_do"]);
+    let mut table = Table::new(&[
+        ("level", "nivel"),
+        ("about", "asunto"),
+        ("finding", "hallazgo"),
+        ("what_to_do", "qué_hacer"),
+    ]);
     for finding in &findings {
         let (level, said) = (words::level(finding.level, language), words::say(&finding.fact, language));
         let to_do = if finding.level == Level::Well { String::new() } else { said.to_do };
@@ -40,7 +46,7 @@ pub(crate) async fn run(connect: &Connect) -> Result<(), CliError> {
         table.row([level.to_owned(), said.about, said.finding, to_do]);
     }
     if connect.output == Format::Json {
-        table.print(Format::Json);
+        table.print(connect);
     }
     match findings.iter().map(|finding| finding.level).max() {
         Some(Level::Broken) => Err(CliError::Broken),

@@ -61,9 +61,15 @@ pub(super) fn say(fact: &Fact, language: Language) -> Said {
         Fact::CertificateExpired { role, member, at } => certificate_expired(*role, member, *at),
         Fact::CertificateUnregistered { role, member } => certificate_unregistered(*role, member),
         Fact::Disk { free_bytes, needed_bytes } => disk(*free_bytes, *needed_bytes),
+        Fact::NoGrants => {
+            let finding = ["none is given".to_owned(), "no hay ninguna dada".to_owned()];
+            InBoth { about: GRANTS, finding, to_do: NOTHING }
+        }
         Fact::GrantsLast { count } => {
-            let finding =
-                [format!("{count} last for 30 days and more"), format!("{count} valen 30 días o más")];
+            let finding = [
+                format!("{count} last for 30 days or more"),
+                format!("{count} con vigencia de 30 días o más"),
+            ];
             InBoth { about: GRANTS, finding, to_do: NOTHING }
         }
         Fact::GrantEnds { id, consumer, left } => grant_ends(id, consumer, *left),
@@ -80,23 +86,25 @@ struct InBoth {
 
 impl InBoth {
     fn of(self, language: Language) -> Said {
-        let Self { about, finding: [english, spanish], to_do } = self;
-        let (finding, number) = match language {
-            Language::English => (english, 0),
-            Language::Spanish => (spanish, 1),
-        };
-        Said { about: about[number].to_owned(), finding, to_do: to_do[number].to_owned() }
+        let Self { about: [about, asunto], finding: [finding, hallazgo], to_do: [to_do, que_hacer] } = self;
+        let (about, to_do) = (language.of_both(asunto, about), language.of_both(que_hacer, to_do));
+        Said {
+            about: about.to_owned(),
+            finding: language.of_both(hallazgo, finding),
+            to_do: to_do.to_owned(),
+        }
     }
 }
 
 fn clock(other: &str, ahead_ms: i64) -> InBoth {
-    let by = format!("{:.1} s", Duration::from_millis(ahead_ms.unsigned_abs()).as_secs_f64());
+    let tenths = ahead_ms.unsigned_abs() / 100;
+    let [by, diferencia] = [Language::English, Language::Spanish].map(|language| language.tenths(tenths));
     let [way, sentido] = if ahead_ms > 0 { ["ahead of", "adelantado"] } else { ["behind", "atrasado"] };
     InBoth {
         about: CLOCK,
         finding: [
-            format!("{other} is {by} {way} this node; 60 s are borne"),
-            format!("{other} está {by} {sentido} respecto a este nodo; se toleran 60 s"),
+            format!("{other} is {by} s {way} this node; 60 s are borne"),
+            format!("{other} está {diferencia} s {sentido} respecto a este nodo; se toleran 60 s"),
         ],
         to_do: [
             "set this machine's clock by NTP (chronyc tracking), and ask the other side",
@@ -308,7 +316,7 @@ fn grant_ends(id: &str, consumer: &str, left: Duration) -> InBoth {
 
 fn named(role: CertificateRole, member: &str) -> [String; 2] {
     match role {
-        CertificateRole::Sealing => [format!("sealing of {member}"), format!("sello de {member}")],
+        CertificateRole::Sealing => [format!("sealing of {member}"), format!("sellado de {member}")],
         CertificateRole::Door => ["door".to_owned(), "puerta".to_owned()],
         CertificateRole::Authentication | CertificateRole::Unspecified => {
             ["authentication".to_owned(), "autenticación".to_owned()]
@@ -316,13 +324,17 @@ fn named(role: CertificateRole, member: &str) -> [String; 2] {
     }
 }
 
-/// Days, hours or minutes: the largest of which there are two.
+/// Days, hours or minutes: the largest of which there are two, to the nearest.
 fn time(duration: Duration) -> [String; 2] {
     let minutes = duration.as_secs() / 60;
     match minutes {
-        0..120 => [format!("{minutes} min"), format!("{minutes} min")],
-        120..2880 => [format!("{} h", minutes / 60), format!("{} h", minutes / 60)],
-        _ => [format!("{} days", minutes / 1440), format!("{} días", minutes / 1440)],
+        0 => ["less than 1 min".to_owned(), "menos de 1 min".to_owned()],
+        1..120 => [format!("{minutes} min"), format!("{minutes} min")],
+        120..2880 => [(minutes + 30) / 60; 2].map(|hours| format!("{hours} h")),
+        _ => {
+            let days = (minutes + 720) / 1440;
+            [format!("{days} days"), format!("{days} días")]
+        }
     }
 }
 
@@ -343,7 +355,10 @@ mod tests {
     #[test]
     fn a_time_is_said_in_its_largest_unit() {
         let said = |seconds| time(Duration::from_secs(seconds));
-        assert_eq!((&said(59)[0], &said(7200)[1]), (&"0 min".to_owned(), &"2 h".to_owned()));
+        assert_eq!(said(59), ["less than 1 min", "menos de 1 min"]);
+        assert_eq!(said(7200), ["2 h", "2 h"]);
         assert_eq!(said(3 * 86_400), ["3 days", "3 días"]);
+        // What was given for 90 days a minute ago.
+        assert_eq!(said(90 * 86_400 - 60), ["90 days", "90 días"]);
     }
 }

@@ -14,6 +14,7 @@ use peabiru_example_connectivity::agency::Service;
 use peabiru_example_connectivity::data::Published;
 use peabiru_proto::globalconf::ConfigurationAnchor;
 use peabiru_proto::hash::Digest;
+use peabiru_proto::language::Language;
 use peabiru_proto::random::{Random as _, SystemRandom};
 use peabiru_proto::time::{Clock as _, SystemClock};
 use peabiru_proto::wire::{
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
+use super::folder::REPORT;
 use super::process::{Process, own_program};
 use crate::CliError;
 use crate::client;
@@ -126,16 +128,22 @@ pub(super) const PLANS: [Plan; 5] = [
 
 impl Country {
     /// Makes everything and starts it. Says each stage as it begins.
-    pub(crate) async fn start(folder: &Path) -> Result<Self, CliError> {
+    pub(crate) async fn start(folder: &Path, language: Language) -> Result<Self, CliError> {
         let passphrase = random_hex();
-        line("[1/4] instance PY: root keys, pilot authority, registry");
+        line(language.of_both(
+            "[1/4] instancia PY: claves raíz, autoridad piloto, registro",
+            "[1/4] instance PY: root keys, pilot authority, registry",
+        ));
         let (instance, ca) = make_instance(folder, &passphrase).await?;
         let log = folder.join("registry.log");
         let (registry, ready) =
             Process::start("registry", &instance.registry_config, &log, &passphrase).await?;
         let admin = word_after(&ready, "admin ").unwrap_or_default();
         let mut officers = Officers::connect(&instance, &admin, &secret(&passphrase)).await?;
-        line("[2/4] members INE, MEC, MSPBS, CONATEL, MITIC: keys, certificates, contracts");
+        line(language.of_both(
+            "[2/4] miembros INE, MEC, MSPBS, CONATEL, MITIC: claves, certificados, contratos",
+            "[2/4] members INE, MEC, MSPBS, CONATEL, MITIC: keys, certificates, contracts",
+        ));
         let token = random_hex();
         let (mut sites, mut listeners) = (Vec::new(), Vec::new());
         for plan in &PLANS {
@@ -150,10 +158,16 @@ impl Country {
             sites.push(site);
         }
         let services = Services::start(listeners, &Published::shipped());
-        line("[3/4] a node for each: recovery, QUIC links, doors");
+        line(language.of_both(
+            "[3/4] un nodo para cada uno: recuperación, enlaces QUIC, puertas",
+            "[3/4] a node for each: recovery, QUIC links, doors",
+        ));
         let sites = sites.into_iter().zip(&PLANS).map(|(site, plan)| (plan.code, SiteFolder(site.folder)));
         let (agencies, door) = start_nodes(sites, &passphrase).await?;
-        line("[4/4] grants: each agency allows MITIC's planner, for connectivity planning, for a year");
+        line(language.of_both(
+            "[4/4] autorizaciones: cada institución autoriza al planificador del MITIC, para planificar la conectividad, por un año",
+            "[4/4] grants: each agency allows MITIC's planner, for connectivity planning, for a year",
+        ));
         for (agency, plan) in agencies.iter().zip(&PLANS) {
             grant(agency, plan).await?;
         }
@@ -407,6 +421,6 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 impl Country {
     /// Folder of an agency's evidence.
     pub(crate) fn evidence_folder(folder: &Path) -> PathBuf {
-        folder.join("report/evidence")
+        folder.join(REPORT).join("evidence")
     }
 }

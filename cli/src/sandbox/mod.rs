@@ -3,20 +3,22 @@
 
 mod connectivity;
 mod country;
+mod folder;
 mod process;
 mod reopen;
 mod update;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use peabiru_proto::language::Language;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::CliError;
 use crate::args::Connect;
 use crate::output;
 use country::Country;
-use peabiru_example_connectivity::report::ROADMAP;
+use folder::Folder;
 use reopen::Meanwhile;
 
 #[derive(Debug, Subcommand)]
@@ -43,34 +45,40 @@ pub(crate) enum Verb {
 /// Where a sandbox lives.
 #[derive(Debug, Args)]
 pub(crate) struct Place {
-    /// Everything is made here; a sandbox of before is replaced.
+    /// Everything is made here. A sandbox of before is replaced, once it has ended; its report is kept as report-before.
     #[arg(long, default_value = "peabiru-sandbox")]
     folder: PathBuf,
 }
 
-pub(crate) async fn run(verb: Verb, _connect: &Connect) -> Result<(), CliError> {
+pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
+    let language = connect.language();
     match verb {
         Verb::Connectivity { place, update, meanwhile } => {
-            let folder = if update { again(&place.folder)? } else { prepare(&place.folder)? };
+            let folder = if update {
+                Folder::again(&place.folder)?
+            } else {
+                Folder::renewed(&place.folder, language)?
+            };
             tokio::select! {
-                done = connectivity::run(&folder, update.then_some(&meanwhile)) => done,
+                done = connectivity::run(&folder.path, update.then_some(&meanwhile), language) => done,
                 // Dropping the run ends its processes.
-                stopped = stop_signal() => Err(match stopped {
-                    Ok(()) => CliError::Scenario("it was stopped before its end".to_owned()),
-                    Err(error) => error,
-                }),
+                stopped = stop_signal() => Err(stopped.err().unwrap_or(CliError::Interrupted)),
             }
         }
-        Verb::Up(place) => up(&prepare(&place.folder)?).await,
+        Verb::Up(place) => up(&Folder::renewed(&place.folder, language)?, language).await,
     }
 }
 
-async fn up(folder: &Path) -> Result<(), CliError> {
-    let country = Country::start(folder).await?;
-    let env = folder.join(country::ENVIRONMENT);
+async fn up(folder: &Folder, language: Language) -> Result<(), CliError> {
+    let country = Country::start(&folder.path, language).await?;
+    let env = folder.path.join(country::ENVIRONMENT);
+    let [open, close] = language.of_both(
+        ["El camino está abierto. En otra terminal:", "Ctrl-C lo cierra."],
+        ["The road is open. In another terminal:", "Ctrl-C closes it."],
+    );
     output::line(&format!(
-        "\nThe road is open. In another terminal:\n\n  . {}\n  peabiru contract list\n  peabiru call py.mec.v1.SchoolService \
-         ListSchools --data '{{\"pageSize\": 2}}' --purpose connectivity-planning\n  peabiru ledger list\n\nCtrl-C closes it.",
+        "\n{open}\n\n  . {}\n  peabiru contract list\n  peabiru call py.mec.v1.SchoolService ListSchools --data \
+         '{{\"pageSize\": 2}}' --purpose connectivity-planning\n  peabiru ledger list\n\n{close}",
         env.display()
     ));
     let stopped = stop_signal().await;
@@ -78,45 +86,17 @@ async fn up(folder: &Path) -> Result<(), CliError> {
     stopped
 }
 
-/// Ends with SIGINT or SIGTERM: whoever stops a sandbox stops its processes.
+/// Ends with SIGINT, SIGTERM, or SIGHUP when the terminal is closed: whoever stops a sandbox stops its processes.
 async fn stop_signal() -> Result<(), CliError> {
     let failed = |error: std::io::Error| CliError::Process {
         what: "waiting for a signal".to_owned(),
         reason: error.to_string(),
     };
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
     tokio::select! {
         interrupted = tokio::signal::ctrl_c() => interrupted.map_err(failed),
         _ = terminate.recv() => Ok(()),
+        _ = hangup.recv() => Ok(()),
     }
 }
-
-/// The folder of an earlier run.
-fn again(folder: &Path) -> Result<PathBuf, CliError> {
-    if !folder.join("report").join(ROADMAP).exists() {
-        return Err(CliError::Usage(format!(
-            "{} holds no earlier run: run without --update first",
-            folder.display()
-        )));
-    }
-    folder.canonicalize().map_err(CliError::file(folder))
-}
-
-/// An empty folder; only what a sandbox made before is removed.
-fn prepare(folder: &Path) -> Result<PathBuf, CliError> {
-    let marker = folder.join(MARKER);
-    if marker.exists() {
-        std::fs::remove_dir_all(folder).map_err(CliError::file(folder))?;
-    } else if folder.exists() && std::fs::read_dir(folder).map_err(CliError::file(folder))?.next().is_some() {
-        return Err(CliError::Usage(format!(
-            "{} is there and no sandbox made it: name another folder with --folder",
-            folder.display()
-        )));
-    }
-    std::fs::create_dir_all(folder).map_err(CliError::file(folder))?;
-    std::fs::write(&marker, "A sandbox of Peabiru: removed by the next one.\n")
-        .map_err(CliError::file(&marker))?;
-    folder.canonicalize().map_err(CliError::file(folder))
-}
-
-const MARKER: &str = ".peabiru-sandbox";

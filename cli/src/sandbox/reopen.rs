@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use peabiru_example_connectivity::agency::Service;
 use peabiru_example_connectivity::data::Published;
+use peabiru_proto::language::Language;
 use peabiru_proto::wire::{GrantState, ListGrantsRequest, RevokeGrantRequest};
 use tokio::net::TcpListener;
 
@@ -36,13 +37,19 @@ pub(crate) struct Meanwhile {
 
 impl Country {
     /// Starts what an earlier run left in the folder.
-    pub(super) async fn reopen(folder: &Path, meanwhile: &Meanwhile) -> Result<Self, CliError> {
+    pub(super) async fn reopen(
+        folder: &Path,
+        meanwhile: &Meanwhile,
+        language: Language,
+    ) -> Result<Self, CliError> {
         let passphrase = passphrase(folder)?;
         let token_file = folder.join(TOKEN_FILE);
         let token = fs::read_to_string(&token_file).map_err(CliError::file(&token_file))?;
         let anchor_file = folder.join("PY/anchor.toml");
         let instance = Trust { anchor: read_anchor(&anchor_file)?, anchor_file };
-        line("[1/3] the registry of the last run");
+        line(
+            language.of_both("[1/3] el registro de la última corrida", "[1/3] the registry of the last run"),
+        );
         let config = folder.join("PY/registry/registry.toml");
         let (registry, ready) =
             Process::start("registry", &config, &folder.join("registry.log"), &passphrase).await?;
@@ -54,10 +61,13 @@ impl Country {
         }
         let services = Services::start(listeners, &published);
         let is_up = |plan: &&Plan| !meanwhile.stopped.iter().any(|stopped| stopped == plan.code);
-        line(&format!("[2/3] the nodes of the last run{}", without(&meanwhile.stopped)));
+        let nodes =
+            language.of_both("[2/3] los nodos de la última corrida", "[2/3] the nodes of the last run");
+        line(&format!("{nodes}{}", without(&meanwhile.stopped, language)));
         let sites = PLANS.iter().filter(is_up).map(|plan| (plan.code, site(folder, plan)));
         let (agencies, door) = start_nodes(sites, &passphrase).await?;
-        line(&format!("[3/3] their grants{}", without(&meanwhile.revoked)));
+        let grants = language.of_both("[3/3] sus autorizaciones", "[3/3] their grants");
+        line(&format!("{grants}{}", without(&meanwhile.revoked, language)));
         for agency in &agencies {
             let plan = PLANS.iter().find(|plan| plan.code == agency.code);
             let revoked = meanwhile.revoked.iter().any(|revoked| revoked == agency.code);
@@ -75,8 +85,11 @@ fn site(folder: &Path, plan: &Plan) -> SiteFolder {
     SiteFolder(folder.join(plan.code))
 }
 
-fn without(agencies: &[String]) -> String {
-    if agencies.is_empty() { String::new() } else { format!(", but for {}", agencies.join(", ")) }
+fn without(agencies: &[String], language: Language) -> String {
+    if agencies.is_empty() {
+        return String::new();
+    }
+    format!("{}{}", language.of_both(", salvo ", ", but for "), language.list(agencies))
 }
 
 fn passphrase(folder: &Path) -> Result<String, CliError> {

@@ -8,12 +8,14 @@ use bytes::{Buf as _, Bytes};
 use peabiru_example_connectivity::changes::{Changes, Run, State};
 use peabiru_example_connectivity::earlier::{Answer, Earlier};
 use peabiru_example_connectivity::planner::{Findings, Source};
-use peabiru_example_connectivity::report::{self, Language};
+use peabiru_example_connectivity::report;
 use peabiru_ledger::evidence::{Evidence, Outcome, verify};
 use peabiru_proto::globalconf::ConfigurationAnchor;
+use peabiru_proto::language::Language;
 use serde::Deserialize;
 
 use super::country::Country;
+use super::folder::{KEPT, REPORT};
 use crate::CliError;
 use crate::certificate::read_anchor;
 use crate::output::line;
@@ -39,7 +41,7 @@ struct Exchange {
 impl LastRun {
     /// Reads and verifies it.
     pub(super) fn read(folder: &Path) -> Result<Self, CliError> {
-        let file = folder.join("report").join(report::ROADMAP);
+        let file = folder.join(REPORT).join(report::ROADMAP);
         let roadmap = fs::read_to_string(&file).map_err(CliError::file(&file))?;
         let wrong = |error: serde_json::Error| CliError::Scenario(format!("{}: {error}", file.display()));
         let Roadmap { exchanges } = serde_json::from_str(&roadmap).map_err(wrong)?;
@@ -53,22 +55,22 @@ impl LastRun {
 
     /// Makes room for the next report; this one stays beside it.
     pub(super) fn set_aside(&self) -> Result<(), CliError> {
-        let aside = self.folder.join(ASIDE);
+        let aside = self.folder.join(KEPT);
         if aside.exists() {
             fs::remove_dir_all(&aside).map_err(CliError::file(&aside))?;
         }
-        fs::rename(self.folder.join("report"), &aside).map_err(CliError::file(&aside))
+        fs::rename(self.folder.join(REPORT), &aside).map_err(CliError::file(&aside))
     }
 
     /// The evidence of an exchange of the last run, once it is set aside.
     pub(super) fn evidence(&self, source: &Source) -> Result<Vec<u8>, CliError> {
-        let file = self.folder.join(ASIDE).join("evidence").join(format!("{}.tar", source.exchange));
+        let file = self.folder.join(KEPT).join("evidence").join(format!("{}.tar", source.exchange));
         fs::read(&file).map_err(CliError::file(&file))
     }
 
     /// Writes what is different now, and says the most important of it.
     pub(super) fn compare(&self, now: &Findings, language: Language) -> Result<(), CliError> {
-        let report = self.folder.join("report");
+        let report = self.folder.join(REPORT);
         let file = report.join(report::ROADMAP);
         let roadmap = fs::read_to_string(&file).map_err(CliError::file(&file))?;
         let then = self.earlier.findings();
@@ -115,59 +117,45 @@ fn message(evidence: &Evidence) -> Option<Bytes> {
 fn say(changes: &Changes, now: &Findings, language: Language) {
     let [changed, new, missing, older] =
         [State::Changed, State::New, State::Missing, State::Older].map(|state| changes.count(state));
-    let rows = changes.rows.len();
-    let rejected = &now.accepted.rejected;
-    match language {
-        Language::Spanish => line(&format!(
-            "\nDesde la última corrida sellada: {rows} filas distintas, {} apartadas; {changed} cifras cambiaron, {new} son nuevas, \
-             {missing} faltan, {older} son de una corrida anterior",
-            rejected.len()
-        )),
-        Language::English => line(&format!(
-            "\nSince the last sealed run: {rows} rows differ, {} are kept out; {changed} figures changed, {new} are new, \
-             {missing} are missing, {older} are of an earlier run",
-            rejected.len()
-        )),
-    }
+    let (rows, rejected) = (changes.rows.len(), &now.accepted.rejected);
+    let kept_out = rejected.len();
+    line(&language.of_both(
+        format!(
+            "\nDesde la última corrida sellada: {rows} filas distintas, {kept_out} apartadas; {changed} cifras cambiaron, {new} son \
+             nuevas, {missing} faltan, {older} son de una corrida anterior"
+        ),
+        format!(
+            "\nSince the last sealed run: {rows} rows differ, {kept_out} are kept out; {changed} figures changed, {new} are new, \
+             {missing} are missing, {older} are of an earlier run"
+        ),
+    ));
     for missing in &now.missing {
         let since = missing.since.map_or_else(|| "—".to_owned(), |since| since.to_string());
-        let (service, method, code) = (missing.service, missing.method, missing.status.code());
-        let older = missing.older_rows;
-        line(&match language {
-            Language::Spanish => {
-                format!(
-                    "  sin respuesta: {service} {method} ({code:?}); la última, {since}; valen {older} filas de entonces"
-                )
-            }
-            Language::English => {
-                format!(
-                    "  no answer: {service} {method} ({code:?}); the last one {since}; {older} rows of then stand in"
-                )
-            }
-        });
+        let (what, older) = (report::unanswered(missing, language), missing.older_rows);
+        line(&language.of_both(
+            format!("  sin respuesta: {what}; la última, {since}; valen {older} filas de entonces"),
+            format!("  no answer: {what}; the last one {since}; {older} rows of then stand in"),
+        ));
     }
     for row in rejected.iter().take(LINES_SAID) {
         let exchange = now.exchanges.get(row.exchange).map_or("", |source| source.exchange.as_str());
-        line(&format!(
-            "  {} {}: {} ({}), exchange {exchange}",
-            row.kind,
-            row.code,
-            row.wrong,
-            row.wrong.code()
-        ));
+        line(&format!("  {}", report::kept_out(row, exchange, language)));
     }
-    changes.rows.iter().take(LINES_SAID).for_each(|row| line(&format!("  {row}")));
+    for row in changes.rows.iter().take(LINES_SAID) {
+        line(&format!("  {}", report::changed(row, language)));
+    }
     let said = changes.figures.iter().filter(|it| it.state != State::Older);
     for it in said.take(LINES_SAID) {
         let value = |value: &Option<serde_json::Value>| {
             value.as_ref().map_or_else(|| "—".to_owned(), ToString::to_string)
         };
         let (before, after) = (value(&it.before), value(&it.after));
-        line(&format!("  {}: {before} → {after}; {}; {}", it.figure, it.why, it.exchanges.join(" ")));
+        // The reason in words stands in the file, for all readers the same.
+        let why = language.of_both(String::new(), format!("; {}", it.why));
+        line(&format!("  {}: {before} → {after}{why}; {}", it.figure, it.exchanges.join(" ")));
     }
 }
 
-const ASIDE: &str = "report-before";
 /// Every figure with which something is different.
 const CHANGES: &str = "changes.csv";
 /// Of each kind; the file has all.

@@ -13,6 +13,7 @@ impl Sandbox {
         let mut child = Command::new(env!("CARGO_BIN_EXE_peabiru"))
             .args(["sandbox", "up"])
             .current_dir(folder)
+            .env("LC_ALL", "C")
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

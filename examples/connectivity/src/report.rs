@@ -24,6 +24,7 @@ use crate::settings::Settings;
 
 pub use language::Language;
 pub use provenance::{Cited, Fallen, NotARoadmap, cited, fallen, figures};
+pub use reason::{changed, kept_out, unanswered};
 pub use sealed::{Sealed, Seals};
 pub use summary::summary;
 

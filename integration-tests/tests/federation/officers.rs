@@ -26,7 +26,12 @@ async fn a_member_is_enrolled_by_two_officers_at_the_command_line() {
     said(&desk.types(&registration, &["member", "list"]).await, &["none"]);
 
     let refusals: [(&Path, &[&str], &str, &str); 5] = [
-        (&registration, &["approval", "approve", "1"], "operator.not_allowed", "another person approves it"),
+        (
+            &registration,
+            &["approval", "approve", "1"],
+            "approval.same_person",
+            "Let another officer approve it",
+        ),
         (&security, &health, "operator.not_allowed", "is no registration officer"),
         (&registration, &health, "registry.refused", "asks for the same"),
         (&security, &["approval", "approve", "2"], "registry.refused", "there is no proposal 2"),
@@ -108,7 +113,7 @@ async fn an_authority_is_trusted_and_withdrawn_by_two_officers_and_never_the_las
     );
     said(&desk.types(&registration, &["approval", "approve", "1"]).await, &["is approved"]);
     let distrust = ["certificate", "distrust", &file];
-    said(&desk.types(&security, &distrust).await, &["number 2", "no more"]);
+    said(&desk.types(&security, &distrust).await, &["number 2", "no longer trust the authority"]);
     said(&desk.types(&registration, &["approval", "approve", "2"]).await, &["is approved"]);
     let unknown = desk.types(&security, &distrust).await;
     assert!(unknown.stderr.contains("registry.unknown_certificate"), "{unknown:?}");

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use peabiru_integration_tests::echo::wire::echo_service_client::EchoServiceClient;
-use peabiru_integration_tests::echo::wire::{InspectRequest, NoteRequest, SayRequest};
+use peabiru_integration_tests::echo::wire::{
+    FollowRequest, FollowResponse, InspectRequest, NoteRequest, SayRequest,
+};
 use peabiru_integration_tests::federation::{Federation, Member, clock_at, service};
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use peabiru_proto::time::{Clock as _, SystemClock};
@@ -58,6 +60,31 @@ async fn a_caller_is_refused_in_the_language_that_it_asks_for() {
         assert!(refused.message().starts_with(begins), "{language}: {}", refused.message());
         assert_eq!(fault(&refused).code, FaultCode::AccessNoGrant, "the code is the same in all languages");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_breaks_off_says_why_in_the_language_of_its_caller() {
+    let mut federation = Federation::start().await;
+    let [mitic, mec] = federation.members(["MITIC", "MEC"]).await;
+    mec.grant("MITIC").await;
+    let (service, token) = (service("MEC").to_string(), mitic.agency.token.clone());
+    let headers: &[(&'static str, &str)] = &[
+        ("x-peabiru-token", &token),
+        ("x-peabiru-purpose", "testing"),
+        ("x-road-service", &service),
+        ("accept-language", "es-PY"),
+    ];
+    let feed = mec.agency.echo.feed();
+    feed.send(Ok(FollowResponse { body: "1".into() })).await.unwrap();
+    let mut caller = mitic.caller_with(headers).await;
+    let mut answers = caller.follow(FollowRequest::default()).await.unwrap().into_inner();
+    assert!(answers.message().await.unwrap().is_some(), "it has begun");
+    let revoke = RevokeGrantRequest { id: "MITIC-testing".to_owned(), member: "PY/GOV/MEC".to_owned() };
+    mec.admin().await.revoke_grant(revoke).await.unwrap();
+    let status = answers.message().await.unwrap_err();
+    assert_eq!(fault(&status).code, FaultCode::AccessNoGrant);
+    let begins = "access.no_grant: no hay autorización para esta consulta (";
+    assert!(status.message().starts_with(begins), "{}", status.message());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

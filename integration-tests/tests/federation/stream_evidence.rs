@@ -13,6 +13,7 @@ use peabiru_ledger::evidence::{Evidence, Outcome, compare, verify};
 use peabiru_ledger::tlog_proof;
 use peabiru_node::node::Environment;
 use peabiru_proto::hash::Digest;
+use peabiru_proto::language::Language;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -104,7 +105,11 @@ async fn evidence_holds_every_batch_of_both_ways_and_what_is_missing_is_named() 
             "stream/request/: what 2 entries of stream/answer/ say to have taken",
         ];
         assert_eq!(report.missing, before);
-        assert_eq!(compare(&[verify(&tar, Some(&anchor)), report]), [], "both are of one stream");
+        assert_eq!(
+            compare(&[verify(&tar, Some(&anchor)), report], Language::English),
+            [],
+            "both are of one stream"
+        );
     }
     // Gathered anew without what the other side says to have taken.
     let report = verify(&without(&tar, "stream/request/close.entry"), Some(&anchor));

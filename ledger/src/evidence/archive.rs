@@ -7,6 +7,7 @@ use std::io::Read as _;
 use bytes::Bytes;
 use peabiru_proto::hash::Digest;
 
+use super::words::{self, Words, Wrong};
 use super::{Evidence, EvidenceError, MANIFEST, README};
 
 impl Evidence {
@@ -72,10 +73,10 @@ impl Evidence {
     }
 
     /// Files whose content is not what the manifest says, and others that are not as we write them.
-    pub(super) fn misfits(&self, tar: &[u8]) -> Vec<(String, String)> {
-        let mut misfits = Vec::new();
+    pub(super) fn misfits(&self, tar: &[u8]) -> Vec<(String, Words)> {
+        let mut misfits: Vec<(String, Words)> = Vec::new();
         if self.files.get(README).is_none_or(|note| note != README_TEXT.as_bytes()) {
-            misfits.push((README.to_owned(), "it is not the note of this format".to_owned()));
+            misfits.push((README.to_owned(), Wrong::OtherNote.into()));
         }
         let listed = self.files.get(MANIFEST).map(|manifest| String::from_utf8_lossy(manifest).into_owned());
         let listed = listed.unwrap_or_default();
@@ -88,23 +89,23 @@ impl Evidence {
             match listed.get(name.as_str()) {
                 Some(digest) if *digest == Digest::of(content).to_string() => {}
                 Some(_) => {
-                    misfits.push((name.clone(), "its SHA-256 is not the one in MANIFEST.txt".to_owned()));
+                    misfits.push((name.clone(), Wrong::OtherDigest.into()));
                 }
-                None => misfits.push((name.clone(), "MANIFEST.txt does not list it".to_owned())),
+                None => misfits.push((name.clone(), Wrong::NotListed.into())),
             }
         }
         for name in listed.keys().filter(|name| !self.files.contains_key(**name)) {
-            misfits.push(((*name).to_owned(), "MANIFEST.txt lists it, and it is not there".to_owned()));
+            misfits.push(((*name).to_owned(), Wrong::ListedOnly.into()));
         }
         let mut others = self.files.clone();
         let given = others.remove(MANIFEST).unwrap_or_default();
         if misfits.is_empty() && given != manifest(&others).as_bytes() {
-            misfits.push((MANIFEST.to_owned(), "it is not in canonical form".to_owned()));
+            misfits.push((MANIFEST.to_owned(), Wrong::NotCanonical.into()));
         }
         let canonical = self.to_tar();
         if canonical != tar {
             let same = canonical.iter().zip(tar).take_while(|(ours, theirs)| ours == theirs).count();
-            misfits.push((self.at(same), format!("the tar differs from its canonical form at byte {same}")));
+            misfits.push((self.at(same), words::differs(same)));
         }
         misfits
     }

@@ -23,6 +23,7 @@ mod parts;
 mod report;
 mod stream;
 mod verify;
+mod words;
 
 use std::collections::BTreeMap;
 
@@ -33,7 +34,7 @@ pub use facts::Facts;
 pub use gather::Gathered;
 pub use parts::{Part, compare};
 pub use report::{Failure, Outcome, Report};
-pub use verify::verify;
+pub use verify::{verify, verify_in};
 
 /// The files of an evidence file, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]

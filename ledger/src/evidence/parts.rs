@@ -5,8 +5,10 @@ use std::collections::hash_map::Entry as Slot;
 
 use peabiru_proto::entry::{Body, Entry};
 use peabiru_proto::hash::LeafHash;
+use peabiru_proto::language::Language;
 
 use super::stream::StreamLink;
+use super::words::{Words, Wrong};
 use super::{Failure, Report, Side};
 
 /// What a file has of an exchange, to be compared with what other files have of it.
@@ -53,24 +55,25 @@ impl Part {
 }
 
 /// Files of one exchange have the same answer, and the same entries in the same places, each naming the one before, also where
-/// that is in another file. Each file was judged alone before. Gives what contradicts, with the number of its report.
+/// that is in another file. Each file was judged alone before. Gives what contradicts, in this language, with the number of its report.
 #[must_use]
-pub fn compare(reports: &[Report]) -> Vec<(usize, Failure)> {
+pub fn compare(reports: &[Report], language: Language) -> Vec<(usize, Failure)> {
     let mut failures = Vec::new();
     let (mut answers, mut places, mut ends) = (HashMap::new(), HashMap::new(), HashMap::new());
     let parts =
         || reports.iter().enumerate().filter_map(|(number, it)| Some((number, &it.part, it.part.request?)));
     for (number, part, request) in parts() {
-        let mut fail = |file: &str, what: &str| {
-            failures.push((number, Failure { file: file.to_owned(), what: what.to_owned() }));
+        let mut fail = |file: &str, what: Wrong| {
+            let what = Words::from(what).said(language);
+            failures.push((number, Failure { file: file.to_owned(), what }));
         };
         if part.answer.is_some_and(|answer| *answers.entry(request).or_insert(answer) != answer) {
-            fail("entries/3-answer.entry", "another file has another answer of this exchange");
+            fail("entries/3-answer.entry", Wrong::OtherAnswerElsewhere);
         }
         for Linked { file, side, link, leaf, chunks: (_, end), .. } in &part.links {
             match places.entry((request, *side, *link)) {
                 Slot::Occupied(there) if there.get() != leaf => {
-                    fail(file, "another file has another entry in its place");
+                    fail(file, Wrong::OtherEntryElsewhere);
                 }
                 Slot::Occupied(_) => {}
                 Slot::Vacant(place) => {
@@ -86,7 +89,7 @@ pub fn compare(reports: &[Report]) -> Vec<(usize, Failure)> {
         for Linked { file, side, previous, chunks: (before, _), .. } in &part.links {
             let there = ends.get(&(request, *side, *before)).copied();
             if there.is_some() && there != *previous {
-                let what = "it does not follow what another file has before it".to_owned();
+                let what = Words::from(Wrong::DoesNotFollowElsewhere).said(language);
                 failures.push((number, Failure { file: file.clone(), what }));
             }
         }
@@ -156,10 +159,13 @@ mod tests {
         let end = close(second.leaf_hash(), 2);
         let begins = report(2, &[(StreamLink::Batch(0), &first)]);
         let ends = report(2, &[(StreamLink::Batch(1), &second), (StreamLink::Close, &end)]);
-        assert_eq!(compare(&[begins.clone(), ends.clone()]), []);
-        assert_eq!(compare(&[ends.clone(), begins.clone()]), []);
+        assert_eq!(compare(&[begins.clone(), ends.clone()], Language::English), []);
+        assert_eq!(compare(&[ends.clone(), begins.clone()], Language::English), []);
         let named = |reports: &[Report]| {
-            compare(reports).into_iter().map(|(number, it)| (number, it.file)).collect::<Vec<_>>()
+            compare(reports, Language::English)
+                .into_iter()
+                .map(|(number, it)| (number, it.file))
+                .collect::<Vec<_>>()
         };
         // Each of these is whole in itself.
         let forked = batch(None, 0, 3);

@@ -4,7 +4,6 @@ mod followed;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
 
 use bytes::Bytes;
 use peabiru_proto::content;
@@ -12,6 +11,7 @@ use peabiru_proto::entry::{Body, Entry, GlobalconfRef, Received, Request};
 use peabiru_proto::globalconf::{ConfigurationAnchor, GlobalConfiguration};
 use peabiru_proto::hash::{ContentRoot, ContractDigest, Digest, LeafHash, SnapshotDigest};
 use peabiru_proto::id::{MemberId, NodeId};
+use peabiru_proto::language::Language;
 use peabiru_proto::limits::CLOCK_SKEW;
 use peabiru_proto::origin::Origin;
 use peabiru_proto::time::Timestamp;
@@ -19,6 +19,7 @@ use peabiru_proto::wire;
 use prost::Message as _;
 
 use super::stream::{STREAM_README, StreamLink};
+use super::words::{self, Words, Wrong};
 use super::{
     Evidence, Facts, Failure, MANIFEST, NOTICE_ENTRY, NOTICE_PROOF, Outcome, PARTS, Part, README, Report,
     Role, SNAPSHOT, SNAPSHOTS, Side, chunk_file, part_file, salt_file, snapshot_file,
@@ -33,31 +34,38 @@ use crate::tlog_proof;
 /// Checks everything that is in the file. Without `trust` the best outcome is `Consistent`.
 #[must_use]
 pub fn verify(tar: &[u8], trust: Option<&ConfigurationAnchor>) -> Report {
-    let mut findings = Findings::default();
+    verify_in(tar, trust, Language::English)
+}
+
+/// The same; what was found is said in this language.
+#[must_use]
+pub fn verify_in(tar: &[u8], trust: Option<&ConfigurationAnchor>, language: Language) -> Report {
+    let mut findings = Findings { language, ..Findings::default() };
     match Evidence::from_tar(tar) {
         Ok(evidence) => {
             for (file, what) in evidence.misfits(tar) {
-                findings.fail(&file, &what);
+                findings.fail(&file, what);
             }
             let mut judge = Judge { evidence: &evidence, findings: &mut findings, read: BTreeSet::new() };
             judge.names();
             judge.judge(trust);
             judge.leftovers();
         }
-        Err(super::EvidenceError::Archive { file, what }) => findings.fail(&file, &what),
-        Err(error) => findings.fail("the file", &error),
+        Err(super::EvidenceError::Archive { file, what }) => findings.fail(&file, words::technical(&what)),
+        Err(error) => findings.fail("the file", words::technical(&error)),
     }
     let outcome = match (findings.failures.is_empty(), trust) {
         (false, _) => Outcome::Failed,
         (true, Some(_)) => Outcome::Verified,
         (true, None) => Outcome::Consistent,
     };
-    let Findings { facts, holds, failures, missing, part, vkeys } = findings;
+    let Findings { language: _, facts, holds, failures, missing, part, vkeys } = findings;
     Report { outcome, facts, holds, failures, missing, part, vkeys }
 }
 
 #[derive(Default)]
 struct Findings {
+    language: Language,
     facts: Option<Facts>,
     holds: Vec<String>,
     failures: Vec<Failure>,
@@ -67,8 +75,16 @@ struct Findings {
 }
 
 impl Findings {
-    fn fail(&mut self, file: &str, what: &dyn Display) {
-        self.failures.push(Failure { file: file.to_owned(), what: what.to_string() });
+    fn hold(&mut self, what: Words) {
+        self.holds.push(what.said(self.language));
+    }
+
+    fn lack(&mut self, what: Words) {
+        self.missing.push(what.said(self.language));
+    }
+
+    fn fail(&mut self, file: &str, what: impl Into<Words>) {
+        self.failures.push(Failure { file: file.to_owned(), what: what.into().said(self.language) });
     }
 }
 
@@ -116,7 +132,7 @@ impl<'a> Judge<'a> {
         let judged = |name: &&str| self.read.contains(*name) || [README, MANIFEST].contains(name);
         let left: Vec<_> = self.evidence.names().filter(|name| !judged(name)).collect();
         for name in left {
-            self.findings.fail(name, &"it belongs to nothing that is in the file");
+            self.findings.fail(name, Wrong::Leftover);
         }
     }
 
@@ -130,15 +146,13 @@ impl<'a> Judge<'a> {
             }
         }
         let Some(request) = entries.get(&Role::Request) else {
-            return self
-                .findings
-                .fail(&Role::Request.entry_file(), &"without the request there is nothing to prove");
+            return self.findings.fail(&Role::Request.entry_file(), Wrong::NoRequest);
         };
         let mut facts = Facts::default();
         entries.values().for_each(|sealed| facts.add(&sealed.entry));
         self.findings.facts = Some(facts);
         let Body::Request(head) = request.entry.body() else {
-            return self.findings.fail(&Role::Request.entry_file(), &"it is no REQUEST");
+            return self.findings.fail(&Role::Request.entry_file(), Wrong::NotRequest);
         };
         self.exchange(&entries, request, head);
         let (consumer, provider) = (head.consumer.member(), head.service.member());
@@ -196,7 +210,7 @@ impl<'a> Judge<'a> {
                 || is_snapshot(name)
                 || is_part;
             if !known {
-                self.findings.fail(name, &"it is no file of this format, or not the part that its name says");
+                self.findings.fail(name, Wrong::NoSuchFile);
             }
         }
     }
@@ -211,7 +225,7 @@ impl<'a> Judge<'a> {
             })
             .collect();
         if versions.is_empty() {
-            self.findings.missing.push("the global configuration in force".to_owned());
+            self.findings.lack(words::globalconf());
         }
         versions.into_iter().filter_map(|version| self.snapshot(version, trust)).collect()
     }
@@ -221,24 +235,22 @@ impl<'a> Judge<'a> {
         let bytes = self.file(&file)?.clone();
         let signed = wire::SignedSnapshot::decode(bytes).ok();
         let Some(signed) = signed else {
-            self.findings.fail(&file, &"it is no signed snapshot");
+            self.findings.fail(&file, Wrong::NotSnapshot);
             return None;
         };
         let snapshot =
             wire::Snapshot::decode(signed.snapshot.clone()).ok().filter(|it| it.version == version);
         let Some(snapshot) = snapshot else {
-            self.findings.fail(&file, &"it is no snapshot of this version");
+            self.findings.fail(&file, Wrong::OtherVersion);
             return None;
         };
         if let Some(anchor) = trust {
             let created_at = Timestamp::from_ms(snapshot.created_at_ms);
             if let Err(error) = verify_snapshot(&signed, anchor, created_at, 0) {
-                self.findings.fail(&file, &error);
+                self.findings.fail(&file, words::technical(&error));
                 return None;
             }
-            self.findings
-                .holds
-                .push(format!("snapshot {version} is signed by the registry that the roots delegated"));
+            self.findings.hold(words::snapshot_signed(version));
         }
         self.notice(version, &signed);
         let (evidence, read) = (self.evidence, RefCell::new(Vec::new()));
@@ -253,7 +265,7 @@ impl<'a> Judge<'a> {
         match assembled {
             Ok(conf) => Some(conf),
             Err(error) => {
-                self.findings.fail(&file, &error);
+                self.findings.fail(&file, words::technical(&error));
                 None
             }
         }
@@ -270,11 +282,11 @@ impl<'a> Judge<'a> {
             .and_then(|signed| wire::Delegation::decode(signed.delegation.clone()).ok());
         let key = delegation.as_ref().and_then(|it| <[u8; 32]>::try_from(it.registry_key.as_ref()).ok());
         let (Some(delegation), Some(key)) = (delegation, key) else {
-            return self.findings.fail(&snapshot_file(version, SNAPSHOT), &"it has no delegation");
+            return self.findings.fail(&snapshot_file(version, SNAPSHOT), Wrong::NoDelegation);
         };
         let key = VerifyingKey::from_bytes(key);
         if let Err(error) = sealed.seal.checkpoint.verify(&key) {
-            return self.findings.fail(&proof_file, &error);
+            return self.findings.fail(&proof_file, words::technical(&error));
         }
         self.findings.vkeys.insert(key.vkey(sealed.seal.checkpoint.origin()));
         let root = ClearPayload::new(signed.snapshot.clone()).map(|payload| payload.content_root());
@@ -286,9 +298,9 @@ impl<'a> Judge<'a> {
             && said == root.ok()
             && sealed.entry.origin().as_str() == delegation.registry_origin;
         if !is_its {
-            return self.findings.fail(&entry_file, &"it is not the registry's NOTICE of this snapshot");
+            return self.findings.fail(&entry_file, Wrong::NotNotice);
         }
-        self.findings.holds.push(format!("snapshot {version} is an entry of the registry's ledger"));
+        self.findings.hold(words::snapshot_sealed(version));
     }
 
     fn sealed_at(&mut self, path: &str) -> Option<Sealed> {
@@ -305,34 +317,34 @@ impl<'a> Judge<'a> {
                 return None;
             }
             (None, Some(_)) => {
-                self.findings.fail(entry_file, &"its proof is there, and it is not");
+                self.findings.fail(entry_file, Wrong::NoEntry);
                 return None;
             }
             (Some(_), None) => {
-                self.findings.fail(proof_file, &"its entry is there, and it is not");
+                self.findings.fail(proof_file, Wrong::NoProof);
                 return None;
             }
         };
         let entry = match Entry::decode(bytes) {
             Ok(entry) => entry,
             Err(error) => {
-                self.findings.fail(entry_file, &error);
+                self.findings.fail(entry_file, words::technical(&error));
                 return None;
             }
         };
         let seal = match tlog_proof::parse(&proof) {
             Ok(seal) => seal,
             Err(error) => {
-                self.findings.fail(proof_file, &error);
+                self.findings.fail(proof_file, words::technical(&error));
                 return None;
             }
         };
         if let Err(error) = seal.includes(&entry.leaf_hash()) {
-            self.findings.fail(proof_file, &error);
+            self.findings.fail(proof_file, words::technical(&error));
             return None;
         }
         if seal.checkpoint.origin() != entry.origin() {
-            self.findings.fail(proof_file, &"its checkpoint is of another ledger than the entry");
+            self.findings.fail(proof_file, Wrong::OtherLedger);
             return None;
         }
         Some(Sealed { entry, seal })
@@ -348,14 +360,12 @@ impl<'a> Judge<'a> {
         if exact.is_none()
             && let Some(GlobalconfRef { version, .. }) = named
         {
-            self.findings.missing.push(format!("snapshot {version}, which {entry_file} names"));
+            self.findings.lack(words::snapshot_named(version, &entry_file));
         }
         let origin = sealed.entry.origin();
         let knows = |conf: &&GlobalConfiguration| conf.ledger(origin).is_some();
         let Some(conf) = exact.or_else(|| confs.iter().find(knows)) else {
-            return self
-                .findings
-                .fail(&file, &format_args!("no snapshot in the file registers the ledger {origin}"));
+            return self.findings.fail(&file, words::unregistered(origin));
         };
         let made_at = sealed.entry.common().created_at;
         let holds_under = |conf: &GlobalConfiguration, at| {
@@ -371,9 +381,9 @@ impl<'a> Judge<'a> {
         match holds {
             Ok(key) => {
                 self.findings.vkeys.insert(key.vkey(origin));
-                self.findings.holds.push(format!("{entry_file} is sealed by {origin}"));
+                self.findings.hold(words::sealed_by(&entry_file, origin));
             }
-            Err(error) => self.findings.fail(&file, &error),
+            Err(error) => self.findings.fail(&file, words::technical(&error)),
         }
     }
 
@@ -381,7 +391,7 @@ impl<'a> Judge<'a> {
     fn exchange(&mut self, entries: &BTreeMap<Role, Sealed>, request: &Sealed, head: &Request) {
         for (role, sealed) in entries {
             if sealed.entry.exchange() != request.entry.exchange() {
-                self.findings.fail(&role.entry_file(), &"it is of another exchange");
+                self.findings.fail(&role.entry_file(), Wrong::OtherExchange);
             }
         }
         let received = entries.get(&Role::ReceivedByProvider);
@@ -400,19 +410,19 @@ impl<'a> Judge<'a> {
             | Body::Notice(_) => None,
         };
         let Some((request_leaf, received_leaf, addressee)) = names else {
-            return self.findings.fail(&Role::Answer.entry_file(), &"it is neither RESPONSE nor FAULT");
+            return self.findings.fail(&Role::Answer.entry_file(), Wrong::NoAnswer);
         };
         let received_leaf_is =
             |leaf: LeafHash| received.is_none_or(|received| received.entry.leaf_hash() == leaf);
         if request_leaf != request.entry.leaf_hash() || !received_leaf_is(received_leaf) {
-            self.findings.fail(&Role::Answer.entry_file(), &"it answers another request");
+            self.findings.fail(&Role::Answer.entry_file(), Wrong::OtherRequest);
         }
         // The clocks of two nodes.
         if answer.entry.common().created_at.plus(CLOCK_SKEW) < request.entry.common().created_at {
-            self.findings.fail(&Role::Answer.entry_file(), &"it was made before the request");
+            self.findings.fail(&Role::Answer.entry_file(), Wrong::BeforeRequest);
         }
         if Some(addressee) != request.entry.common().node.as_ref() {
-            self.findings.fail(&Role::Answer.entry_file(), &"it is not addressed to the node that asked");
+            self.findings.fail(&Role::Answer.entry_file(), Wrong::OtherAddressee);
         }
         if let Some(received) = entries.get(&Role::ReceivedByConsumer) {
             self.received(Role::ReceivedByConsumer.path(), received, answer, None);
@@ -422,7 +432,7 @@ impl<'a> Judge<'a> {
     fn received(&mut self, path: &str, received: &Sealed, sent: &Sealed, expires_at: Option<Timestamp>) {
         let file = format!("{path}.entry");
         let Body::Received(head) = received.entry.body() else {
-            return self.findings.fail(&file, &"it is no RECEIVED");
+            return self.findings.fail(&file, Wrong::NotReceived);
         };
         let Received { peer_origin, peer_index, peer_leaf, .. } = head;
         let names_it = peer_origin == sent.entry.origin()
@@ -430,15 +440,15 @@ impl<'a> Judge<'a> {
             && *peer_leaf == sent.entry.leaf_hash()
             && head.expires_at == expires_at;
         if !names_it {
-            return self.findings.fail(&file, &"it names another message than the one sent");
+            return self.findings.fail(&file, Wrong::OtherMessage);
         }
         if head.received_at.plus(CLOCK_SKEW) < sent.entry.common().created_at {
-            return self.findings.fail(&file, &"what it names came before it was made");
+            return self.findings.fail(&file, Wrong::TooEarly);
         }
         if head.peer_checkpoint == sent.seal.checkpoint.note_hash() {
-            self.findings.holds.push(format!("{file} commits to the checkpoint that sealed what arrived"));
+            self.findings.hold(words::commits(&file));
         } else {
-            self.findings.missing.push(format!("the checkpoint that {file} commits to"));
+            self.findings.lack(words::checkpoint_of(&file));
         }
     }
 
@@ -451,22 +461,18 @@ impl<'a> Judge<'a> {
             && Some(&ledger.node) == node
             && sealed.entry.common().node.as_ref() == node;
         if fits {
-            self.findings.holds.push(format!("{file} binds {member}"));
+            self.findings.hold(words::binds(&file, member));
         } else {
-            let by = &ledger.member;
-            self.findings.fail(&file, &format_args!("it is sealed by {by}, not by this exchange's {member}"));
+            self.findings.fail(&file, words::sealed_by_other(&ledger.member, member));
         }
     }
 
     fn contract(&mut self, head: &Request) {
         let digest = Digest::from_bytes(*ContractDigest::as_bytes(&head.contract_digest));
         if self.file(&part_file(&digest)).is_some() {
-            self.findings.holds.push(format!(
-                "the contract of {}, version {}, is here",
-                head.service, head.contract_version
-            ));
+            self.findings.hold(words::contract_here(&head.service, head.contract_version));
         } else {
-            self.findings.missing.push(format!("the contract {digest} of {}", head.service));
+            self.findings.lack(words::contract_lacks(&digest, &head.service));
         }
     }
 
@@ -475,25 +481,23 @@ impl<'a> Judge<'a> {
         let chunks: Vec<&Bytes> = (0..).map_while(|index| self.file(&chunk_file(path, index))).collect();
         let Some(salt) = self.file(&salt_name) else {
             match chunks.is_empty() {
-                true => self.findings.missing.push(format!("{path}: withheld or erased")),
-                false => self.findings.fail(&salt_name, &"its chunks are there, and it is not"),
+                true => self.findings.lack(words::withheld(path)),
+                false => self.findings.fail(&salt_name, Wrong::NoSalt),
             }
             return;
         };
         let Some((root, body_bytes)) = content else {
-            return self.findings.fail(&salt_name, &"no entry in the file has this payload");
+            return self.findings.fail(&salt_name, Wrong::NoSuchPayload);
         };
         let Ok(salt) = <[u8; 32]>::try_from(salt.as_ref()) else {
-            return self.findings.fail(&salt_name, &"a salt has 32 bytes");
+            return self.findings.fail(&salt_name, Wrong::SaltLength);
         };
         let body: u64 = chunks.iter().skip(1).map(|chunk| chunk.len() as u64).sum();
         let found = content::content_root(&salt, chunks.iter().map(|chunk| &***chunk));
         if found != root || body != body_bytes {
-            return self
-                .findings
-                .fail(&chunk_file(path, 0), &"salt and chunks do not have the content root of the entry");
+            return self.findings.fail(&chunk_file(path, 0), Wrong::OtherContent);
         }
-        self.findings.holds.push(format!("{path}: {body} bytes are what was sealed"));
+        self.findings.hold(words::payload(path, body));
     }
 }
 

@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use Takes::{AtReload, AtStart};
 
+use super::written::Written;
 use super::{
     ClientSection, Config, ConfigError, Credential, DoorSection, GlobalconfSection, KeysSection,
     LedgerSection, LinkSection, LogSection, MetricsSection, NodeSection, RouteSection, ServiceSection,
@@ -92,9 +93,11 @@ impl Section {
 struct Settings(BTreeMap<(Section, String), (Takes, String)>);
 
 impl Settings {
-    fn put(&mut self, section: Section, takes: Takes, values: &[(&str, &dyn fmt::Debug)]) {
+    fn put(&mut self, section: Section, takes: Takes, values: &[(&str, &dyn Written)]) {
         for (key, value) in values {
-            self.0.insert((section, (*key).to_owned()), (takes, format!("{value:?}")));
+            if let Some(value) = value.written() {
+                self.0.insert((section, (*key).to_owned()), (takes, value));
+            }
         }
     }
 }
@@ -246,7 +249,7 @@ fn put_keys(all: &mut Settings, keys: &KeysSection, ledgers: &[LedgerSection]) {
         } = ledger;
         let member = member.get_ref().as_str();
         all.put(Section::Ledgers, AtStart, &[(member, epoch)]);
-        let sealing = (sealing_key, sealing_certificate, ledger.next());
+        let sealing = ((sealing_certificate, sealing_key), ledger.next());
         all.put(Section::Ledgers, AtReload, &[(&format!("{member} sealing"), &sealing)]);
     }
 }
@@ -268,7 +271,7 @@ fn put_door(all: &mut Settings, door: &DoorSection) {
         &[
             ("listen", &door.address()),
             ("unix_socket", unix_socket),
-            ("tls_key", &door.tls().map_or("no key", |_| "the path of a key")),
+            ("tls_key", &door.tls().map(|_| "the path of a key")),
         ],
     );
     all.put(

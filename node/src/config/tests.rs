@@ -170,6 +170,28 @@ fn a_reload_lists_what_changed_and_only_that() {
 }
 
 #[test]
+fn a_reload_names_values_as_the_file_has_them() {
+    let next = "next_sealing_key = \"keys/mec-sealing-2.pem\"\nnext_sealing_certificate = \"keys/mec-sealing-2.crt\"\n";
+    let text =
+        EXAMPLE.replace("\"7.8\"", "\"7.7\"").replace("keys/door.crt", "keys/door-2.crt").replace(next, "");
+    let changes = parse(EXAMPLE).unwrap().changes(&parse(&text).unwrap()).unwrap();
+    let (keys, own) = ("\"/etc/peabiru/keys", "mec-sealing.crt\", \"/etc/peabiru/keys/mec-sealing.pem\"");
+    assert_eq!(
+        changes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [
+            format!(
+                "[[ledgers]] PY/GOV/MEC sealing: {keys}/{own}, before {keys}/{own}, {keys}/mec-sealing-2.crt\", \
+                 {keys}/mec-sealing-2.pem\""
+            ),
+            format!(
+                "[door] tls_certificate: {keys}/door-2.crt\", {keys}/door.pem\", before {keys}/door.crt\", {keys}/door.pem\""
+            ),
+            "[door] xroad_faults: \"7.7\", before \"7.8\"".to_owned(),
+        ]
+    );
+}
+
+#[test]
 fn what_a_running_node_does_not_take_is_named_with_its_line() {
     let before = parse(EXAMPLE).unwrap();
     let refused = |from: &str, to: &str| {

@@ -15,7 +15,7 @@ use super::places::OpenCall;
 use super::refusal::language;
 use crate::exchange::{AnswerEnd, Call};
 use crate::flow::ARRIVED_QUEUED;
-use crate::grpc::body::{self, RoadBody, Watcher};
+use crate::grpc::body::{self, Ending, RoadBody, Watcher};
 use crate::grpc::framing::check_count;
 use crate::grpc::metadata::put_fields;
 use crate::grpc::unpack::Unpacker;
@@ -60,7 +60,7 @@ impl GrpcDoor {
         let body = match streamed.result {
             Ok(served) => {
                 put_fields(&served.context.metadata, &mut headers);
-                RoadBody::live(served.pieces, ending).holding(open)
+                RoadBody::live(served.pieces, ending(language)).holding(open)
             }
             Err(fault) => {
                 put_fault(&fault, language, &mut headers);
@@ -100,13 +100,20 @@ impl Watcher for Asking {
     }
 }
 
-/// A stream that breaks off ends with a status that says why, in English: what the caller asked for is gone by then.
-fn ending(end: &Result<AnswerEnd, Fault>) -> Option<HeaderMap> {
+/// A stream that breaks off ends with a status that says why, in the language that its caller asked for.
+fn ending(language: Language) -> Ending {
+    match language {
+        Language::Spanish => |end| ending_in(end, Language::Spanish),
+        Language::English => |end| ending_in(end, Language::English),
+    }
+}
+
+fn ending_in(end: &Result<AnswerEnd, Fault>, language: Language) -> Option<HeaderMap> {
     let end = match end {
         Ok(end) => end,
         Err(fault) => {
             let mut trailers = HeaderMap::new();
-            put_fault(fault, Language::English, &mut trailers);
+            put_fault(fault, language, &mut trailers);
             return Some(trailers);
         }
     };

@@ -28,8 +28,8 @@ spanish! {
         "Llame a un servicio REST en /r1/ de la puerta, y a un servicio gRPC con gRPC.";
     MethodUnknown "el contrato no tiene ese método"
         "Llame a un método que describa el contrato registrado.";
-    MethodStreamingUnsupported "los flujos todavía no se transportan"
-        "Llame a un método unario con un solo mensaje.";
+    MethodStreamingUnsupported "ese método recibe un solo mensaje"
+        "Envíe exactamente uno.";
     PurposeMissing "falta la finalidad"
         "Diga para qué en la cabecera x-peabiru-purpose, o ponga una por defecto en [routes] del nodo.";
     PurposeNotAllowed "esa finalidad no está permitida"
@@ -110,6 +110,8 @@ spanish! {
         "Corrija lo que nombra el mensaje; no se cambió nada.";
     OperatorNotAllowed "este operador no puede hacerlo"
         "Llame como otro operador, uno al que [[operators]] del registro se lo permita; véase `peabiru approval list`.";
+    ApprovalSamePerson "nadie aprueba su propia propuesta"
+        "Debe aprobarla otro oficial: `peabiru approval approve NÚMERO --operator EL-SUYO`. Quien la propuso puede retirarla: `peabiru approval reject NÚMERO`.";
     Internal "un defecto del nodo"
         "Vea su registro de eventos, y avise.";
 }

@@ -100,6 +100,7 @@ fn cause(code: FaultCode) -> (Origin, &'static str) {
         | Code::StreamFlood
         | Code::RegistryRefused
         | Code::OperatorNotAllowed
+        | Code::ApprovalSamePerson
         | Code::Internal => (Noticed, "internal_error"),
     }
 }

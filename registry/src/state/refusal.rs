@@ -101,7 +101,7 @@ impl Kind {
     /// Another operator might have got it.
     #[must_use]
     pub fn is_about_who(self) -> bool {
-        matches!(self, Self::UnknownOperator | Self::Role | Self::OtherMember | Self::SamePerson)
+        matches!(self, Self::UnknownOperator | Self::Role | Self::OtherMember)
     }
 
     pub(crate) fn because(self, message: String) -> Refusal {

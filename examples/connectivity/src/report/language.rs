@@ -2,15 +2,8 @@
 
 use std::fmt::Display;
 
+pub use peabiru_proto::language::Language;
 use peabiru_proto::time::Timestamp;
-
-/// In which words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Language {
-    Spanish,
-    English,
-}
 
 /// A text in both languages. `{0}`, `{1}` … stand for what is put in, in any order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,83 +21,6 @@ impl Text {
     /// Its words.
     pub(super) fn said(self, language: Language) -> &'static str {
         language.of_both(self.es, self.en)
-    }
-}
-
-impl Language {
-    /// In the order in which pages are written.
-    pub(super) const ALL: [Self; 2] = [Self::Spanish, Self::English];
-
-    /// As `LANG` says: Spanish for `es…`, else English.
-    #[must_use]
-    pub fn of(lang: &str) -> Self {
-        if lang.starts_with("es") { Self::Spanish } else { Self::English }
-    }
-
-    /// The one of two that is in this language.
-    pub(super) fn of_both<'a>(self, spanish: &'a str, english: &'a str) -> &'a str {
-        match self {
-            Self::Spanish => spanish,
-            Self::English => english,
-        }
-    }
-
-    /// As pages name it. (BCP 47)
-    pub(super) fn code(self) -> &'static str {
-        self.of_both("es", "en")
-    }
-
-    /// The other one.
-    pub(super) fn other(self) -> Self {
-        match self {
-            Self::Spanish => Self::English,
-            Self::English => Self::Spanish,
-        }
-    }
-
-    /// Groups of three digits.
-    pub(super) fn number(self, number: u64) -> String {
-        let separator = match self {
-            Self::Spanish => '.',
-            Self::English => ',',
-        };
-        let digits = number.to_string();
-        let mut out = String::new();
-        for (at, digit) in digits.chars().enumerate() {
-            if at > 0 && (digits.len() - at).is_multiple_of(3) {
-                out.push(separator);
-            }
-            out.push(digit);
-        }
-        out
-    }
-
-    /// A number of tenths, with one decimal.
-    pub(super) fn tenths(self, tenths: u64) -> String {
-        let point = match self {
-            Self::Spanish => ',',
-            Self::English => '.',
-        };
-        format!("{}{point}{}", self.number(tenths / 10), tenths % 10)
-    }
-
-    /// A share per thousand, in percent.
-    pub(super) fn percent(self, per_thousand: u64) -> String {
-        match self {
-            // The sign stays on the line of its number.
-            Self::Spanish => format!("{}\u{a0}%", self.tenths(per_thousand)),
-            Self::English => format!("{}%", self.tenths(per_thousand)),
-        }
-    }
-
-    /// `a`, `a y b`, `a, b y c`.
-    pub(super) fn list(self, items: &[String]) -> String {
-        let and = self.of_both("y", "and");
-        match items {
-            [] => String::new(),
-            [one] => one.clone(),
-            [all @ .., last] => format!("{} {and} {last}", all.join(", ")),
-        }
     }
 }
 
@@ -144,16 +60,6 @@ pub(super) fn filled(template: &str, with: &[&dyn Display]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_written_as_each_language_does() {
-        assert_eq!(Language::Spanish.number(1_234_567), "1.234.567");
-        assert_eq!([0, 999, 1_000].map(|number| Language::English.number(number)), ["0", "999", "1,000"]);
-        assert_eq!(Language::Spanish.percent(105), "10,5\u{a0}%");
-        assert_eq!(Language::English.tenths(12_345), "1,234.5");
-        assert_eq!(Language::of("es_PY.UTF-8"), Language::Spanish);
-        assert_eq!(Language::Spanish.list(&["a", "b", "c"].map(str::to_owned)), "a, b y c");
-    }
 
     #[test]
     fn times_are_written_for_people() {

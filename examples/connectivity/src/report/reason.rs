@@ -2,10 +2,12 @@
 
 use tonic::Code;
 
-use super::language::{Text, text};
+use super::language::{Language, Text, text};
 use super::summary::{Sentence, Shown};
+use crate::changes::RowChange;
 use crate::money::NoMoney;
-use crate::receive::Wrong;
+use crate::planner::Missing;
+use crate::receive::{Rejected, Wrong};
 
 /// Why there is no plan in money.
 pub(super) fn no_plan(reason: &NoMoney) -> Sentence {
@@ -106,4 +108,38 @@ pub(super) fn no_answer(code: Code) -> Text {
         Code::ResourceExhausted => text("estaba sobrecargada", "had no room for the question"),
         _ => text("no pudo responder", "could not answer"),
     }
+}
+
+/// A row that was kept out, in one line of a terminal.
+#[must_use]
+pub fn kept_out(rejected: &Rejected, exchange: &str, language: Language) -> String {
+    let (row, wrong) = (row(rejected.kind).said(language), wrong(rejected.wrong));
+    let (code, stable) = (&rejected.code, rejected.wrong.code());
+    let exchanged = language.of_both("intercambio", "exchange");
+    format!("{row} {code}: {} ({stable}), {exchanged} {exchange}", wrong.said(language))
+}
+
+/// A row that is another than before, in one line.
+#[must_use]
+pub fn changed(change: &RowChange, language: Language) -> String {
+    if language == Language::English {
+        return change.to_string();
+    }
+    let (row, code) = (row(change.kind).said(language), &change.code);
+    match (&change.before, &change.after) {
+        (Some(before), Some(after)) => {
+            format!("{row} {code}, con cambios: intercambio {after}, antes {before}")
+        }
+        (None, Some(after)) => format!("{row} {code}, nueva fila: intercambio {after}"),
+        (Some(before), None) => format!("{row} {code}, ya no cuenta: intercambio {before}"),
+        (None, None) => format!("{row} {code}"),
+    }
+}
+
+/// A method that gave nothing, or not all, in one line.
+#[must_use]
+pub fn unanswered(missing: &Missing, language: Language) -> String {
+    let (service, method) = (missing.service, missing.method);
+    let why = no_answer(missing.status.code()).said(language);
+    format!("{service} {method}: {}: {why}", given(method).said(language))
 }

@@ -11,8 +11,9 @@ use peabiru_proto::limits::CLOCK_SKEW;
 use peabiru_proto::origin::Origin;
 use peabiru_proto::time::Timestamp;
 
-use super::{Findings, Judge, Parties, Party, Sealed};
+use super::{Judge, Parties, Party, Sealed};
 use crate::evidence::stream::{STREAM_README, STREAM_README_TEXT, StreamLink, received_path};
+use crate::evidence::words::{self, End, Wrong};
 use crate::evidence::{Role, Side, chunk_file};
 use crate::position::LogPosition;
 
@@ -165,14 +166,13 @@ impl Judge<'_> {
     fn nothing_let_in(&mut self, request: &Followed) {
         let accepted = |receipt: &&Receipt| request.opens && receipt.verdict == Verdict::Accepted;
         if let Some(receipt) = request.receipts.iter().find(accepted) {
-            let what = format!("a FAULT answers a stream that was let in, as {} says", receipt.file);
-            self.findings.fail(&Role::Answer.entry_file(), &what);
+            self.findings.fail(&Role::Answer.entry_file(), words::let_in(&receipt.file));
         }
     }
 
     fn no_stream(&mut self, side: Side) {
         if let Some(link) = self.evidence.links(side).first() {
-            self.findings.fail(&link.path(side), &"no entry in the file opens this stream");
+            self.findings.fail(&link.path(side), Wrong::NotOpened);
         }
     }
 
@@ -219,23 +219,19 @@ impl Judge<'_> {
     fn tell(&mut self, followed: &Followed) {
         let Followed { side, chunks, batches, bytes, close, .. } = followed;
         let folder = side.stream_folder();
-        let why = close.as_ref().and_then(|(_, close)| close.fault.as_ref());
-        let why = why.map(|code| format!(", which its node made: {code}")).unwrap_or_default();
-        let Findings { holds, missing, .. } = &mut *self.findings;
         match close {
-            Some(_) => {
-                let batches = in_words(*batches);
-                holds.push(format!("{folder}: sealed: {batches}, {bytes} bytes, and its end{why}"));
+            Some((_, close)) => {
+                self.findings.hold(words::stream_sealed(folder, *batches, *bytes, close.fault.as_deref()));
             }
-            None => missing.push(format!("{folder}: incomplete: no CLOSE after {chunks} chunks")),
+            None => self.findings.lack(words::no_close(folder, *chunks)),
         }
-        for (what, verdict) in [("received", Verdict::Accepted), ("refused", Verdict::Refused)] {
+        for verdict in [Verdict::Accepted, Verdict::Refused] {
             let (batches, ended) = followed.received(verdict);
             if (batches, ended) == (0, false) && verdict == Verdict::Refused {
                 continue;
             }
-            let end = if ended { "and the end" } else { "not the end" };
-            holds.push(format!("{folder}: {what}, as the receiver sealed: {}, {end}", in_words(batches)));
+            let end = if ended { End::There } else { End::NotThere };
+            self.findings.hold(words::stream_received(folder, verdict, batches, end));
         }
     }
 
@@ -244,9 +240,9 @@ impl Judge<'_> {
         let has_links =
             [Side::Request, Side::Answer].iter().any(|side| !self.evidence.links(*side).is_empty());
         match self.file(STREAM_README) {
-            None if has_links => self.findings.fail(STREAM_README, &"a stream has this note beside it"),
+            None if has_links => self.findings.fail(STREAM_README, Wrong::NoNote),
             Some(note) if !has_links || note != STREAM_README_TEXT.as_bytes() => {
-                self.findings.fail(STREAM_README, &"it is not the note of this format");
+                self.findings.fail(STREAM_README, Wrong::OtherNote);
             }
             Some(_) | None => {}
         }
@@ -277,7 +273,7 @@ impl Judge<'_> {
                 previous: head.previous,
                 before: head.chunks,
             },
-            _ => return self.findings.fail(&file, &"it is not the entry that its name says"),
+            _ => return self.findings.fail(&file, Wrong::OtherEntry),
         };
         let direction = match followed.side {
             Side::Request => StreamDirection::Request,
@@ -290,24 +286,24 @@ impl Judge<'_> {
             || entry.origin() != opened.origin()
             || entry.common().node != opened.common().node
         {
-            return self.findings.fail(&file, &"it is of another stream, or goes the other way");
+            return self.findings.fail(&file, Wrong::OtherStream);
         }
         let created_at = entry.common().created_at;
         if created_at < followed.made_at {
-            self.findings.fail(&file, &"it was made before the one before it");
+            self.findings.fail(&file, Wrong::MadeBeforePrevious);
         }
         if sealed.seal.position <= followed.position {
-            self.findings.fail(&file, &"it stands in its ledger before the one before it");
+            self.findings.fail(&file, Wrong::StandsBeforePrevious);
         }
         let is_beyond = placed.before > followed.chunks;
         if is_beyond {
             let (from, to) = (followed.chunks, placed.before - 1);
             let folder = followed.side.stream_folder();
-            self.findings.missing.push(format!("{folder}: chunks {from} to {to}, before {file}"));
+            self.findings.lack(words::gap(folder, from, to, &file));
             followed.gaps.push(from..placed.before);
         }
         if !is_beyond && (placed.before < followed.chunks || placed.previous != followed.previous) {
-            return self.findings.fail(&file, &"it does not follow the one before it");
+            return self.findings.fail(&file, Wrong::DoesNotFollow);
         }
         (followed.made_at, followed.position) = (created_at, sealed.seal.position);
         followed.chunks = placed.before;
@@ -343,7 +339,7 @@ impl Judge<'_> {
             _ => Ok(()),
         };
         if let Err(what) = checked {
-            self.findings.fail(&file, &what);
+            self.findings.fail(&file, words::technical(&what));
         }
     }
 
@@ -357,7 +353,7 @@ impl Judge<'_> {
         for Named { file, peer, made_at, .. } in &of.named {
             let chunks = peer.map(|named| named.chunks);
             if chunks < before {
-                self.findings.fail(file, &"it says to have taken less than the one before it");
+                self.findings.fail(file, Wrong::TookLess);
             }
             before = chunks;
             let Some(Reached { leaf, chunks }) = peer else { continue };
@@ -365,34 +361,24 @@ impl Judge<'_> {
                 Some((_, Some(held))) if held.chunks == *chunks => {
                     // The clocks of two nodes.
                     if made_at.plus(CLOCK_SKEW) < held.made_at {
-                        self.findings.fail(file, &"it was made before what it says to have taken");
+                        self.findings.fail(file, Wrong::BeforeTaken);
                     }
                 }
                 Some((other, held)) if held.is_some() || !other.may_lack(*chunks) => {
-                    self.findings.fail(file, &"what it says to have taken is not what the other side made");
+                    self.findings.fail(file, Wrong::TookOther);
                 }
                 Some(_) | None => not_there += 1,
             }
         }
         if not_there > 0 {
-            let of_folder = of.side.stream_folder();
-            let say = match not_there {
-                1 => format!("1 entry of {of_folder} says"),
-                more => format!("{more} entries of {of_folder} say"),
-            };
-            self.findings.missing.push(format!("{folder}: what {say} to have taken"));
+            self.findings.lack(words::taken(folder, not_there, of.side.stream_folder()));
         }
         if let Some(other) = other {
             self.owns_up(of, other);
         }
         let Some((_, close)) = &of.close else { return };
         let file = format!("{}.entry", StreamLink::Close.path(of.side));
-        self.findings.holds.push(match close.peer {
-            None => format!("{file} ends, as it says, before anything of {folder} was taken"),
-            Some(Reached { chunks, .. }) => {
-                format!("{file} ends, as it says, after {chunks} chunks of {folder} were taken")
-            }
-        });
+        self.findings.hold(words::ends(&file, close.peer.map(|reached| reached.chunks), folder));
     }
 
     /// An author's own ledger has the RECEIVED of what it took: what stands there before an entry was taken when that was made.
@@ -416,12 +402,10 @@ impl Judge<'_> {
             if let Some((reach, receipt)) = newest
                 && claimed.is_none_or(|claimed| claimed < reach)
             {
-                let what = format!("its author had taken more, as {} says", receipt.file);
-                self.findings.fail(&named.file, &what);
+                self.findings.fail(&named.file, words::had_more(&receipt.file));
             }
             if let Some(receipt) = named.peer.and_then(|peer| refused.get(&peer.leaf)) {
-                let what = format!("it says to have taken what its author refused, as {} says", receipt.file);
-                self.findings.fail(&named.file, &what);
+                self.findings.fail(&named.file, words::had_refused(&receipt.file));
             }
         }
     }
@@ -440,15 +424,8 @@ impl Judge<'_> {
         self.party(&path, &received, receiver, confs);
         self.received(&path, &received, sent, None);
         if received.entry.exchange() != sent.entry.exchange() {
-            self.findings.fail(&format!("{path}.entry"), &"it is of another exchange");
+            self.findings.fail(&format!("{path}.entry"), Wrong::OtherExchange);
         }
         Some(received)
-    }
-}
-
-fn in_words(batches: u64) -> String {
-    match batches {
-        1 => "1 batch".to_owned(),
-        more => format!("{more} batches"),
     }
 }
