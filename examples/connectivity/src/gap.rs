@@ -80,6 +80,7 @@ pub struct Gap {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Heard {
+    pub districts: bool,
     pub schools: bool,
     pub facilities: bool,
     pub spaces: bool,
@@ -88,6 +89,7 @@ pub struct Heard {
 impl Heard {
     fn of(rows: &Accepted) -> Self {
         Self {
+            districts: !rows.districts.is_empty(),
             schools: !rows.schools.is_empty(),
             facilities: !rows.facilities.is_empty(),
             spaces: !rows.spaces.is_empty(),

@@ -126,7 +126,8 @@ fn sets(file: &Value) -> Result<Vec<Vec<String>>, NotARoadmap> {
     sets.ok_or_else(|| NotARoadmap::Index("/provenance".to_owned()))
 }
 
-/// Shows each figure: its place, its value, and the numbers of its sets: all exchanges, and those that held rows. serde_json bounds how deep a file can nest.
+/// Shows each figure: its place, its value, and the numbers of its sets: all exchanges, and those that held rows. serde_json
+/// bounds how deep a file can nest.
 fn walk(
     value: &Value,
     place: &mut String,

@@ -1,7 +1,7 @@
 //! The columns of a place's line, once for CSV, GeoJSON and the data dictionary.
 
 use crate::figure::Figure;
-use crate::gap::{Count, Gap};
+use crate::gap::{Count, Gap, People};
 
 /// A column.
 pub(super) struct Column {
@@ -15,8 +15,8 @@ pub(super) struct Column {
 
 /// Whole numbers; none where there is nothing to count from.
 pub(super) const COLUMNS: [Column; 37] = [
-    column("men_2022", "persons, census 2022", |gap| gap.people.map(|it| Some(it.men))),
-    column("women_2022", "persons, census 2022", |gap| gap.people.map(|it| Some(it.women))),
+    column("men_2022", "persons, census 2022", |gap| people(gap, |it| it.men)),
+    column("women_2022", "persons, census 2022", |gap| people(gap, |it| it.women)),
     column("schools", "school sites listed by MEC", |gap| sites(gap, &gap.schools.all)),
     column("schools_without_pupils_known", "school sites for which MEC has no number of pupils", |gap| {
         counted(gap, &gap.schools.all, |it| it.sites_without_pupils)
@@ -111,6 +111,10 @@ pub(super) fn girls(gap: &Gap, count: &Figure<Count>) -> Figure<Option<u64>> {
 /// Of a register that gave no row, nothing is known: not that there is nothing.
 fn counted(gap: &Gap, count: &Figure<Count>, of: fn(&Count) -> u64) -> Figure<Option<u64>> {
     count.map(|it| gap.heard.schools.then_some(of(it)))
+}
+
+pub(super) fn people(gap: &Gap, of: fn(&People) -> u64) -> Figure<Option<u64>> {
+    gap.people.map(|it| gap.heard.districts.then_some(of(it)))
 }
 
 pub(super) fn facilities(gap: &Gap, count: &Figure<u64>) -> Figure<Option<u64>> {

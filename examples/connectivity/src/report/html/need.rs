@@ -136,8 +136,8 @@ pub(super) fn cells(out: &mut Page<'_>, gap: &Gap) -> Vec<Html> {
         table::boys(gap, &schools.all),
         table::girls(gap, &schools.remote),
         table::boys(gap, &schools.remote),
-        gap.people.map(|it| Some(it.women)),
-        gap.people.map(|it| Some(it.men)),
+        table::people(gap, |it| it.women),
+        table::people(gap, |it| it.men),
         table::facilities(gap, &gap.hospitals),
         table::facilities(gap, &gap.social_security),
     ];

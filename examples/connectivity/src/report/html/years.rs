@@ -12,6 +12,7 @@ use crate::roadmap::{Reach, Roadmap, Scenario};
 use crate::settings::{CostBasis, ScenarioRule};
 
 pub(super) fn section(out: &mut Page<'_>, report: &Report<'_>) {
+    selection::section(out, report);
     let roadmap = match &report.plan.roadmap {
         Ok(roadmap) => roadmap,
         Err(reason) => {
@@ -20,7 +21,6 @@ pub(super) fn section(out: &mut Page<'_>, report: &Report<'_>) {
             return out.add_markup(&format!("<p>{said}</p>"));
         }
     };
-    selection::section(out, report);
     costs(out, report, roadmap);
     side_by_side(out, report, roadmap);
     out.finding(no_health_facility(report.plan, roadmap).as_ref());
