@@ -19,6 +19,7 @@ mod map;
 mod method;
 mod need;
 mod page;
+mod programmes;
 mod scale;
 mod years;
 

@@ -90,11 +90,12 @@ impl Language {
 
     /// A share per thousand, in percent.
     pub(super) fn percent(self, per_thousand: u64) -> String {
-        match self {
-            // The sign stays on the line of its number.
-            Self::Spanish => format!("{}\u{a0}%", self.tenths(per_thousand)),
-            Self::English => format!("{}%", self.tenths(per_thousand)),
-        }
+        self.with_percent_sign(&self.tenths(per_thousand))
+    }
+
+    /// A number that is written already: `81,6 %`, `81.6%`.
+    pub(super) fn with_percent_sign(self, number: &str) -> String {
+        self.of_both(&unbroken(&format!("{number} %")), &format!("{number}%")).to_owned()
     }
 
     /// `a`, `a y b`, `a, b y c`.
@@ -126,6 +127,11 @@ pub(super) fn moment(time: Timestamp, fineness: Fineness) -> String {
     format!("{kept} UTC")
 }
 
+/// In Spanish a space stands before the percent sign. It is never a break: the sign stays on the line of its number.
+pub(super) fn unbroken(text: &str) -> String {
+    text.replace(" %", "\u{a0}%")
+}
+
 /// The template with what stands at `{0}`, `{1}` … put there. What is put in is not looked at again.
 pub(super) fn filled(template: &str, with: &[&dyn Display]) -> String {
     let mut pieces = template.split('{');
@@ -149,7 +155,9 @@ mod tests {
     fn numbers_are_written_as_each_language_does() {
         assert_eq!(Language::Spanish.number(1_234_567), "1.234.567");
         assert_eq!([0, 999, 1_000].map(|number| Language::English.number(number)), ["0", "999", "1,000"]);
-        assert_eq!(Language::Spanish.percent(105), "10,5\u{a0}%");
+        assert_eq!(Language::ALL.map(|it| it.percent(105)), ["10,5\u{a0}%", "10.5%"]);
+        assert_eq!(Language::ALL.map(|it| it.with_percent_sign("95")), ["95\u{a0}%", "95%"]);
+        assert_eq!(unbroken("de 25 a 49 %"), "de 25 a 49\u{a0}%");
         assert_eq!(Language::English.tenths(12_345), "1,234.5");
         assert_eq!(Language::of("es_PY.UTF-8"), Language::Spanish);
         assert_eq!(Language::Spanish.list(&["a", "b", "c"].map(str::to_owned)), "a, b y c");
