@@ -86,8 +86,14 @@ impl Language {
     /// A share per thousand, in percent.
     #[must_use]
     pub fn percent(self, per_thousand: u64) -> String {
+        self.with_percent_sign(&self.tenths(per_thousand))
+    }
+
+    /// A number that is written already: `81,6 %`, `81.6%`.
+    #[must_use]
+    pub fn with_percent_sign(self, number: &str) -> String {
         // In Spanish the sign is a word of its own, which stays on the line of its number.
-        format!("{}{}", self.tenths(per_thousand), self.of_both("\u{a0}%", "%"))
+        format!("{number}{}", self.of_both("\u{a0}%", "%"))
     }
 
     /// `a`, `a y b`, `a, b y c`.
@@ -168,7 +174,8 @@ mod tests {
     fn numbers_and_lists_are_written_as_each_language_does() {
         assert_eq!(Language::Spanish.number(1_234_567), "1.234.567");
         assert_eq!([0, 999, 1_000].map(|number| Language::English.number(number)), ["0", "999", "1,000"]);
-        assert_eq!(Language::Spanish.percent(105), "10,5\u{a0}%");
+        assert_eq!(Language::ALL.map(|it| it.percent(105)), ["10,5\u{a0}%", "10.5%"]);
+        assert_eq!(Language::ALL.map(|it| it.with_percent_sign("95")), ["95\u{a0}%", "95%"]);
         assert_eq!(Language::English.tenths(12_345), "1,234.5");
         assert_eq!(Language::Spanish.list(&["a", "b", "c"].map(str::to_owned)), "a, b y c");
         assert_eq!(Language::ALL.map(Language::other).map(Language::code), ["en", "es"]);

@@ -51,7 +51,7 @@ impl UnitCost {
         Ok(Self { low, high })
     }
 
-    /// With which the years are filled.
+    /// With which the years are filled. The middle is the midpoint of the two: a choice, which nobody published.
     #[must_use]
     pub fn at(&self, basis: CostBasis) -> Figure<u64> {
         match basis {
@@ -82,8 +82,11 @@ pub fn yearly_budget(
     rule.parts.iter().map(part).try_fold(nothing, |sum, part| Ok(sum + part?))
 }
 
-/// A programme's amount in guaraníes.
-fn amount(programme: &Figure<Programme>, settings: &Settings) -> Result<Figure<u64>, NoMoney> {
+/// A programme's amount in guaraníes; of dollars at the rate of the settings, which nobody published.
+///
+/// # Errors
+/// The programme says too little.
+pub(crate) fn amount(programme: &Figure<Programme>, settings: &Settings) -> Result<Figure<u64>, NoMoney> {
     let nothing = || NoMoney::NoAmount(programme.value().programme_id.clone());
     let money = programme.value().amount.as_ref().ok_or_else(nothing)?;
     let rate = match money.currency_code.as_str() {

@@ -7,6 +7,7 @@ mod html;
 mod json;
 mod language;
 mod limits;
+mod origin;
 mod planned;
 mod provenance;
 mod reason;

@@ -176,6 +176,70 @@ async fn who_was_silent_is_named_and_what_stands_in_says_since_when() {
     assert!(after["exchanges.html"].contains("(of an earlier run)"));
 }
 
+#[tokio::test]
+async fn every_page_says_that_it_is_a_demonstration_and_the_first_one_when_it_was_sealed() {
+    let (findings, seals) = sealed().await;
+    let files = files(&findings, &seals);
+    let spanish = "Las instituciones que se nombran no participan en ella";
+    let english = "The institutions named take no part in it";
+    for (name, text) in files.iter().filter(|(name, _)| name.ends_with(".html")) {
+        let is_english = text.contains("<html lang=\"en\"");
+        assert!(text.contains(if is_english { english } else { spanish }), "{name}");
+    }
+    let lead =
+        |name: &str| files[name].split("class=\"lead\"").nth(1).unwrap().split("</div>").next().unwrap();
+    assert!(lead("index.html").contains(spanish) && lead("en.html").contains(english));
+    // All was answered within one second.
+    assert!(lead("index.html").contains("el 2026-11-18 a las 11:06:40 UTC"), "{}", lead("index.html"));
+    assert!(lead("en.html").contains("on 2026-11-18 at 11:06:40 UTC"), "{}", lead("en.html"));
+}
+
+#[tokio::test]
+async fn costs_and_budgets_say_what_was_published_where_and_what_is_assumed() {
+    let (findings, seals) = sealed().await;
+    let files = files(&findings, &seals);
+    let of = |name: &str, id: &str| {
+        let line = files[name].split(&format!("<li id=\"programme-{id}\">")).nth(1).unwrap();
+        line.split("</li>").next().unwrap().to_owned()
+    };
+    let source = "<a href=\"https://www.5dias.com.py/amp/2019/07/minima-inversion-estatal-para-avanzar-en-conectividad/\">5días 2019-07</a>";
+    for (name, rate, midpoint) in [
+        (
+            "index.html",
+            "(a 7.300 guaraníes por dólar, un tipo de cambio supuesto: ",
+            "el punto medio entre los dos",
+        ),
+        ("en.html", "(at an assumed rate of 7,300 guaraníes to the dollar: ", "the midpoint of the two"),
+    ] {
+        assert!(of(name, "P06").contains(source), "{}", of(name, "P06"));
+        assert!(of(name, "P01").contains(rate) && !of(name, "P02").contains(rate), "{}", of(name, "P01"));
+        assert_eq!(of(name, "P02").matches("<a href=\"https://").count(), 2, "{}", of(name, "P02"));
+        assert!(files[name].contains(midpoint), "{name}");
+    }
+    let roadmap: serde_json::Value = serde_json::from_str(&files["roadmap.json"]).unwrap();
+    let programmes = roadmap["programmes"].as_array().unwrap();
+    let ids: Vec<_> = programmes.iter().map(|it| it["programme"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["P01", "P02", "P06"]);
+    assert_eq!(programmes[0]["amount_pyg"]["value"], 62_145_436_u64 * 7_300);
+    assert!(programmes.iter().all(|it| !it["source"].as_str().unwrap().is_empty()));
+    assert_eq!(roadmap["roadmap"]["unit_cost_pyg"]["high_programme"], "P01");
+}
+
+#[tokio::test]
+async fn a_page_in_spanish_has_no_english_of_ours_and_one_in_guarani_its_own_guides() {
+    let (findings, seals) = sealed().await;
+    let files = files(&findings, &seals);
+    let spanish = &files["index.html"];
+    let main = spanish.split("<main").nth(1).unwrap();
+    assert!(!main.contains("lang=\"en\""), "all that is sent in English is known in Spanish");
+    assert!(spanish.contains("con datos del MITIC") && spanish.contains("81,6\u{a0}%"));
+    assert!(!spanish.contains(" %<") && !spanish.contains(" %,"), "the sign stays on the line of its number");
+    assert!(files["en.html"].contains("81.6%") && files["en.html"].contains("Brecha Cero 2024, from MITIC"));
+    let guarani = &files["gn.html"];
+    assert!(guarani.contains("<a class=\"skip\" lang=\"gn\" href=\"#content\">"));
+    assert!(!guarani.contains("Saltar"), "the ways past something are in the language of the page");
+}
+
 /// As over a road: each exchange has an id, and somebody who sealed it.
 async fn sealed() -> (Findings, Seals) {
     let mut findings = ask(data::schools(&Published::shipped()).unwrap()).await;

@@ -20,6 +20,7 @@ mod map;
 mod method;
 mod need;
 mod page;
+mod programmes;
 mod scale;
 mod selection;
 mod years;

@@ -7,6 +7,7 @@ use super::finding::{no_health_facility, weights_without_effect};
 use super::html;
 use super::language::Language;
 use super::limits::LIMITS;
+use super::origin::programmes;
 use super::planned::{ByPlace, Planned, Years};
 use super::provenance::Provenance;
 use super::table::COLUMNS;
@@ -16,8 +17,8 @@ use crate::gap::{Gap, GapAnalysis};
 use crate::indicators::IndicatorLine;
 use crate::priority::Selection;
 use crate::roadmap::{Change, Quarter, Reach, Roadmap, Scenario, Year};
-use crate::settings::Settings;
-use crate::wire::conatel::Indicator;
+use crate::settings::{CostBasis, Settings};
+use crate::wire::conatel::{Indicator, Programme};
 
 pub(super) fn roadmap(plan: &Plan<'_>, provenance: &mut Provenance) -> String {
     let mut out = Writer { provenance, settings: plan.settings };
@@ -29,9 +30,11 @@ pub(super) fn roadmap(plan: &Plan<'_>, provenance: &mut Provenance) -> String {
         Err(reason) => (json!({ "none": reason.to_string() }), json!([])),
     };
     let indicators: Vec<_> = plan.indicators.iter().map(|line| out.indicator(line)).collect();
+    let programmes: Vec<_> = programmes(plan).into_iter().map(|it| out.programme(it)).collect();
     let file = json!({
         "format": 1,
         "settings": plan.settings,
+        "programmes": programmes,
         "limits": LIMITS.map(|limit| json!({ "es": limit.es, "en": limit.en })),
         "exchanges": exchanges(plan),
         "missing": missing(plan),
@@ -46,6 +49,15 @@ pub(super) fn roadmap(plan: &Plan<'_>, provenance: &mut Provenance) -> String {
         "provenance": out.provenance.index(&plan.findings.exchanges),
     });
     format!("{file:#}\n")
+}
+
+/// What the unit cost is that the years are filled with.
+fn basis(basis: CostBasis) -> &'static str {
+    match basis {
+        CostBasis::Low => "low",
+        CostBasis::Middle => "midpoint of low and high: a choice, no published cost",
+        CostBasis::High => "high",
+    }
 }
 
 fn exchanges(plan: &Plan<'_>) -> Value {
@@ -190,7 +202,10 @@ impl Writer<'_> {
         let count = roadmap.candidates.map(|all| all.len() as u64);
         let cost = json!({
             "low": self.number(&roadmap.cost.low),
+            "low_programme": self.settings.cost.low,
             "high": self.number(&roadmap.cost.high),
+            "high_programme": self.settings.cost.high,
+            "planned_at_is": basis(self.settings.cost.planned_at),
             "planned_at": self.number(&roadmap.cost.at(self.settings.cost.planned_at)),
         });
         let planned = Planned::of(roadmap);
@@ -357,6 +372,23 @@ impl Writer<'_> {
         json!({
             "weight": change.weight, "change": quarter, "districts": self.number(&change.districts()),
             "sites": self.number(&change.sites()), "districts_that_move": moves,
+        })
+    }
+
+    /// A programme that costs or budgets are made from, with its source.
+    fn programme(&mut self, figure: &Figure<Programme>) -> Value {
+        let programme = figure.value();
+        let money = programme.amount.as_ref();
+        let units = figure.map(|_| money.and_then(|it| u64::try_from(it.units).ok()));
+        let amount = self.provenance.write(&units, |units| json!(units));
+        let places = figure.map(|it| it.beneficiaries);
+        json!({
+            "programme": programme.programme_id, "name": programme.name, "lead": programme.lead, "year": programme.year,
+            "currency": money.map(|it| &it.currency_code), "amount": amount,
+            "amount_pyg": crate::money::amount(figure, self.settings).ok().map(|it| self.number(&it)),
+            "pyg_per_usd_assumed": self.settings.exchange_rate.pyg_per_usd,
+            "places": self.provenance.write(&places, |places| json!(places)), "place": programme.beneficiary_type,
+            "source": programme.source, "source_url": programme.source_url,
         })
     }
 

@@ -42,6 +42,11 @@ pub(super) fn moment(time: Timestamp, fineness: Fineness) -> String {
     format!("{kept} UTC")
 }
 
+/// In Spanish a space stands before the percent sign. It is never a break: the sign stays on the line of its number.
+pub(super) fn unbroken(text: &str) -> String {
+    text.replace(" %", "\u{a0}%")
+}
+
 /// The template with what stands at `{0}`, `{1}` … put there. What is put in is not looked at again.
 pub(super) fn filled(template: &str, with: &[&dyn Display]) -> String {
     let mut pieces = template.split('{');
@@ -60,6 +65,11 @@ pub(super) fn filled(template: &str, with: &[&dyn Display]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_percent_sign_stays_with_its_number() {
+        assert_eq!(unbroken("de 25 a 49 %"), "de 25 a 49\u{a0}%");
+    }
 
     #[test]
     fn times_are_written_for_people() {

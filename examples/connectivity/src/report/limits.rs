@@ -2,7 +2,15 @@
 
 use super::language::{Text, text};
 
-pub(super) const LIMITS: [Text; 9] = [
+/// What every page says.
+pub(super) const DEMONSTRATION: Text = text(
+    "Esto es una demostración con datos publicados. Las instituciones que se nombran no participan en ella: los nombres dicen de quién son \
+     los datos.",
+    "This is a demonstration with published data. The institutions named take no part in it: their names say whose data it is.",
+);
+
+pub(super) const LIMITS: [Text; 10] = [
+    DEMONSTRATION,
     text(
         "No está publicado qué locales tienen banda ancha. El plan supone que a cada candidato le hace falta, mientras CONATEL o el MEC \
          no digan otra cosa; muestra necesidades y datos que faltan, no mide cobertura.",

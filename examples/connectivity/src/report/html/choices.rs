@@ -5,6 +5,7 @@ use super::super::language::{Fineness, Text, filled, moment, text};
 use super::super::reason;
 use super::Report;
 use super::page::{EXCHANGES, Html, ListTag, Page, Row, Table};
+use super::programmes;
 use crate::figure::Figure;
 use crate::roadmap::{Change, Move, Quarter};
 use crate::wire::conatel::{Indicator, Precision};
@@ -67,7 +68,7 @@ pub(super) fn indicators(out: &mut Page<'_>, report: &Report<'_>) {
         let note = Html::text(out.language.of_both(&line.rule.nota, &line.rule.note));
         let baseline = published(out, line.baseline.as_ref());
         let target = published(out, line.target.as_ref());
-        let source = line.baseline.as_ref().map(|it| source(it.value())).unwrap_or_default();
+        let source = line.baseline.as_ref().map(|it| source(out, it.value())).unwrap_or_default();
         rows.push(Row::new(Html::text(&name), vec![baseline, target, source, note]));
     }
     let caption = Html::text(out.say(INDICATORS));
@@ -93,15 +94,18 @@ fn published(out: &mut Page<'_>, figure: Option<&Figure<Indicator>>) -> Html {
             0 => language.number(thousandths / 1_000),
             _ => language.tenths((thousandths + 50) / 100),
         };
-        let unit = unit(&it.unit).map_or_else(|| it.unit.clone(), |unit| unit.said(language).to_owned());
-        format!("{value} {unit}, {}{precision}", it.year)
+        let said = match (it.unit.as_str(), unit(&it.unit)) {
+            ("percent", _) => language.with_percent_sign(&value),
+            (_, Some(unit)) => format!("{value} {}", unit.said(language)),
+            (other, None) => format!("{value} {other}"),
+        };
+        format!("{said}, {}{precision}", it.year)
     })
 }
 
 /// CONATEL's units; another one stays as it is.
 fn unit(unit: &str) -> Option<Text> {
     Some(match unit {
-        "percent" => text("%", "%"),
         "persons" => text("personas", "persons"),
         "institutions" => text("instituciones", "institutions"),
         "points" => text("puntos", "points"),
@@ -123,15 +127,9 @@ fn precision(precision: Precision) -> Text {
     }
 }
 
-/// What the row says, with a link if it is one of the web and nothing else.
-fn source(indicator: &Indicator) -> Html {
-    let name = Html::text(&format!("{}: {}", indicator.publisher, indicator.source));
-    let url = &indicator.source_url;
-    let is_web = ["https://", "http://"].iter().any(|start| url.starts_with(start))
-        && !url.contains(char::is_whitespace);
-    let said = if is_web { Html::link(url, &name) } else { name };
-    // As CONATEL sends it.
-    Html::markup(format!("<span lang=\"en\">{said}</span>"))
+fn source(out: &Page<'_>, indicator: &Indicator) -> Html {
+    let source = programmes::source(out.language, &indicator.source, &indicator.source_url);
+    Html::markup(format!("{}: {source}", Html::text(&indicator.publisher)))
 }
 
 pub(super) fn kept_out(out: &mut Page<'_>, report: &Report<'_>) {

@@ -1,19 +1,21 @@
 //! The summary in Guaraní: short and plain. Its figures lead to the Spanish page of the exchanges.
 
 use super::super::language::{Language, filled};
+use super::super::limits::DEMONSTRATION;
 use super::super::provenance::Provenance;
 use super::super::summary::sentences;
 use super::super::table;
-use super::page::{EXCHANGES, Frame, Html, ListTag, Page, Place, Row, Table};
+use super::page::{EXCHANGES, Frame, Guides, Html, ListTag, Page, Place, Row, Table};
 use super::{FOLDER, INDEX, Report};
 use crate::gap::Gap;
 
 pub(super) fn page(report: &Report<'_>, provenance: &mut Provenance) -> String {
-    let mut page = Page::new(Language::Spanish, Place::Top, provenance);
+    let mut page = Page::new(Language::Spanish, Place::Top, provenance).guided(GUIDES);
     let out = &mut page;
     out.title(TITLE);
     let from = Html::link(EXCHANGES.es, &Html::text(FROM));
     out.add_markup(&format!("<p class=\"lead\">{}</p>", filled(LEAD, &[&from])));
+    out.add_markup(&format!("<p class=\"box\" lang=\"es\">{}</p>", Html::text(DEMONSTRATION.es)));
     heading(out, LIMITS_TITLE);
     out.list(ListTag::Unordered, &LIMITS.map(Html::text));
     heading(out, SUMMARY_TITLE);
@@ -75,6 +77,8 @@ fn heading(out: &mut Page<'_>, words: &str) {
     out.add_markup(&format!("<h2>{}</h2>", Html::text(words)));
 }
 
+const GUIDES: Guides =
+    Guides { lang: "gn", skip: "Tereho marandúpe", skip_table: "Ehasa umi papapy", languages: "Ñe'ẽ" };
 const TITLE: &str = "Ñanduti Paraguáipe: moõpa oñeikotevẽ ha mba'épa ikatu ojejapo ary ha ary";
 const LEAD: &str = "INE, MEC, MSPBS, CONATEL ha MITIC ome'ẽ ko'ã marandu. Opaite papapy ohechauka {0}.";
 const FROM: &str = "moõguipa ou";

@@ -1,6 +1,7 @@
 //! The page of the country.
 
-use super::super::language::{Fineness, Language, Text, moment, text};
+use super::super::language::{Fineness, Language, Text, filled, moment, text};
+use super::super::limits::DEMONSTRATION;
 use super::super::provenance::Provenance;
 use super::super::sealed::Sealed;
 use super::super::summary::sentences;
@@ -65,10 +66,12 @@ fn lead(out: &mut Page<'_>, report: &Report<'_>) {
     let first = times(|it| it.asked_at).min();
     let last = times(|it| it.answered_at).max();
     out.add_markup("<div class=\"lead\">");
+    out.add_markup(&format!("<p><strong>{}</strong></p>", Html::text(out.say(DEMONSTRATION))));
     match (first, last) {
         (Some(first), Some(last)) => {
-            let [first, last] = [first, last].map(|time| Html::text(&moment(time, Fineness::Seconds)));
-            out.paragraph(LEAD, &[&first, &last, &exchanges]);
+            let [first, last] = [first, last].map(|time| moment(time, Fineness::Seconds));
+            let when = Html::text(&when(out.language, &first, &last));
+            out.paragraph(LEAD, &[&when, &exchanges]);
         }
         _ => out.paragraph(LEAD_UNSEALED, &[]),
     }
@@ -79,6 +82,14 @@ fn lead(out: &mut Page<'_>, report: &Report<'_>) {
         out.paragraph(SILENT, &[&silent, &Html::link("#apart", &Html::text(out.say(APART)))]);
     }
     out.add_markup("</div>");
+}
+
+/// Between two moments, or at one where both are the same second.
+fn when(language: Language, first: &str, last: &str) -> String {
+    match first.split_once(' ') {
+        Some((day, time)) if first == last => filled(AT.said(language), &[&day, &time]),
+        _ => filled(BETWEEN.said(language), &[&first, &last]),
+    }
 }
 
 fn contents(out: &mut Page<'_>) {
@@ -126,13 +137,15 @@ pub(super) const TITLE: Text = text(
     "Connectivity of Paraguay: where it is needed and what can be done each year",
 );
 const LEAD: Text = text(
-    "Cinco instituciones públicas (INE, MEC, MSPBS, CONATEL y MITIC) respondieron por la red de intercambio entre el {0} y el {1}. Cada \
-     cifra de los textos y tablas que sale de sus respuestas es un enlace: lleva a los {2} en los que se apoya, con quién los selló y cuándo. \
-     Lo que es una decisión, como un peso o un límite, no lleva enlace.",
-    "Five public agencies (INE, MEC, MSPBS, CONATEL and MITIC) answered over the road between {0} and {1}. Every figure in text and tables \
-     that comes from their answers is a link: it leads to the {2} that it rests on, with who sealed them and when. What is a choice, as a \
-     weight or a limit, has no link.",
+    "Cinco nodos de demostración, con datos publicados del INE, el MEC, el MSPBS, CONATEL y el MITIC, respondieron por la red de \
+     intercambio {0}. Cada cifra de los textos y tablas que sale de sus respuestas es un enlace: lleva a los {1} en los que se apoya, \
+     con quién los selló y cuándo. Lo que es una decisión, como un peso o un límite, no lleva enlace.",
+    "Five demonstration nodes, with published data of INE, MEC, MSPBS, CONATEL and MITIC, answered over the road {0}. Every figure in \
+     text and tables that comes from their answers is a link: it leads to the {1} that it rests on, with who sealed them and when. What \
+     is a choice, as a weight or a limit, has no link.",
 );
+const AT: Text = text("el {0} a las {1}", "on {0} at {1}");
+const BETWEEN: Text = text("entre el {0} y el {1}", "between {0} and {1}");
 const SEALED: Text = text("intercambios sellados", "sealed exchanges");
 const SILENT: Text = text(
     "Atención: no todas las instituciones respondieron ahora ({0}). Qué cifras faltan, y cuáles son anteriores y de cuándo: {1}.",

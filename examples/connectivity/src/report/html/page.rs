@@ -4,7 +4,8 @@
 use std::fmt::{self, Display, Write as _};
 
 use super::super::finding::Finding;
-use super::super::language::{Language, Text, filled, text};
+use super::super::language::{Language, Text, filled, text, unbroken};
+use super::super::limits::DEMONSTRATION;
 use super::super::provenance::Provenance;
 use super::super::summary::{Cited, Sentence};
 use crate::figure::{Figure, Share};
@@ -25,8 +26,18 @@ pub(super) enum Place {
 pub(super) struct Page<'a> {
     pub(super) language: Language,
     place: Place,
+    guides: Guides,
     provenance: &'a mut Provenance,
     out: String,
+}
+
+/// What leads those who listen or use keys around a page.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Guides {
+    pub(super) lang: &'static str,
+    pub(super) skip: &'static str,
+    pub(super) skip_table: &'static str,
+    pub(super) languages: &'static str,
 }
 
 /// What the frame of a page says.
@@ -65,7 +76,13 @@ pub(super) struct Row {
 impl Html {
     /// What was text.
     pub(super) fn text(text: &str) -> Self {
-        Self(text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;"))
+        Self(
+            unbroken(text)
+                .replace('&', "&amp;")
+                .replace('<', "&lt;")
+                .replace('>', "&gt;")
+                .replace('"', "&quot;"),
+        )
     }
 
     /// What this program wrote as markup.
@@ -93,7 +110,18 @@ impl Row {
 
 impl<'a> Page<'a> {
     pub(super) fn new(language: Language, place: Place, provenance: &'a mut Provenance) -> Self {
-        Self { language, place, provenance, out: String::new() }
+        let guides = Guides {
+            lang: language.code(),
+            skip: SKIP.said(language),
+            skip_table: SKIP_TABLE.said(language),
+            languages: LANGUAGES.said(language),
+        };
+        Self { language, place, guides, provenance, out: String::new() }
+    }
+
+    /// With guides in the words of a page that is in neither language.
+    pub(super) fn guided(self, guides: Guides) -> Self {
+        Self { guides, ..self }
     }
 
     /// The whole file.
@@ -105,8 +133,8 @@ impl<'a> Page<'a> {
              <style>\n{STYLE}</style>\n</head>\n<body>\n<a class=\"skip\" lang=\"{}\" href=\"#content\">{}</a>\n<header>\n",
             frame.lang,
             Html::text(frame.title),
-            language.code(),
-            SKIP.said(language),
+            self.guides.lang,
+            self.guides.skip,
         );
         if let Some((to, name)) = &frame.up {
             let _ = writeln!(
@@ -119,8 +147,7 @@ impl<'a> Page<'a> {
         let _ = write!(
             out,
             "<nav class=\"languages\" lang=\"{}\" aria-label=\"{}\">",
-            language.code(),
-            LANGUAGES.said(language)
+            self.guides.lang, self.guides.languages
         );
         for (name, lang, to) in &frame.languages {
             let _ = match to {
@@ -136,8 +163,9 @@ impl<'a> Page<'a> {
             write!(out, "</nav>\n</header>\n<main id=\"content\" tabindex=\"-1\">\n{}</main>\n", self.out);
         let _ = write!(
             out,
-            "<footer lang=\"{}\"><p>{}</p></footer>\n</body>\n</html>\n",
+            "<footer lang=\"{}\"><p>{}</p><p>{}</p></footer>\n</body>\n</html>\n",
             language.code(),
+            DEMONSTRATION.said(language),
             MADE.said(language)
         );
         out
@@ -253,8 +281,7 @@ impl<'a> Page<'a> {
             self.out,
             "<a class=\"skip\" lang=\"{}\" href=\"#{id}-end\">{}</a>\n<div class=\"wide\" tabindex=\"0\" role=\"region\" \
              aria-labelledby=\"{id}-caption\"><table id=\"{id}\"><caption id=\"{id}-caption\"><span>{caption}</span></caption>\n<thead><tr>",
-            self.language.code(),
-            SKIP_TABLE.said(self.language),
+            self.guides.lang, self.guides.skip_table,
         );
         for (at, column) in columns.iter().enumerate() {
             let class = class(at.checked_sub(1), worded);
@@ -300,9 +327,9 @@ const SKIP_TABLE: Text = text("Saltar la tabla", "Skip the table");
 const UP: Text = text("Volver", "Back");
 const LANGUAGES: Text = text("Idioma", "Language");
 const MADE: Text = text(
-    "Hecho por el planificador con lo que las instituciones respondieron por la red de intercambio Peabiru. Los mismos datos dan \
+    "Hecho por el planificador con lo que se respondió por la red de intercambio Peabiru. Los mismos datos dan \
      siempre el mismo informe.",
-    "Made by the planner from what the agencies answered over the Peabiru road. The same data always give the same report.",
+    "Made by the planner from what was answered over the Peabiru road. The same data always give the same report.",
 );
 const STYLE: &str = include_str!("style.css");
 

@@ -6,7 +6,7 @@ use super::super::reason::no_plan;
 use super::chart::{Bar, Panel, panels};
 use super::land::key;
 use super::page::{Html, Page, Row, Table};
-use super::{Report, selection};
+use super::{Report, programmes, selection};
 use crate::figure::{Share, rounded};
 use crate::roadmap::{Reach, Roadmap, Scenario};
 use crate::settings::{CostBasis, ScenarioRule};
@@ -46,9 +46,23 @@ fn costs(out: &mut Page<'_>, report: &Report<'_>, roadmap: &Roadmap) {
     let settings = report.plan.settings;
     let (low, high) = (out.number(&roadmap.cost.low), out.number(&roadmap.cost.high));
     let planned = out.number(&roadmap.cost.at(settings.cost.planned_at));
+    let basis = Html::text(out.say(basis(settings.cost.planned_at)));
     let rate = Html::text(&out.language.number(settings.exchange_rate.pyg_per_usd.into()));
-    let [from, to] = [&settings.cost.low, &settings.cost.high].map(|id| Html::text(id));
-    out.paragraph(COSTS, &[&low, &from, &high, &to, &planned, &rate]);
+    let [from, to] = [&settings.cost.low, &settings.cost.high].map(|id| programmes::link(id));
+    out.paragraph(COSTS, &[&low, &from, &high, &to, &planned, &basis, &rate]);
+    programmes::list(out, report);
+}
+
+/// What the cost is that the years are filled with.
+fn basis(basis: CostBasis) -> Text {
+    match basis {
+        CostBasis::Low => text("el más bajo de los dos", "the lower of the two"),
+        CostBasis::Middle => text(
+            "el punto medio entre los dos, que es una decisión de este plan y no un costo publicado",
+            "the midpoint of the two, which is a choice of this plan and no published cost",
+        ),
+        CostBasis::High => text("el más alto de los dos", "the higher of the two"),
+    }
 }
 
 fn side_by_side(out: &mut Page<'_>, report: &Report<'_>, roadmap: &Roadmap) {
@@ -77,7 +91,8 @@ fn side_by_side(out: &mut Page<'_>, report: &Report<'_>, roadmap: &Roadmap) {
     for rule in &report.plan.settings.scenarios {
         let (name, note) =
             (Html::text(name(out, rule)), Html::text(out.language.of_both(&rule.nota, &rule.note)));
-        out.add_markup(&format!("<p class=\"note\"><strong>{name}</strong>: {note}.</p>"));
+        let programmes = programmes::of_budget(out, rule);
+        out.add_markup(&format!("<p class=\"note\"><strong>{name}</strong>: {note}. {programmes}</p>"));
     }
 }
 
@@ -174,15 +189,17 @@ pub(super) fn name<'a>(out: &Page<'_>, rule: &'a ScenarioRule) -> &'a str {
 }
 
 const COSTS: Text = text(
-    "Conectar un local cuesta entre {0} guaraníes (programa {1}) y {2} guaraníes (programa {3}), según lo publicado; el plan calcula con \
-     {4}. Se supone un dólar a {5} guaraníes.",
-    "To connect a site costs between {0} guaraníes (programme {1}) and {2} guaraníes (programme {3}), as published; the years are filled \
-     at {4}. A dollar is assumed to be {5} guaraníes.",
+    "Se calcula que conectar un local cuesta entre {0} guaraníes (programa {1}) y {2} guaraníes (programa {3}): el monto publicado de cada \
+     programa, dividido por el número de lugares. El plan calcula con {4} guaraníes: {5}. Un monto publicado en dólares se convierte a {6} \
+     guaraníes por dólar; ese tipo de cambio es un supuesto, no está publicado en los datos recibidos.",
+    "To connect a site is reckoned to cost between {0} guaraníes (programme {1}) and {2} guaraníes (programme {3}): the published amount of \
+     each programme, divided by its number of places. The years are filled at {4} guaraníes: {5}. An amount published in dollars is converted \
+     at {6} guaraníes to the dollar; that rate is an assumption and is not published in the data held.",
 );
 const SIDE: Text = text(
-    "Los tres presupuestos comparados, de {0} a {1}, todos los años juntos. Mujeres y hombres: a lo sumo, habitantes del distrito. La última \
+    "Los tres presupuestos comparados, de {0} a {1}, todos los años juntos; debajo se dice qué monto es cada uno. Mujeres y hombres: a lo sumo, habitantes del distrito. La última \
      columna dice en cuánto podría superarlo, como máximo, el mejor plan posible.",
-    "The three budgets side by side, {0} to {1}, all years together. Women and men: at most, residents of the district. The last column says \
+    "The three budgets side by side, {0} to {1}, all years together; what amount each is stands below. Women and men: at most, residents of the district. The last column says \
      by how much the best plan there is could be above this one.",
 );
 const SIDE_COLUMNS: [Text; 12] = [
