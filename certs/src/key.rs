@@ -206,6 +206,19 @@ impl fmt::Debug for StorageKey {
     }
 }
 
+/// Encrypts a key file under another passphrase, whatever key it holds. A crash leaves the old file or the new one.
+///
+/// # Errors
+/// `File`, `WrongPassphrase`, `KeyFile`; `Exists` if an earlier attempt left PATH.new behind.
+pub fn change_passphrase(path: &Path, old: &Passphrase, new: &Passphrase) -> Result<(), CertsError> {
+    let document = read_encrypted(path, old)?;
+    let info: PrivateKeyInfoRef<'_> = document.decode_msg().map_err(|_| key_file(path, "it holds no key"))?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    write_encrypted(beside.as_ref(), &info, new)?;
+    fs::rename(&beside, path).map_err(|source| CertsError::File { path: path.to_owned(), source })
+}
+
 fn write_encrypted(
     path: &Path,
     info: &PrivateKeyInfoRef<'_>,
@@ -293,6 +306,26 @@ mod tests {
             (wrong.code(), wrong.to_string()),
             ("certs.wrong_passphrase", format!("{}: wrong passphrase", path.display()))
         );
+    }
+
+    #[test]
+    fn a_key_file_takes_another_passphrase_and_keeps_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, storage) = (folder.path().join("key.pem"), folder.path().join("storage.pem"));
+        let (key, storage_key) = (SecretKey::generate(Algorithm::P256), StorageKey::generate());
+        key.write_encrypted(&path, &passphrase("one")).unwrap();
+        storage_key.write_encrypted(&storage, &passphrase("one")).unwrap();
+        let wrong = change_passphrase(&path, &passphrase("two"), &passphrase("two")).unwrap_err();
+        assert_eq!(wrong.code(), "certs.wrong_passphrase");
+        for file in [&path, &storage] {
+            change_passphrase(file, &passphrase("one"), &passphrase("two")).unwrap();
+        }
+        let read = SecretKey::read_encrypted(&path, &passphrase("two")).unwrap();
+        assert_eq!(read.public_key(), key.public_key());
+        assert!(SecretKey::read_encrypted(&path, &passphrase("one")).is_err());
+        let read = StorageKey::read_encrypted(&storage, &passphrase("two")).unwrap();
+        assert_eq!(read.as_bytes(), storage_key.as_bytes());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left behind");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::CertsError;
 
 /// Opens key files. Overwritten in memory when dropped.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Passphrase(Zeroizing<String>);
 
 /// Where a passphrase comes from.

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 use peabiru_certs::chain::named_ledger;
-use peabiru_certs::key::Algorithm;
+use peabiru_certs::key::{Algorithm, change_passphrase};
 use peabiru_certs::pem::{read_certificate, write_certificate};
 use peabiru_certs::pilot_ca::PilotCa;
 use peabiru_certs::profile::Subject;
-use peabiru_certs::{SecretKey, request};
+use peabiru_certs::{Passphrase, PassphraseSource, SecretKey, request};
 use peabiru_ledger::checkpoint::VerifyingKey;
 use peabiru_proto::globalconf::ConfigurationAnchor;
 use peabiru_proto::hash::Digest;
@@ -38,6 +38,17 @@ pub(crate) enum Verb {
         /// Name that the request asks for.
         #[arg(long)]
         name: String,
+    },
+    /// Encrypts a key file under another passphrase: of a node, an officer, a root.
+    #[command(
+        after_help = "Example:\n  peabiru certificate passphrase roots/root-1.key --new-passphrase-fd 4"
+    )]
+    Passphrase {
+        /// The key file.
+        file: PathBuf,
+        /// Read the new passphrase from this inherited file descriptor. Otherwise it is asked for, twice.
+        #[arg(long, value_name = "N")]
+        new_passphrase_fd: Option<u32>,
     },
     /// Lets the pilot authority of an instance certify a request. Not for production.
     #[command(
@@ -122,6 +133,12 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
             let asks = language.of_both("pide un certificado para", "asks for a certificate of");
             output::done(connect, &format!("{} {asks} {name}", file.display()));
         }
+        Verb::Passphrase { file, new_passphrase_fd } => {
+            let old = connect.passphrase().read(&file.display().to_string())?;
+            change_passphrase(&file, &old, &new_passphrase(new_passphrase_fd, language)?)?;
+            let changed = language.of_both("tiene otra contraseña", "has another passphrase");
+            output::done(connect, &format!("{} {changed}", file.display()));
+        }
         Verb::Issue { request, instance_folder, kind, node, member, hosts, name } => {
             let bytes = std::fs::read(&request).map_err(CliError::file(&request))?;
             let anchor = read_anchor(&instance_folder.join("anchor.toml"))?;
@@ -162,6 +179,28 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// A slip of the hand would lock the key away: what is typed is asked for twice.
+fn new_passphrase(descriptor: Option<u32>, language: Language) -> Result<Passphrase, CliError> {
+    if let Some(number) = descriptor {
+        return Ok(PassphraseSource::FileDescriptor(number)
+            .read(language.of_both("la contraseña nueva", "the new passphrase"))?);
+    }
+    let [once, twice] = language.of_both(
+        ["la clave desde ahora", "la clave desde ahora, otra vez"],
+        ["the key from now on", "the key from now on, again"],
+    );
+    let typed = PassphraseSource::Prompt.read(once)?;
+    let again = PassphraseSource::Prompt.read(twice)?;
+    if typed != again {
+        let differ = language.of_both(
+            "las dos contraseñas difieren: no se cambió nada",
+            "the two passphrases differ: nothing was changed",
+        );
+        return Err(CliError::Usage(differ.to_owned()));
+    }
+    Ok(typed)
 }
 
 fn subject(

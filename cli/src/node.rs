@@ -1,12 +1,13 @@
 //! `peabiru node`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use peabiru_certs::SecretKey;
 use peabiru_certs::pem::read_certificate;
 use peabiru_certs::pilot_ca::PilotCa;
+use peabiru_proto::globalconf::ConfigurationAnchor;
 use peabiru_proto::hash::Digest;
 use peabiru_proto::id::{MemberId, NodeId};
 use peabiru_proto::language::Language;
@@ -23,7 +24,7 @@ use crate::args::Connect;
 use crate::certificate::read_anchor;
 use crate::globalconf::confirmed;
 use crate::output;
-use crate::site::{Site, SiteSpec};
+use crate::site::{self, Site, SiteSpec};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -34,16 +35,20 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Makes a node's folder for a pilot: keys, certificates by the pilot authority, node.toml.
+    /// Makes a node's folder: keys, node.toml, and requests for the certificates; of a pilot the certificates themselves.
     #[command(
-        after_help = "Example:\n  peabiru node init MEC --instance-folder PY --id PY/GOV/MEC/node1 --member PY/GOV/MEC --listen 10.0.0.7:443"
+        group = ArgGroup::new("trust").required(true),
+        after_help = "Example:\n  peabiru node init MEC --instance-folder PY --id PY/GOV/MEC/node1 --member PY/GOV/MEC --listen 10.0.0.7:443\n  peabiru node init MEC-2 --anchor PY/anchor.toml --id PY/GOV/MEC/node2 --member PY/GOV/MEC --listen 10.0.0.8:443"
     )]
     Init {
         /// Where; made if it is not there.
         folder: PathBuf,
-        /// Folder that `instance create` made.
-        #[arg(long, value_name = "FOLDER")]
-        instance_folder: PathBuf,
+        /// Folder that `instance create` made: its pilot authority issues the certificates at once.
+        #[arg(long, value_name = "FOLDER", group = "trust")]
+        instance_folder: Option<PathBuf>,
+        /// Configuration anchor of the instance: requests are written, for an authority elsewhere.
+        #[arg(long, value_name = "FILE", group = "trust")]
+        anchor: Option<PathBuf>,
         /// MEMBER/SERVER
         #[arg(long)]
         id: NodeId,
@@ -104,31 +109,20 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
     let language = connect.language();
     match verb {
         Verb::Run { .. } => unreachable!("a node brings its own runtime"),
-        Verb::Init { folder, instance_folder, id, member, listen } => {
-            let anchor = read_anchor(&instance_folder.join("anchor.toml"))?;
-            let what = language.of_both(
-                "la clave de la autoridad piloto y las claves nuevas",
-                "the pilot authority's key, and the new keys",
-            );
-            let passphrase = connect.passphrase().read(what)?;
-            let ca = instance_folder.join("ca");
-            let key = SecretKey::read_encrypted(&ca.join("pilot-ca.key"), &passphrase)?;
-            let ca = PilotCa::open(&anchor.instance, read_certificate(&ca.join("pilot-ca.crt"))?, key)?;
+        Verb::Init { folder, instance_folder, anchor, id, member, listen } => {
             let spec = SiteSpec { node: id, member, link: listen, sections: SECTIONS.to_owned() };
-            let site = Site::make(&folder, &spec, &ca, &anchor, &passphrase, SystemClock.now())?;
-            output::fields(
-                connect,
-                &[
-                    ("node", "nodo", site.node.to_string()),
-                    ("configuration", "configuración", site.config().display().to_string()),
-                    ("ledger", "libro", site.origin.to_string()),
-                    (
-                        "authentication certificate",
-                        "certificado de autenticación",
-                        Digest::of(&site.authentication_certificate).to_string(),
-                    ),
-                ],
-            );
+            let anchor = anchor.as_deref().map(read_anchor).transpose()?;
+            match (anchor, instance_folder) {
+                (Some(anchor), _) => prepare(&folder, &spec, &anchor, connect)?,
+                (None, Some(of_instance)) => make(&folder, &spec, &of_instance, connect)?,
+                (None, None) => {
+                    let missing = language.of_both(
+                        "falta --anchor o --instance-folder: ¿en quién debe confiar el nodo?",
+                        "--anchor or --instance-folder is needed: whom should the node trust?",
+                    );
+                    return Err(CliError::Usage(missing.to_owned()));
+                }
+            }
         }
         Verb::Add { id, certificate, addresses } => {
             let node = NodeRecord {
@@ -158,29 +152,94 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
                 ),
             );
         }
-        Verb::Certificate { id, add, remove } => {
-            let mut registry = connect.registry().await?;
-            if let Some(file) = add {
-                let certificate = read_certificate(&file)?;
-                let request = AddNodeCertificateRequest { node: id.to_string(), certificate };
-                let added = registry.add_node_certificate(request).await?.into_inner();
-                let registered = language.of_both("queda registrado para", "is registered for");
-                let done = format!("{} {registered} {id}", file.display());
-                answered(connect, &done, added.globalconf_version, added.proposal);
-            }
-            if let Some(file) = remove {
-                let sha256 = Digest::of(&read_certificate(&file)?);
-                let certificate_sha256 = sha256.as_bytes().to_vec().into();
-                let request = RemoveNodeCertificateRequest { node: id.to_string(), certificate_sha256 };
-                let removed = registry.remove_node_certificate(request).await?.into_inner();
-                let withdrawn = language.of_both("queda retirado de", "is withdrawn from");
-                let done = format!("{} {withdrawn} {id}", file.display());
-                answered(connect, &done, removed.globalconf_version, removed.proposal);
-            }
-        }
+        Verb::Certificate { id, add, remove } => certificate(&id, add, remove, connect).await?,
         Verb::Status => status(connect).await?,
         Verb::Reload => reload(connect).await?,
     }
+    Ok(())
+}
+
+/// One more authentication certificate, or one less.
+async fn certificate(
+    id: &NodeId,
+    add: Option<PathBuf>,
+    remove: Option<PathBuf>,
+    connect: &Connect,
+) -> Result<(), CliError> {
+    let language = connect.language();
+    let mut registry = connect.registry().await?;
+    if let Some(file) = add {
+        let certificate = read_certificate(&file)?;
+        let request = AddNodeCertificateRequest { node: id.to_string(), certificate };
+        let added = registry.add_node_certificate(request).await?.into_inner();
+        let registered = language.of_both("queda registrado para", "is registered for");
+        let done = format!("{} {registered} {id}", file.display());
+        answered(connect, &done, added.globalconf_version, added.proposal);
+    }
+    if let Some(file) = remove {
+        let sha256 = Digest::of(&read_certificate(&file)?);
+        let certificate_sha256 = sha256.as_bytes().to_vec().into();
+        let request = RemoveNodeCertificateRequest { node: id.to_string(), certificate_sha256 };
+        let removed = registry.remove_node_certificate(request).await?.into_inner();
+        let withdrawn = language.of_both("queda retirado de", "is withdrawn from");
+        let done = format!("{} {withdrawn} {id}", file.display());
+        answered(connect, &done, removed.globalconf_version, removed.proposal);
+    }
+    Ok(())
+}
+
+/// With certificates by the pilot authority.
+fn make(folder: &Path, spec: &SiteSpec, instance_folder: &Path, connect: &Connect) -> Result<(), CliError> {
+    let anchor = read_anchor(&instance_folder.join("anchor.toml"))?;
+    let what = connect.language().of_both(
+        "la clave de la autoridad piloto y las claves nuevas",
+        "the pilot authority's key, and the new keys",
+    );
+    let passphrase = connect.passphrase().read(what)?;
+    let ca = instance_folder.join("ca");
+    let key = SecretKey::read_encrypted(&ca.join("pilot-ca.key"), &passphrase)?;
+    let ca = PilotCa::open(&anchor.instance, read_certificate(&ca.join("pilot-ca.crt"))?, key)?;
+    let site = Site::make(folder, spec, &ca, &anchor, &passphrase, SystemClock.now())?;
+    output::fields(
+        connect,
+        &[
+            ("node", "nodo", site.node.to_string()),
+            ("configuration", "configuración", site.config().display().to_string()),
+            ("ledger", "libro", site.origin.to_string()),
+            (
+                "authentication certificate",
+                "certificado de autenticación",
+                Digest::of(&site.authentication_certificate).to_string(),
+            ),
+        ],
+    );
+    Ok(())
+}
+
+/// With requests for an authority elsewhere.
+fn prepare(
+    folder: &Path,
+    spec: &SiteSpec,
+    anchor: &ConfigurationAnchor,
+    connect: &Connect,
+) -> Result<(), CliError> {
+    let what = connect.language().of_both("las claves nuevas", "the new keys");
+    let passphrase = connect.passphrase().read(what)?;
+    let requests = site::prepare(folder, spec, anchor, &passphrase)?;
+    output::fields(
+        connect,
+        &[
+            ("node", "nodo", spec.node.to_string()),
+            ("configuration", "configuración", requests.config.display().to_string()),
+            ("ledger", "libro", requests.origin.to_string()),
+            (
+                "request for authentication",
+                "pedido de autenticación",
+                requests.authentication.display().to_string(),
+            ),
+            ("request for sealing", "pedido de sellado", requests.sealing.display().to_string()),
+        ],
+    );
     Ok(())
 }
 

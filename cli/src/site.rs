@@ -1,4 +1,4 @@
-//! A node's folder: keys, certificates and `node.toml`, made for pilots and sandboxes whose authority is at hand.
+//! A node's folder: keys, `node.toml`, and certificates if the authority is at hand, as in pilots and sandboxes; else requests.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use peabiru_certs::key::Algorithm;
 use peabiru_certs::pem::write_certificate;
 use peabiru_certs::pilot_ca::PilotCa;
 use peabiru_certs::profile::Subject;
-use peabiru_certs::{Passphrase, SecretKey, StorageKey};
+use peabiru_certs::{Passphrase, SecretKey, StorageKey, request};
 use peabiru_proto::globalconf::ConfigurationAnchor;
 use peabiru_proto::id::{MemberId, NodeId};
 use peabiru_proto::origin::{Epoch, Origin};
@@ -66,14 +66,11 @@ impl Site {
         passphrase: &Passphrase,
         now: Timestamp,
     ) -> Result<Self, CliError> {
-        let keys = folder.join("keys");
-        fs::create_dir_all(&keys).map_err(CliError::file(&keys))?;
-        let origin = Origin::of_ledger(&anchor.domain, &spec.member, &spec.node, Epoch::FIRST);
+        let maker = Maker::in_folder(folder, passphrase)?;
+        let origin = spec.origin(anchor);
         let issue = |name: &str, algorithm, subject| -> Result<Bytes, CliError> {
-            let key = SecretKey::generate(algorithm);
-            key.write_encrypted(&keys.join(format!("{name}.key")), passphrase)?;
-            let certificate = ca.issue_for_key(&key, subject, now)?;
-            write_certificate(&keys.join(format!("{name}.crt")), &certificate)?;
+            let certificate = ca.issue_for_key(&maker.key(name, algorithm)?, subject, now)?;
+            write_certificate(&maker.file(&format!("{name}.crt")), &certificate)?;
             Ok(certificate)
         };
         let hosts = vec![spec.link.ip().to_string()];
@@ -81,13 +78,7 @@ impl Site {
         let sealing = Subject::Sealing { origin: origin.clone(), member: spec.member.clone() };
         let authentication_certificate = issue("authentication", Algorithm::P256, node)?;
         let sealing_certificate = issue("sealing", Algorithm::Ed25519, sealing)?;
-        StorageKey::generate().write_encrypted(&keys.join("storage.key"), passphrase)?;
-        let write = |name: &str, text: &str| {
-            let path = folder.join(name);
-            fs::write(&path, text).map_err(CliError::file(&path))
-        };
-        write("anchor.toml", &anchor.to_toml())?;
-        write("node.toml", &spec.to_toml())?;
+        maker.the_rest(spec, anchor)?;
         Ok(Self {
             folder: folder.to_owned(),
             node: spec.node.clone(),
@@ -137,6 +128,75 @@ impl Site {
     }
 }
 
+/// A folder whose certificates an authority elsewhere has yet to issue, beside the requests.
+#[derive(Debug, Clone)]
+pub(crate) struct Requests {
+    /// `node.toml`.
+    pub(crate) config: PathBuf,
+    /// What the certificate of the sealing key must name.
+    pub(crate) origin: Origin,
+    /// PKCS#10, for the authentication key.
+    pub(crate) authentication: PathBuf,
+    /// PKCS#10, for the sealing key.
+    pub(crate) sealing: PathBuf,
+}
+
+/// Makes keys, requests and `node.toml` in a new folder.
+pub(crate) fn prepare(
+    folder: &Path,
+    spec: &SiteSpec,
+    anchor: &ConfigurationAnchor,
+    passphrase: &Passphrase,
+) -> Result<Requests, CliError> {
+    let maker = Maker::in_folder(folder, passphrase)?;
+    let ask = |name: &str, algorithm, asked_for: &str| -> Result<PathBuf, CliError> {
+        let request = request::make(&maker.key(name, algorithm)?, asked_for)?;
+        let file = maker.file(&format!("{name}.csr"));
+        fs::write(&file, request).map_err(CliError::file(&file))?;
+        Ok(file)
+    };
+    let authentication = ask("authentication", Algorithm::P256, spec.node.as_str())?;
+    let sealing = ask("sealing", Algorithm::Ed25519, spec.member.as_str())?;
+    maker.the_rest(spec, anchor)?;
+    let config = SiteFolder(folder.to_owned()).config();
+    Ok(Requests { config, origin: spec.origin(anchor), authentication, sealing })
+}
+
+/// What a node's folder holds, whoever certifies its keys.
+struct Maker<'a> {
+    folder: &'a Path,
+    keys: PathBuf,
+    passphrase: &'a Passphrase,
+}
+
+impl<'a> Maker<'a> {
+    fn in_folder(folder: &'a Path, passphrase: &'a Passphrase) -> Result<Self, CliError> {
+        let keys = folder.join("keys");
+        fs::create_dir_all(&keys).map_err(CliError::file(&keys))?;
+        Ok(Self { folder, keys, passphrase })
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.keys.join(name)
+    }
+
+    fn key(&self, name: &str, algorithm: Algorithm) -> Result<SecretKey, CliError> {
+        let key = SecretKey::generate(algorithm);
+        key.write_encrypted(&self.file(&format!("{name}.key")), self.passphrase)?;
+        Ok(key)
+    }
+
+    fn the_rest(&self, spec: &SiteSpec, anchor: &ConfigurationAnchor) -> Result<(), CliError> {
+        StorageKey::generate().write_encrypted(&self.file("storage.key"), self.passphrase)?;
+        let write = |name: &str, text: &str| {
+            let path = self.folder.join(name);
+            fs::write(&path, text).map_err(CliError::file(&path))
+        };
+        write("anchor.toml", &anchor.to_toml())?;
+        write("node.toml", &spec.to_toml())
+    }
+}
+
 /// Where the files of a node are that was made before.
 #[derive(Debug, Clone)]
 pub(crate) struct SiteFolder(pub(crate) PathBuf);
@@ -152,6 +212,10 @@ impl SiteFolder {
 }
 
 impl SiteSpec {
+    fn origin(&self, anchor: &ConfigurationAnchor) -> Origin {
+        Origin::of_ledger(&anchor.domain, &self.member, &self.node, Epoch::FIRST)
+    }
+
     fn to_toml(&self) -> String {
         let Self { node, member, link, sections } = self;
         format!(

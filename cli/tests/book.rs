@@ -1,7 +1,8 @@
 //! README and `docs/`, as a newcomer types them: every fenced command is run, in a folder that holds nothing but the
 //! repository's. A block exits with 0, or with the code that the comment before it says, and says what that comment says; one
-//! that "runs on" is a terminal of its own, which goes on until the page ends. `sh` blocks need nothing but Peabiru. `bash` blocks need what their page says,
-//! and are run if `PEABIRU_BOOK_WITH_OTHERS` is set, as `.ci/peers.d/audit` and `developer` do.
+//! that "runs on" is a terminal of its own, which goes on until the page ends. `sh` blocks need nothing but Peabiru. `bash`
+//! blocks need what their page says, and are run if `PEABIRU_BOOK_WITH_OTHERS` is set, as `.ci/peers.d/audit`, `developer` and
+//! `registry` do.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says by failing what went wrong")]
 
 use std::fs;
@@ -12,9 +13,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// Each page in English and in Spanish.
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 7] = [
     ("README.md", "README.es.md"),
     ("docs/what-it-is.md", "docs/es/que-es.md"),
+    ("docs/registry.md", "docs/es/registro.md"),
     ("docs/operator.md", "docs/es/operacion.md"),
     ("docs/developer.md", "docs/es/desarrollo.md"),
     ("docs/audit.md", "docs/es/auditoria.md"),
@@ -35,6 +37,11 @@ fn the_tour_does_what_it_says() {
     let (_, tour) = readme.split_once("\n## A tour\n").unwrap();
     let (tour, _) = tour.split_once("\n## From your own program\n").unwrap();
     run(tour);
+}
+
+#[test]
+fn a_country_of_its_own_is_founded_as_its_page_says() {
+    run(&read("docs/registry.md"));
 }
 
 #[test]
@@ -115,12 +122,9 @@ fn run(page: &str) {
 impl Block {
     /// A new shell for each block: the reader has one, which has read env.sh.
     fn command(&self, folder: &Path) -> Command {
-        // What cargo would build is built.
-        let peabiru = env!("CARGO_BIN_EXE_peabiru");
-        let script = format!(
-            "cargo() {{ shift 3; {peabiru} \"$@\"; }}\n[ ! -e peabiru-sandbox/env.sh ] || . peabiru-sandbox/env.sh\n{}",
-            self.script
-        );
+        // What cargo would build is built, and where the shell finds it.
+        let programs = Path::new(env!("CARGO_BIN_EXE_peabiru")).parent().unwrap().display();
+        let script = format!("PATH={programs}:$PATH\n{WORDS}\n{}", self.script);
         let mut command = Command::new(self.shell);
         command.args(["-e", "-c", &script]).current_dir(folder);
         // The pages show what is said in English; a block may ask for another language.
@@ -137,6 +141,12 @@ impl Block {
         assert!(said.contains(&self.says), "it does not say `{}`: {}\n{said}", self.says, self.script);
     }
 }
+
+/// What a block finds: `cargo`, and what env.sh says if there is a sandbox.
+const WORDS: &str = r#"
+cargo() { [ "$1" = build ] || { shift 3; peabiru "$@"; }; }
+[ ! -e peabiru-sandbox/env.sh ] || . peabiru-sandbox/env.sh
+"#;
 
 /// A block that runs on; stopped at the end, as by Ctrl-C.
 struct Terminal(Child);

@@ -62,6 +62,8 @@ const RUN: &[(&str, &str, &str)] = &[
     ("grant list", "export PEABIRU_ADMIN_SOCKET=$PWD/MEC/data/admin.sock", ""),
     ("grant revoke", "export PEABIRU_ADMIN_SOCKET=$PWD/MEC/data/admin.sock", ""),
     ("instance create", "mkdir -p other; cd other", ""),
+    ("instance renew", "", ""),
+    ("instance sign", "", ""),
     ("registry show", "", ""),
     ("registry history", "", ""),
     // MEC is there already: another member enrols.
@@ -90,6 +92,11 @@ const RUN: &[(&str, &str, &str)] = &[
         "certificate issue",
         "peabiru certificate request keys/sealing --kind sealing --name PY/GOV/MSP",
         "s:GOV/MEC:GOV/MSP:g",
+    ),
+    (
+        "certificate passphrase",
+        "mkdir roots; cp PY/roots/root-1.key roots; echo another > another; exec 4< another",
+        "",
     ),
     ("certificate show", "", ""),
     (

@@ -174,12 +174,30 @@ pub fn sign_snapshot(
 /// Signs a delegation with some roots.
 #[must_use]
 pub fn sign_delegation(delegation: &wire::Delegation, roots: &[SecretKey]) -> wire::SignedDelegation {
-    let bytes = Bytes::from(delegation.encode_to_vec());
-    let sign = |root: &SecretKey| wire::RootSignature {
+    let delegation = Bytes::from(delegation.encode_to_vec());
+    let mut signed = wire::SignedDelegation { signatures: Vec::new(), delegation };
+    roots.iter().for_each(|root| cosign_delegation(&mut signed, root));
+    signed
+}
+
+/// Adds a root's signature to a delegation; one that it gave before is replaced.
+pub fn cosign_delegation(signed: &mut wire::SignedDelegation, root: &SecretKey) {
+    signed.signatures.retain(|signature| signature.root_key != root.public_key());
+    signed.signatures.push(wire::RootSignature {
         root_key: Bytes::copy_from_slice(root.public_key()),
-        signature: root.sign(&prefixed(DELEGATION_PREFIX, &bytes)).into(),
+        signature: root.sign(&prefixed(DELEGATION_PREFIX, &signed.delegation)).into(),
+    });
+}
+
+/// How many of the anchor's roots signed a delegation.
+#[must_use]
+pub fn roots_that_signed(signed: &wire::SignedDelegation, anchor: &ConfigurationAnchor) -> u32 {
+    let signed_by = |root: &[u8; 32]| {
+        let mut of_root = signed.signatures.iter().filter(|signature| signature.root_key == root.as_slice());
+        of_root.any(|by| verify(root, DELEGATION_PREFIX, &signed.delegation, &by.signature).is_some())
     };
-    wire::SignedDelegation { signatures: roots.iter().map(sign).collect(), delegation: bytes.clone() }
+    // Counted by the anchor's roots, so that one root that signs twice counts once.
+    u32::try_from(anchor.root_keys.iter().filter(|root| signed_by(root)).count()).unwrap_or(u32::MAX)
 }
 
 /// Checks a snapshot from the roots down, at a moment in time. `held` is the newest version seen before.
@@ -224,13 +242,7 @@ pub fn verify_delegation(
     anchor: &ConfigurationAnchor,
     at: Timestamp,
 ) -> Result<VerifiedDelegation, SnapshotError> {
-    let signed_by = |root: &[u8; 32]| {
-        let mut of_root = signed.signatures.iter().filter(|signature| signature.root_key == root.as_slice());
-        of_root.any(|by| verify(root, DELEGATION_PREFIX, &signed.delegation, &by.signature).is_some())
-    };
-    // Counted by the anchor's roots, so that one root that signs twice counts once.
-    let found =
-        u32::try_from(anchor.root_keys.iter().filter(|root| signed_by(root)).count()).unwrap_or(u32::MAX);
+    let found = roots_that_signed(signed, anchor);
     if found < anchor.threshold {
         return Err(SnapshotError::TooFewRoots { found, needed: anchor.threshold });
     }

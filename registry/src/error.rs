@@ -65,6 +65,9 @@ pub enum RegistryError {
         /// What is wrong.
         reason: String,
     },
+    /// A key that is none of the instance's roots.
+    #[error("this key is none of the roots in the configuration anchor: take a key of this instance's roots")]
+    Root,
     /// A snapshot that its own key would not be believed for.
     #[error("the delegation by the roots ended at {expired_at}: have the roots sign a new one")]
     DelegationExpired {
@@ -124,6 +127,7 @@ impl RegistryError {
             Self::Ledger(error) => error.code(),
             Self::Payload(_) => "registry.payload",
             Self::Delegation { .. } => "registry.delegation",
+            Self::Root => "registry.root",
             Self::DelegationExpired { .. } => "registry.delegation_expired",
             Self::Snapshot(error) => error.code(),
             Self::Refused(refusal) => refusal.code(),

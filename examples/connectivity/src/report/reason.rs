@@ -41,23 +41,26 @@ pub(super) fn no_plan(reason: &NoMoney) -> Sentence {
 pub(super) fn wrong(wrong: Wrong) -> Text {
     match wrong {
         Wrong::NoCode => text("su código está vacío", "its code is empty"),
-        Wrong::Duplicate => text("ya vino una fila con este código", "a row with this code came before"),
-        Wrong::UnknownDistrict => text("el INE no tiene tal distrito", "INE lists no such district"),
-        Wrong::UnknownDepartment => text("el INE no tiene tal departamento", "INE lists no such department"),
-        Wrong::NegativePupils => text("menos alumnos que ninguno", "fewer pupils than none"),
+        Wrong::Duplicate => text("ya llegó otra fila con este código", "a row with this code came before"),
+        Wrong::UnknownDistrict => text("el INE no registra ese distrito", "INE lists no such district"),
+        Wrong::UnknownDepartment => {
+            text("el INE no registra ese departamento", "INE lists no such department")
+        }
+        Wrong::NegativePupils => text("un número negativo de alumnos", "fewer pupils than none"),
         Wrong::TooManyPupils => {
-            text("más alumnos de los que caben en un local", "more pupils than a site can have")
+            text("más alumnos de los que puede tener un local", "more pupils than a site can have")
         }
         Wrong::OneSexOnly => {
             text("niños sin niñas, o niñas sin niños", "boys without girls, or girls without boys")
         }
-        Wrong::SexesDoNotAddUp => {
-            text("hombres y mujeres no suman la población", "men and women are not the population")
-        }
+        Wrong::SexesDoNotAddUp => text(
+            "hombres y mujeres no suman el total de la población",
+            "men and women are not the population",
+        ),
         Wrong::Area => {
             text("su superficie no es un número positivo de km²", "its area is no positive number of km²")
         }
-        Wrong::FarAway => text("su lugar está lejos del Paraguay", "its place is far from Paraguay"),
+        Wrong::FarAway => text("sus coordenadas quedan lejos del Paraguay", "its place is far from Paraguay"),
         Wrong::NegativeAmount => text("un monto menor que cero", "an amount below nothing"),
         Wrong::NegativeFigure => text("una cifra menor que cero", "a figure below nothing"),
     }
@@ -97,12 +100,12 @@ pub(super) fn given(method: &'static str) -> Text {
 pub(super) fn no_answer(code: Code) -> Text {
     match code {
         Code::PermissionDenied => text("no autoriza esta consulta", "does not allow this question"),
-        Code::Unavailable => text("no se la pudo alcanzar", "could not be reached"),
+        Code::Unavailable => text("no estaba disponible", "could not be reached"),
         Code::DeadlineExceeded => text("no respondió a tiempo", "did not answer in time"),
         Code::Unimplemented | Code::NotFound => {
             text("no ofrece este servicio", "does not offer this service")
         }
-        Code::ResourceExhausted => text("no tenía lugar para la consulta", "had no room for the question"),
+        Code::ResourceExhausted => text("estaba sobrecargada", "had no room for the question"),
         _ => text("no pudo responder", "could not answer"),
     }
 }

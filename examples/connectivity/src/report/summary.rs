@@ -43,7 +43,7 @@ pub(super) fn sentences(plan: &Plan<'_>) -> [Sentence; 5] {
     let [third, fourth] = money(plan);
     let places = Sentence {
         words: text(
-            "{0} locales escolares; {1} son remotos, con {2} niñas y {3} niños; de {4} no se puede saber.",
+            "{0} locales escolares; {1} son remotos, con {2} niñas y {3} niños; de {4} no se sabe.",
             "{0} school sites; {1} are remote, with {2} girls and {3} boys; of {4} it cannot be known.",
         ),
         shown: vec![
@@ -56,14 +56,14 @@ pub(super) fn sentences(plan: &Plan<'_>) -> [Sentence; 5] {
     };
     let unknown = Sentence {
         words: text(
-            "Qué local tiene banda ancha no está publicado; de los demás datos falta el {0}. {1} establecimientos de salud.",
+            "No está publicado qué locales tienen banda ancha; de los demás datos falta el {0}. {1} establecimientos de salud.",
             "Which site has broadband is not published; of the other data {0} is missing. {1} health facilities.",
         ),
         shown: vec![Shown::Percent(total.unknown.clone()), Shown::Number(health)],
     };
     let kept_out = Sentence {
         words: text(
-            "Filas erróneas apartadas: {0}. Consultas sin respuesta: {1}.",
+            "Filas erróneas descartadas: {0}. Consultas sin respuesta: {1}.",
             "Wrong rows kept out: {0}. Questions without answer: {1}.",
         ),
         shown: [plan.findings.accepted.rejected.len(), plan.findings.missing.len()]

@@ -171,21 +171,21 @@ pub(super) fn kept_out(out: &mut Page<'_>, report: &Report<'_>) {
     out.list(ListTag::Unordered, &items);
 }
 
-const NOTHING: Text = text("Sin plan no hay qué mover.", "Without a plan there is nothing to move.");
+const NOTHING: Text = text("Sin plan no hay nada que comparar.", "Without a plan there is nothing to move.");
 const INTRODUCTION: Text = text(
-    "Los pesos son una decisión. Aquí cada uno baja y sube un cuarto en el presupuesto medio: qué distritos pasan a tener otro número de \
-     locales conectados.",
+    "Las ponderaciones son una decisión. Aquí cada una baja y sube un cuarto en el presupuesto medio: se ve en qué distritos cambia el \
+     número de locales conectados.",
     "Weights are a choice. Here each is a quarter less and a quarter more in the middle budget: which districts get another number of \
      connected sites.",
 );
 const CAPTION: Text = text(
-    "Sensibilidad: distritos que cambian si un peso cambia en un cuarto. El resto está en roadmap.json.",
+    "Sensibilidad: distritos que cambian si una ponderación varía en un cuarto. El resto está en roadmap.json.",
     "Sensitivity: districts that move when a weight changes by a quarter. The others are in roadmap.json.",
 );
 const COLUMNS: [Text; 4] = [
-    text("Peso", "Weight"),
+    text("Ponderación", "Weight"),
     text("Distritos que cambian", "Districts that move"),
-    text("Locales que se mudan", "Sites that move"),
+    text("Conexiones que pasan a otro distrito", "Sites that move"),
     text("Los que más cambian (antes → después)", "Those that move most (before → after)"),
 ];
 const LESS: Text = text("{0}, un cuarto menos", "{0}, a quarter less");
@@ -208,15 +208,15 @@ const INDICATOR_COLUMNS: [Text; 5] = [
 ];
 const NONE: Text = text("Ninguna.", "None.");
 const UNANSWERED: Text = text(
-    "{0}: {1}. La institución {2}; antes habían llegado {3} filas. Las cifras que se apoyan en ella faltan o están incompletas. {4}",
+    "{0}: {1}. La institución {2}; antes habían llegado {3} filas. Las cifras que dependen de ella faltan o están incompletas. {4}",
     "{0}: {1}. The agency {2}; {3} rows had come before. Figures that rest on it are missing or incomplete. {4}",
 );
 const OLDER: Text = text(
-    "{0}: {1}. La institución {2}. En su lugar están las {3} filas que selló el {4}: las cifras que se apoyan en ellas son de entonces. {5}",
+    "{0}: {1}. La institución {2}. En su lugar se usan las {3} filas que selló el {4}: las cifras que dependen de ellas son de esa fecha. {5}",
     "{0}: {1}. The agency {2}. The {3} rows that it sealed on {4} stand in: figures that rest on them are of then. {5}",
 );
 const REJECTED: Text = text(
-    "Fila apartada: {0} {1}: {2}. Vino en el intercambio {3}.",
+    "Fila descartada: {0} {1}: {2}. Llegó en el intercambio {3}.",
     "Row kept out: {0} {1}: {2}. It came in exchange {3}.",
 );
 /// Districts that are named in a line.

@@ -255,8 +255,8 @@ const TITLE: Text = text("{0}: necesidad y plan", "{0}: need and plan");
 const UP: Text = text("← Todo el país", "← The whole country");
 const MISSING: Text = text("de los datos falta", "of the data is missing");
 const LIMIT: Text = text(
-    "Qué local tiene banda ancha no está publicado: estas cifras enumeran necesidad y datos que faltan, no miden cobertura. Cada cifra lleva \
-     a los intercambios de los que sale.",
+    "No está publicado qué locales tienen banda ancha: estas cifras muestran necesidades y datos que faltan, no miden cobertura. Cada cifra \
+     lleva a los intercambios de los que sale.",
     "Which site has broadband is not published: these figures list need and missing data, they do not measure coverage. Each figure leads to \
      the exchanges that it came from.",
 );

@@ -118,10 +118,10 @@ fn short(group: Group) -> Text {
     }
 }
 
-const NOTHING: Text = text("Sin plan no hay qué repartir.", "Without a plan there is nothing to share.");
+const NOTHING: Text = text("Sin plan no hay nada que repartir.", "Without a plan there is nothing to share.");
 const INTRODUCTION: Text = text(
-    "La columna «Necesidad» dice qué parte le tocaría a cada grupo si se conectara todo. Una cifra con ▼ queda por debajo de ella por más \
-     de lo tolerado.",
+    "La columna «Necesidad» dice qué parte le tocaría a cada grupo si se conectara todo. Una cifra con ▼ queda por debajo de ella más \
+     de lo que se tolera.",
     "The column “Need” says which share each group would have if everything were connected. A figure with ▼ is below it by more than is \
      tolerated.",
 );
@@ -135,7 +135,7 @@ const BEHIND: Text = text(
     "{0} are below their share of the need in {1}.",
 );
 const NOTHING_FOR: Text = text(
-    "{0}: con este presupuesto no se conecta en ningún año nada de lo que podrían tener parte.",
+    "{0}: con este presupuesto no se conecta, en ningún año, nada en lo que pudieran tener parte.",
     "{0}: with this budget nothing that they could have a share of is connected in any year.",
 );
 const MONEY: Text = text("Dinero para {0}", "Money for {0}");
@@ -143,7 +143,7 @@ const PEOPLE: Text = text("Beneficiarios: {0}", "Beneficiaries: {0}");
 const GROUP: Text = text("Grupo", "Group");
 const NEED: Text = text("Necesidad", "Need");
 const CAPTION: Text = text(
-    "Presupuesto {0}: parte de cada grupo en el dinero y en los beneficiarios de cada año. Una raya: ese año no hay nada de qué tener parte.",
+    "Presupuesto {0}: parte de cada grupo en el dinero y en los beneficiarios de cada año. Una raya: ese año no hay nada que repartir.",
     "The {0} budget: each group's share of the money and of the beneficiaries of each year. A dash: that year there is nothing to share.",
 );
 const LESS: Text = text("menos que su parte:", "less than its share:");

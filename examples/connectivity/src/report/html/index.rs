@@ -146,10 +146,10 @@ const SUMMARY: Text = text("En cinco líneas", "In five lines");
 const NEED: Text = text("Dónde está la necesidad", "Where the need is");
 const YEARS: Text = text("El plan por año", "The plan by year");
 const EQUITY: Text = text("Cómo se reparte", "How evenly it is shared");
-const CHOICES: Text = text("Qué cambia si se pesa distinto", "What changes if the weights change");
+const CHOICES: Text = text("Qué cambia con otras ponderaciones", "What changes if the weights change");
 const INDICATORS: Text = text("Indicadores nacionales", "National indicators");
 const APART: Text =
-    text("Filas apartadas y consultas sin respuesta", "Rows kept out and questions without answer");
+    text("Filas descartadas y consultas sin respuesta", "Rows kept out and questions without answer");
 const FILES: Text = text("Archivos y verificación", "Files and verification");
 const SOURCES: Text = text("Fuentes y licencias", "Sources and licences");
 const FILE_LIST: [(&[&str], Text); 5] = [

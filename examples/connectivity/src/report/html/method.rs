@@ -53,8 +53,8 @@ pub(super) const CRITERION: [Text; CRITERIA] = [
 const LIMITED: Text = text("Lo que estas cifras no dicen", "What these figures do not say");
 const MADE: Text = text("Cómo se hicieron", "How they were made");
 const RECEIVE: Text = text(
-    "Recibir. El planificador pregunta a cada institución por la red. Cada fila se revisa al llegar; la que está mal queda fuera de toda \
-     suma y se nombra abajo.",
+    "Recibir. El planificador pregunta a cada institución por la red. Cada fila se revisa al llegar; la que tiene un error no entra en \
+     ninguna suma y se nombra abajo.",
     "Receive. The planner asks each agency over the road. Each row is judged when it comes; a wrong one is kept out of every sum and named \
      below.",
 );
@@ -77,13 +77,13 @@ const ORDER: Text = text(
     "Order. Six criteria give each site 0 to 1,000 points. They weigh: {0}.",
 );
 const FILL_YEARS: Text = text(
-    "Repartir en años. Los locales se toman por prioridad por guaraní mientras alcanza el presupuesto del año; lo que sobra pasa al año \
-     siguiente.",
+    "Distribuir en años. Primero van los locales con más prioridad por guaraní, mientras alcanza el presupuesto del año; lo que sobra pasa \
+     al año siguiente.",
     "Fill the years. Sites are taken by priority for each guaraní while the year's budget lasts; what is left goes to the next year.",
 );
 const COMPARE: Text = text(
     "Comparar. La parte de los lugares rurales y remotos, de las niñas y de las mujeres en cada año se compara con su parte de la \
-     necesidad; si es menor por más de {0}, se dice.",
+     necesidad; si es menor por más de {0}, se señala.",
     "Compare. The share of rural and remote places, of girls and of women in each year stands beside their share of the need; where it is \
      less by more than {0}, that is said.",
 );

@@ -318,7 +318,8 @@ fn is_school(placed: &Placed, zone: Option<Zone>) -> bool {
     site.kind == Kind::School && site.zone == zone
 }
 
-const NO_MAP: Text = text("El INE no dio límites: no hay mapa.", "INE gave no boundaries: there is no map.");
+const NO_MAP: Text =
+    text("El INE no entregó límites: no hay mapa.", "INE gave no boundaries: there is no map.");
 const GROUPS: Text = text(
     "Entre paréntesis, cuántos distritos. Límites de 2012; un distrito creado después se cuenta con el que lo contiene. Los números del \
      mapa son los de la tabla.",

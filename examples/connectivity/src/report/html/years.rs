@@ -177,14 +177,14 @@ fn connected(reach: &Reach) -> u64 {
 }
 
 const COSTS: Text = text(
-    "Conectar un local cuesta entre {0} guaraníes (programa {1}) y {2} guaraníes (programa {3}), según lo publicado; los años se llenan a \
-     {4}. Un dólar se supone a {5} guaraníes.",
+    "Conectar un local cuesta entre {0} guaraníes (programa {1}) y {2} guaraníes (programa {3}), según lo publicado; el plan calcula con \
+     {4}. Se supone un dólar a {5} guaraníes.",
     "To connect a site costs between {0} guaraníes (programme {1}) and {2} guaraníes (programme {3}), as published; the years are filled \
      at {4}. A dollar is assumed to be {5} guaraníes.",
 );
 const SIDE: Text = text(
-    "Los tres presupuestos lado a lado, {0} a {1}, todos los años juntos. Mujeres y hombres: a lo sumo, habitantes del distrito. La última \
-     columna dice en cuánto podría superar a este plan el mejor que existe.",
+    "Los tres presupuestos comparados, de {0} a {1}, todos los años juntos. Mujeres y hombres: a lo sumo, habitantes del distrito. La última \
+     columna dice en cuánto podría superarlo, como máximo, el mejor plan posible.",
     "The three budgets side by side, {0} to {1}, all years together. Women and men: at most, residents of the district. The last column says \
      by how much the best plan there is could be above this one.",
 );
@@ -198,8 +198,8 @@ const SIDE_COLUMNS: [Text; 12] = [
     text("Niños", "Boys"),
     text("Mujeres, a lo sumo", "Women, at most"),
     text("Hombres, a lo sumo", "Men, at most"),
-    text("Locales si cada uno costara lo más alto", "Sites if each cost the most"),
-    text("Locales si cada uno costara lo más bajo", "Sites if each cost the least"),
+    text("Locales, con el costo más alto", "Sites if each cost the most"),
+    text("Locales, con el costo más bajo", "Sites if each cost the least"),
     text("Mejora posible, por millón, a lo sumo", "Possible gain, per million, at most"),
 ];
 const SITES: Text = text("Locales conectados por año", "Sites connected each year");
@@ -213,8 +213,8 @@ const MONEY_OF: Text = text(
     "The {0} budget: thousand million guaraníes each year",
 );
 const LIMIT: Text = text(
-    "Las barras son lo que cuestan los locales de cada año; la línea cortada, el presupuesto anual. Lo que no alcanza para un local más pasa \
-     al año siguiente.",
+    "Las barras son lo que cuestan los locales de cada año; la línea discontinua, el presupuesto anual. Lo que no alcanza para otro local \
+     pasa al año siguiente.",
     "Bars are what the sites of each year cost; the dashed line is the yearly budget. What does not pay for one more site goes to the next \
      year.",
 );
