@@ -135,7 +135,7 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
         }
         Verb::Passphrase { file, new_passphrase_fd } => {
             let old = connect.passphrase().read(&file.display().to_string())?;
-            change_passphrase(&file, &old, &new_passphrase(new_passphrase_fd)?)?;
+            change_passphrase(&file, &old, &new_passphrase(new_passphrase_fd, language)?)?;
             let changed = language.of_both("tiene otra contraseña", "has another passphrase");
             output::done(connect, &format!("{} {changed}", file.display()));
         }
@@ -182,14 +182,23 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
 }
 
 /// A slip of the hand would lock the key away: what is typed is asked for twice.
-fn new_passphrase(descriptor: Option<u32>) -> Result<Passphrase, CliError> {
+fn new_passphrase(descriptor: Option<u32>, language: Language) -> Result<Passphrase, CliError> {
     if let Some(number) = descriptor {
-        return Ok(PassphraseSource::FileDescriptor(number).read("the new passphrase")?);
+        return Ok(PassphraseSource::FileDescriptor(number)
+            .read(language.of_both("la contraseña nueva", "the new passphrase"))?);
     }
-    let typed = PassphraseSource::Prompt.read("the key from now on")?;
-    let again = PassphraseSource::Prompt.read("the key from now on, again")?;
+    let [once, twice] = language.of_both(
+        ["la clave desde ahora", "la clave desde ahora, otra vez"],
+        ["the key from now on", "the key from now on, again"],
+    );
+    let typed = PassphraseSource::Prompt.read(once)?;
+    let again = PassphraseSource::Prompt.read(twice)?;
     if typed != again {
-        return Err(CliError::Usage("the two passphrases differ: nothing was changed".to_owned()));
+        let differ = language.of_both(
+            "las dos contraseñas difieren: no se cambió nada",
+            "the two passphrases differ: nothing was changed",
+        );
+        return Err(CliError::Usage(differ.to_owned()));
     }
     Ok(typed)
 }

@@ -111,8 +111,9 @@ pub(crate) fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
         Verb::Renew { delegation, out } => {
             let renewed = Delegation::read(&delegation)?.renewed(SystemClock.now());
             write_new(&out, &renewed)?;
-            let waits =
-                connect.language().of_both("espera las firmas de las raíces", "waits for the signatures of the roots");
+            let waits = connect
+                .language()
+                .of_both("espera las firmas de las raíces", "waits for the signatures of the roots");
             output::done(connect, &format!("{} {waits}", out.display()));
             Ok(())
         }
@@ -135,7 +136,7 @@ fn sign(file: &Path, root: &Path, anchor: &ConfigurationAnchor, connect: &Connec
             ("instance", "instancia", anchor.instance.to_string()),
             ("ledger", "libro", origin.to_string()),
             ("vkey", "vkey", key.vkey(&origin)),
-            ("delegated until", "delegada hasta", delegation.expires_at().to_string()),
+            ("delegated until", "delegado hasta", delegation.expires_at().to_string()),
             ("signatures", "firmas", signatures),
         ],
     );
@@ -143,7 +144,8 @@ fn sign(file: &Path, root: &Path, anchor: &ConfigurationAnchor, connect: &Connec
 }
 
 fn create(folder: &Path, spec: &InstanceSpec, connect: &Connect) -> Result<(), CliError> {
-    let passphrase = connect.passphrase().read(connect.language().of_both("las claves nuevas", "the new keys"))?;
+    let passphrase =
+        connect.passphrase().read(connect.language().of_both("las claves nuevas", "the new keys"))?;
     let made = peabiru_registry::instance::create(folder, spec, &passphrase, SystemClock.now())?;
     output::fields(
         connect,

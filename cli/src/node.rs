@@ -116,7 +116,10 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
                 (Some(anchor), _) => prepare(&folder, &spec, &anchor, connect)?,
                 (None, Some(of_instance)) => make(&folder, &spec, &of_instance, connect)?,
                 (None, None) => {
-                    let missing = "--anchor or --instance-folder is needed: whom should the node trust?";
+                    let missing = language.of_both(
+                        "falta --anchor o --instance-folder: ¿en quién debe confiar el nodo?",
+                        "--anchor or --instance-folder is needed: whom should the node trust?",
+                    );
                     return Err(CliError::Usage(missing.to_owned()));
                 }
             }
@@ -149,28 +152,38 @@ pub(crate) async fn run(verb: Verb, connect: &Connect) -> Result<(), CliError> {
                 ),
             );
         }
-        Verb::Certificate { id, add, remove } => {
-            let mut registry = connect.registry().await?;
-            if let Some(file) = add {
-                let certificate = read_certificate(&file)?;
-                let request = AddNodeCertificateRequest { node: id.to_string(), certificate };
-                let added = registry.add_node_certificate(request).await?.into_inner();
-                let registered = language.of_both("queda registrado para", "is registered for");
-                let done = format!("{} {registered} {id}", file.display());
-                answered(connect, &done, added.globalconf_version, added.proposal);
-            }
-            if let Some(file) = remove {
-                let sha256 = Digest::of(&read_certificate(&file)?);
-                let certificate_sha256 = sha256.as_bytes().to_vec().into();
-                let request = RemoveNodeCertificateRequest { node: id.to_string(), certificate_sha256 };
-                let removed = registry.remove_node_certificate(request).await?.into_inner();
-                let withdrawn = language.of_both("queda retirado de", "is withdrawn from");
-                let done = format!("{} {withdrawn} {id}", file.display());
-                answered(connect, &done, removed.globalconf_version, removed.proposal);
-            }
-        }
+        Verb::Certificate { id, add, remove } => certificate(&id, add, remove, connect).await?,
         Verb::Status => status(connect).await?,
         Verb::Reload => reload(connect).await?,
+    }
+    Ok(())
+}
+
+/// One more authentication certificate, or one less.
+async fn certificate(
+    id: &NodeId,
+    add: Option<PathBuf>,
+    remove: Option<PathBuf>,
+    connect: &Connect,
+) -> Result<(), CliError> {
+    let language = connect.language();
+    let mut registry = connect.registry().await?;
+    if let Some(file) = add {
+        let certificate = read_certificate(&file)?;
+        let request = AddNodeCertificateRequest { node: id.to_string(), certificate };
+        let added = registry.add_node_certificate(request).await?.into_inner();
+        let registered = language.of_both("queda registrado para", "is registered for");
+        let done = format!("{} {registered} {id}", file.display());
+        answered(connect, &done, added.globalconf_version, added.proposal);
+    }
+    if let Some(file) = remove {
+        let sha256 = Digest::of(&read_certificate(&file)?);
+        let certificate_sha256 = sha256.as_bytes().to_vec().into();
+        let request = RemoveNodeCertificateRequest { node: id.to_string(), certificate_sha256 };
+        let removed = registry.remove_node_certificate(request).await?.into_inner();
+        let withdrawn = language.of_both("queda retirado de", "is withdrawn from");
+        let done = format!("{} {withdrawn} {id}", file.display());
+        answered(connect, &done, removed.globalconf_version, removed.proposal);
     }
     Ok(())
 }
@@ -219,8 +232,12 @@ fn prepare(
             ("node", "nodo", spec.node.to_string()),
             ("configuration", "configuración", requests.config.display().to_string()),
             ("ledger", "libro", requests.origin.to_string()),
-            ("request for authentication", "solicitud de autenticación", requests.authentication.display().to_string()),
-            ("request for sealing", "solicitud de sellado", requests.sealing.display().to_string()),
+            (
+                "request for authentication",
+                "pedido de autenticación",
+                requests.authentication.display().to_string(),
+            ),
+            ("request for sealing", "pedido de sellado", requests.sealing.display().to_string()),
         ],
     );
     Ok(())

@@ -1,8 +1,8 @@
 //! README and `docs/`, as a newcomer types them: every fenced command is run, in a folder that holds nothing but the
 //! repository's. A block exits with 0, or with the code that the comment before it says, and says what that comment says; one
 //! that "runs on" is a terminal of its own, which goes on until the page ends. `sh` blocks need nothing but Peabiru. `bash`
-//! blocks need what their page says, and are run if `PEABIRU_BOOK_WITH_OTHERS` is set, as `.ci/peers.d/audit`, `developer`
-//! and `registry` do.
+//! blocks need what their page says, and are run if `PEABIRU_BOOK_WITH_OTHERS` is set, as `.ci/peers.d/audit`, `developer` and
+//! `registry` do.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says by failing what went wrong")]
 
 use std::fs;

@@ -40,7 +40,7 @@ async fn it_says_how_peers_are_reached_and_which_are_not() {
     let mec = mec.stop().await;
     federation.stop_registry().await;
     let ended = doctor(&mitic).await;
-    says(&ended, 7, &["PY/GOV/MEC/node is not reached: ", "does not answer: ", "good for 2 days more"]);
+    says(&ended, 7, &["PY/GOV/MEC/node is not reached: ", "does not answer: ", "good for 3 days more"]);
     assert!(ended.stdout.starts_with("broken"), "{}", ended.stdout);
     drop(mec);
 }

@@ -105,11 +105,8 @@ async fn evidence_holds_every_batch_of_both_ways_and_what_is_missing_is_named() 
             "stream/request/: what 2 entries of stream/answer/ say to have taken",
         ];
         assert_eq!(report.missing, before);
-        assert_eq!(
-            compare(&[verify(&tar, Some(&anchor)), report], Language::English),
-            [],
-            "both are of one stream"
-        );
+        let both = compare(&[verify(&tar, Some(&anchor)), report], Language::English);
+        assert_eq!(both, [], "both are of one stream");
     }
     // Gathered anew without what the other side says to have taken.
     let report = verify(&without(&tar, "stream/request/close.entry"), Some(&anchor));
