@@ -6,6 +6,7 @@ pub mod disk;
 pub mod echo;
 pub mod evidence;
 pub mod federation;
+pub mod ledger;
 pub mod metrics;
 pub mod parsers;
 pub mod process;

@@ -9,9 +9,22 @@
 
 #[path = "hostile/impostor.rs"]
 mod impostor;
+#[path = "hostile/large.rs"]
+mod large;
+#[path = "hostile/line.rs"]
+mod line;
 #[path = "../../node/tests/link/raw.rs"]
 #[allow(dead_code, reason = "the link's own tests use the rest")]
 mod raw;
+#[path = "../../node/tests/link/raw_http2.rs"]
+#[allow(dead_code, reason = "the link's own tests use the rest")]
+mod raw_http2;
+#[path = "hostile/resets.rs"]
+mod resets;
+#[path = "hostile/scene.rs"]
+mod scene;
+#[path = "hostile/slow.rs"]
+mod slow;
 
 #[path = "hostile/stream_bounds.rs"]
 mod stream_bounds;

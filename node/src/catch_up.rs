@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::core::{Core, internal, ledger_fault, received_append};
 use crate::exchange::{FromChunks, Wanted};
+use crate::flow::LARGE_WAIT;
 use crate::guard::answer::Outstanding;
-use crate::link::{Fetched, LARGE_WAIT, Link};
+use crate::link::{Fetched, Link};
 use crate::memory::Unanswered;
 use crate::spool;
 

@@ -31,6 +31,7 @@ use crate::guard::Guard;
 use crate::guard::answer::{self, CheckedAnswer, Outstanding};
 use crate::guard::grant::{self, Grants, Revised};
 use crate::guard::refusal::Refusal;
+use crate::live::session::{STREAM_IDLE_MAX, Sessions};
 use crate::news::News;
 use crate::spool::Spool;
 
@@ -59,6 +60,8 @@ pub struct Core {
     pub news: News,
     /// Turns of batches that are ahead of others of their stream.
     pub(crate) batches_ahead: Arc<Semaphore>,
+    /// Streams that go on.
+    pub(crate) sessions: Arc<Sessions>,
     /// Tells streams, which go on for long, that the node stops.
     pub(crate) stopping: CancellationToken,
     /// One revision at a time.
@@ -88,6 +91,7 @@ impl Core {
             grants: ArcSwap::from_pointee(grants),
             news: News::default(),
             batches_ahead: Arc::new(Semaphore::new(BATCHES_AHEAD_MAX)),
+            sessions: Sessions::new(STREAM_IDLE_MAX),
             stopping: CancellationToken::new(),
             grant_turn: tokio::sync::Mutex::new(()),
         }

@@ -1,6 +1,7 @@
 //! Large bodies and streams between the stages of an exchange: channels of a bounded length, so that a slow reader slows the writer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use peabiru_ledger::ledger::Appending;
@@ -135,6 +136,8 @@ impl AnswerEnd {
     }
 }
 
+/// For a large message from its head to its end.
+pub(crate) const LARGE_WAIT: Duration = Duration::from_secs(3600);
 /// Batches of all streams that may be on their way together beside one of each: 16 MiB.
 pub(crate) const BATCHES_AHEAD_MAX: usize = 256;
 /// Batches of one direction that are on their way into the ledger and to the peer.

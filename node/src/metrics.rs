@@ -1,7 +1,7 @@
 //! Prometheus metrics and health, on a listener of their own.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::NodeError;
 use crate::core::Core;
+use crate::door::Door;
+use crate::flow::BATCHES_AHEAD_MAX;
+use crate::link::Link;
 use crate::stage::STAGE_SECONDS;
 
 /// Records metrics from now on. A second call changes nothing: a process has one recorder.
@@ -51,6 +54,56 @@ pub(crate) async fn keep_up(stop: CancellationToken) {
 pub(crate) struct Page {
     pub(crate) core: Arc<Core>,
     pub(crate) store: Arc<Store>,
+    pub(crate) link: Arc<Link>,
+    pub(crate) door: Arc<Door>,
+}
+
+impl Page {
+    /// What is true of this node now, beside what was counted. Nodes of one process have one recorder: none writes its own
+    /// while the page of another is made.
+    fn text(&self) -> String {
+        static TURN: Mutex<()> = Mutex::new(());
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let counters = self.store.counters();
+        metrics::counter!("peabiru_ledger_entries_total").absolute(counters.entries);
+        metrics::counter!("peabiru_ledger_commits_total").absolute(counters.commits);
+        metrics::counter!("peabiru_ledger_syncs_total").absolute(counters.syncs);
+        metrics::counter!("peabiru_ledger_signatures_total").absolute(counters.signatures);
+        metrics::counter!("peabiru_ledger_index_set_aside_total").absolute(counters.index_set_aside);
+        self.gauges().into_iter().for_each(|(name, value)| set(name, value));
+        let text = recorder().map(|recorder| {
+            recorder.run_upkeep();
+            recorder.render()
+        });
+        text.unwrap_or_default()
+    }
+
+    fn gauges(&self) -> [(&'static str, u64); 11] {
+        let Self { core, link, door, .. } = self;
+        let conf = core.globalconf.newest();
+        let left = conf.as_ref().map_or(0, |conf| conf.expires_at().since(core.clock.now()).as_secs());
+        let (link, door) = (link.held(), door.held());
+        let ahead = BATCHES_AHEAD_MAX.saturating_sub(core.batches_ahead.available_permits());
+        [
+            ("peabiru_globalconf_version", conf.map_or(0, |conf| conf.version())),
+            ("peabiru_globalconf_seconds_left", left),
+            ("peabiru_globalconf_stale_seconds", core.globalconf.staleness().as_secs()),
+            ("peabiru_door_connections", door.connections as u64),
+            ("peabiru_door_calls", door.calls as u64),
+            ("peabiru_link_memory_bytes", link.memory_bytes as u64),
+            ("peabiru_link_exchanges", link.exchanges as u64),
+            ("peabiru_link_served", link.served as u64),
+            ("peabiru_link_streams", link.streams as u64),
+            ("peabiru_streams", core.sessions.open() as u64),
+            ("peabiru_stream_batches_ahead", ahead as u64),
+        ]
+    }
+}
+
+/// Exact up to 2^53.
+#[allow(clippy::cast_precision_loss, reason = "versions, seconds and bytes are far below 2^53")]
+fn set(gauge: &'static str, value: u64) {
+    metrics::gauge!(gauge).set(value as f64);
 }
 
 /// Binds the listener. Gives its address, and what serves it until `stop`.
@@ -74,28 +127,8 @@ pub(crate) async fn serve(
 }
 
 async fn metrics_page(State(page): State<Page>) -> impl IntoResponse {
-    let counters = page.store.counters();
-    metrics::counter!("peabiru_ledger_entries_total").absolute(counters.entries);
-    metrics::counter!("peabiru_ledger_commits_total").absolute(counters.commits);
-    metrics::counter!("peabiru_ledger_syncs_total").absolute(counters.syncs);
-    metrics::counter!("peabiru_ledger_signatures_total").absolute(counters.signatures);
-    metrics::counter!("peabiru_ledger_index_set_aside_total").absolute(counters.index_set_aside);
-    let conf = page.core.globalconf.newest();
-    let version = conf.as_ref().map_or(0, |conf| conf.version());
-    let stale = page.core.globalconf.staleness().as_secs();
-    let left = conf.map_or(0, |conf| conf.expires_at().since(page.core.clock.now()).as_secs());
-    // Exact up to 2^53.
-    #[allow(clippy::cast_precision_loss, reason = "versions and seconds are far below 2^53")]
-    {
-        metrics::gauge!("peabiru_globalconf_version").set(version as f64);
-        metrics::gauge!("peabiru_globalconf_seconds_left").set(left as f64);
-        metrics::gauge!("peabiru_globalconf_stale_seconds").set(stale as f64);
-    }
-    let text = recorder().map(|recorder| {
-        recorder.run_upkeep();
-        recorder.render()
-    });
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text.unwrap_or_default())
+    let text = page.text();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 
 async fn health(State(page): State<Page>) -> impl IntoResponse {

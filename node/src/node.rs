@@ -36,6 +36,7 @@ use crate::inbound::Answering;
 use crate::keys::{HostedLedger, Keys, certificate_in_force, read_anchor};
 use crate::link::heads::Heads;
 use crate::link::{Link, LinkConfig, LinkParts, Waits};
+use crate::live::session::{STREAM_IDLE_MAX, Sessions};
 use crate::memory::{Memory, Unanswered};
 use crate::metrics::{self, Page};
 use crate::provider::Provider;
@@ -54,6 +55,12 @@ pub struct Environment {
     pub random: Arc<dyn Random>,
     /// For the ledgers.
     pub disk: Arc<dyn Disk>,
+    /// How long callers may keep the doors waiting.
+    pub door_waits: door::Waits,
+    /// How long peers may keep the link waiting; `drain` is for `node.toml` to say.
+    pub link_waits: Waits,
+    /// Longest time in which nothing passes on a stream.
+    pub stream_idle: Duration,
 }
 
 impl Default for Environment {
@@ -62,6 +69,9 @@ impl Default for Environment {
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom::default()),
             disk: Arc::new(RealDisk),
+            door_waits: door::Waits::default(),
+            link_waits: Waits::default(),
+            stream_idle: STREAM_IDLE_MAX,
         }
     }
 }
@@ -125,7 +135,7 @@ impl Running {
                 tokio::task::spawn_blocking(move || Opened::open(&config, &passphrase, &environment));
             opened.await.map_err(|error| NodeError::Stopped(error.to_string()))??
         };
-        opened.wire(config, passphrase.clone(), listeners).await
+        opened.wire(config, passphrase.clone(), listeners, environment).await
     }
 
     /// The line for whoever started it: it is ready, and where it is reached.
@@ -239,7 +249,7 @@ impl Opened {
             Arc::clone(&environment.random),
             config.storage.max_body_mebibytes * MEBIBYTE,
         );
-        let core = Core::new(
+        let mut core = Core::new(
             config.node.id.clone(),
             Arc::clone(&environment.clock),
             spool,
@@ -248,6 +258,7 @@ impl Opened {
             Guard::new(config.node.id.clone(), memory.replay),
             memory.grants,
         );
+        core.sessions = Sessions::new(environment.stream_idle);
         Ok(Self {
             core: Arc::new(core),
             store: Arc::new(store),
@@ -264,6 +275,7 @@ impl Opened {
         config: &Arc<Config>,
         passphrase: Passphrase,
         listeners: Listeners,
+        environment: &Environment,
     ) -> Result<Running, NodeError> {
         let Self { core, store, heads, unanswered, authentication, door, certificates } = self;
         let refresher = Arc::new(Refresher::new(&core.globalconf.anchor().registries)?);
@@ -283,12 +295,15 @@ impl Opened {
         let services = Arc::clone(&dispatcher);
         let demands = settings::demands(config);
         let provider = Arc::new(Provider::new(Arc::clone(&core), services, SERVICE_TIMEOUT, demands));
-        let link = Arc::new(start_link(config, &core, &store, &heads, authentication, &provider)?);
+        let answering = Answering { core: Arc::clone(&core), provider: Arc::clone(&provider) };
+        let link_config = link_config(config, environment.link_waits);
+        let link = Arc::new(start_link(&link_config, &store, &heads, authentication, answering)?);
         let link_address = link.local_addr();
         let consumer = Arc::new(Consumer::new(Arc::clone(&core), Arc::clone(&link), Arc::clone(&provider)));
         let tls = door.map(|identity| DoorTls::new(identity, config)).transpose()?;
         let random = Arc::clone(&core.random);
-        let door = Arc::new(Door::new(Arc::new(consumer), settings::door(config), random));
+        let (settings, waits) = (settings::door(config), environment.door_waits);
+        let door = Arc::new(Door::new(Arc::new(consumer), settings, waits, random));
         let doors = Doors::open(&door, listeners, tls.as_ref())?;
         let (refresh_every, every) = watch::channel(config.globalconf.refresh());
         let reloader = Arc::new(Reloader {
@@ -298,7 +313,7 @@ impl Opened {
             link: Arc::clone(&link),
             dispatcher,
             provider,
-            door,
+            door: Arc::clone(&door),
             door_tls: tls,
             refresh_every,
             passphrase,
@@ -307,7 +322,7 @@ impl Opened {
         let stop_streams = core.stopping.clone();
         let operator = Admin { core, store, link, reloader, refresher, shown };
         let Rest { metrics, admin_socket, stop: stop_rest, tasks: rest } =
-            Rest::start(config, operator.clone(), unanswered, every).await?;
+            Rest::start(config, operator.clone(), door, unanswered, every).await?;
         let Admin { store, link, reloader, .. } = operator;
         let Doors { tcp, stop: stop_doors, tasks: doors } = doors;
         let drain = config.node.drain();
@@ -342,12 +357,13 @@ impl Rest {
     async fn start(
         config: &Config,
         operator: Admin,
+        door: Arc<Door>,
         unanswered: Vec<Unanswered>,
         refresh_every: watch::Receiver<Duration>,
     ) -> Result<Self, NodeError> {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let Admin { core, store, link, refresher, shown, .. } = operator.clone();
-        let page = Page { core: Arc::clone(&core), store };
+        let page = Page { core: Arc::clone(&core), store, link: Arc::clone(&link), door };
         let metrics = match config.metrics.listen {
             Some(address) => {
                 let (bound, serving) = metrics::serve(address, page, stop.clone()).await?;
@@ -423,18 +439,23 @@ impl Doors {
     }
 }
 
+fn link_config(config: &Config, waits: Waits) -> LinkConfig {
+    LinkConfig {
+        waits: Waits { drain: config.node.drain(), ..waits },
+        memory_budget: settings::memory_budget(config),
+        carriers: config.link.carriers.clone(),
+        ..LinkConfig::on(config.link.listen)
+    }
+}
+
 fn start_link(
-    config: &Config,
-    core: &Arc<Core>,
+    config: &LinkConfig,
     store: &Store,
     heads: &Arc<Heads>,
     identity: TlsIdentity,
-    provider: &Arc<Provider>,
+    answering: Answering,
 ) -> Result<Link, NodeError> {
-    let waits = Waits { drain: config.node.drain(), ..Waits::default() };
-    let memory_budget = settings::memory_budget(config);
-    let carriers = config.link.carriers.clone();
-    let link_config = LinkConfig { waits, memory_budget, carriers, ..LinkConfig::on(config.link.listen) };
+    let core = &answering.core;
     // TLS sessions hold it until QUIC forgets them, some time after a stop: it must not hold the ledgers' folder.
     let source = Arc::downgrade(core);
     let parts = LinkParts {
@@ -445,9 +466,9 @@ fn start_link(
         ledgers: store.ledgers(),
         spool: core.spool.clone(),
         heads: Arc::clone(heads),
-        inbound: Arc::new(Answering { core: Arc::clone(core), provider: Arc::clone(provider) }),
+        inbound: Arc::new(answering),
     };
-    Ok(Link::start(&link_config, parts)?)
+    Ok(Link::start(config, parts)?)
 }
 
 fn report(recovery: &Recovery) {

@@ -23,6 +23,12 @@ impl Room {
         &self.permits
     }
 
+    /// Permits that are out.
+    pub(crate) fn held(&self) -> usize {
+        let size = *self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        size.saturating_sub(self.permits.available_permits())
+    }
+
     /// Changes the size. Runs on the tokio runtime of the caller.
     pub(crate) fn resize(&self, size: usize) {
         let size = size.min(Semaphore::MAX_PERMITS);
@@ -63,11 +69,12 @@ mod tests {
     async fn what_is_out_counts_against_the_new_size() {
         let room = Room::new(3);
         let mut out: Vec<_> = (0..3).map(|_| taken(&room).unwrap()).collect();
+        assert_eq!(room.held(), 3);
         room.resize(1);
         tokio::task::yield_now().await;
         out.truncate(1);
         tokio::task::yield_now().await;
-        assert!(taken(&room).is_none(), "one is out, and there is one");
+        assert!(taken(&room).is_none() && room.held() == 1, "one is out, and there is one");
         out.clear();
         tokio::task::yield_now().await;
         let one = taken(&room);

@@ -114,9 +114,10 @@ pub fn may_ask_another(fault: &Fault, side_effects: SideEffects) -> bool {
     match (fault.code, fault.place) {
         (FaultCode::NodeUnreachable, _) => true,
         (FaultCode::ExchangeOutcomeUnknown, _) => side_effects == SideEffects::None,
+        // Here: too much is under way between this node and that one.
+        (FaultCode::NodeOverloaded, Place::ConsumerNode | Place::ProviderNode) => true,
         (
-            FaultCode::NodeOverloaded
-            | FaultCode::NodeDraining
+            FaultCode::NodeDraining
             | FaultCode::NodeDiskFull
             | FaultCode::NodeNoGlobalconf
             | FaultCode::GlobalconfExpired

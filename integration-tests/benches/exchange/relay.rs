@@ -14,7 +14,7 @@ use peabiru_integration_tests::federation::{service, subsystem};
 use peabiru_ledger::payload::OpenBody;
 use peabiru_node::dispatcher::{Dispatcher, Endpoint};
 use peabiru_node::door::identify::{Clients, Credential};
-use peabiru_node::door::{self, Door, Limits, Listener, Settings};
+use peabiru_node::door::{self, Door, Limits, Listener, Settings, Waits};
 use peabiru_node::exchange::{
     Answer, AnswerEnd, Answered, BoxFuture, Call, CallBody, Exchange, Invocation, Pieces, Served,
     Services as _, Streamed,
@@ -116,7 +116,8 @@ pub async fn consume(own: &Path, peer: &Path, authority: &Path, at: SocketAddr) 
     let limits = Limits { connections: 1024, calls_per_connection: 256, calls: 1024 };
     let relay = Relay { connection, budget: Budget::new(BUDGET_BYTES) };
     let settings = Settings { clients, routes: HashMap::new(), limits, spelling: Spelling::default() };
-    let door = Arc::new(Door::new(Arc::new(relay), settings, Arc::new(SystemRandom::default())));
+    let door =
+        Arc::new(Door::new(Arc::new(relay), settings, Waits::default(), Arc::new(SystemRandom::default())));
     let listener = door::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     say_ready(&[listener.local_addr().unwrap().to_string()]);
     door::serve(Listener::plain(listener).unwrap(), door, CancellationToken::new()).await;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use peabiru_integration_tests::echo::wire::SayRequest;
-use peabiru_integration_tests::federation::{Caller, Federation, Headers, Member, service};
+use peabiru_integration_tests::federation::{Federation, Headers, Member};
 use peabiru_proto::hash::Digest;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -16,19 +16,13 @@ use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::raw_door::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RESET, SETTINGS, call,
+    fields, frame, http2_with as http2, is_served, message, soon,
+};
+
 const CONNECTIONS: usize = 64;
 const CALLS: usize = 32;
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-// Kinds and flags of frames (RFC 9113 §6).
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RESET: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 /// The token of a second caller.
 const OTHER: &str = "of another application";
 
@@ -48,56 +42,12 @@ async fn small_door(federation: &mut Federation) -> (Member, Member) {
     (mitic, mec)
 }
 
-/// Within a bound that only a failure reaches.
-async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), event)
-        .await
-        .unwrap_or_else(|_| panic!("{what}: not in time"))
-}
-
-async fn is_served(what: &str, caller: &mut Caller) {
-    let answer = soon(what, caller.say(SayRequest { body: "x".into(), ..SayRequest::default() })).await;
-    assert_eq!(answer.unwrap_or_else(|error| panic!("{what}: {error}")).into_inner().body, "x");
-}
-
 /// A new client, of the second subsystem.
 async fn other_is_served(what: &str, door: SocketAddr) {
     let channel = Endpoint::from_shared(format!("http://{door}")).unwrap().connect_lazy();
     let channel = InterceptedService::new(channel, Headers::new(&[("x-peabiru-token", OTHER)]));
     let checked = soon(what, async { HealthClient::new(channel).check(HealthCheckRequest::default()).await });
     checked.await.unwrap_or_else(|error| panic!("{what}: {error}"));
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// Field lines as HPACK writes them without a table (RFC 7541 §6.2.2).
-fn fields(fields: &[(&str, &str)]) -> Vec<u8> {
-    let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
-    fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect()
-}
-
-fn call(token: &str, method: &str) -> Vec<u8> {
-    let service = service("MEC").to_string();
-    fields(&[
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":path", &format!("/road.test.v1.EchoService/{method}")),
-        (":authority", "door"),
-        ("content-type", "application/grpc"),
-        ("x-peabiru-token", token),
-        ("x-peabiru-purpose", "testing"),
-        ("x-road-service", &service),
-    ])
-}
-
-/// A connection that has begun HTTP/2 with these settings.
-async fn http2(door: SocketAddr, settings: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(door).await.unwrap();
-    stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, settings)].concat()).await.unwrap();
-    stream
 }
 
 /// Writes until the door takes no more: it closed the connection, or reads no further.
@@ -178,10 +128,7 @@ async fn a_caller_that_never_ends_or_never_reads_leaves_the_others_their_places(
     drop(held);
     // Answers that are never read: no window is ever opened.
     let mut greedy = http2(door, &[0, 4, 0, 0, 0, 0]).await;
-    let message =
-        prost::Message::encode_to_vec(&SayRequest { answer_bytes: 60_000, ..SayRequest::default() });
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    let message = [&[0], length.as_slice(), &message].concat();
+    let message = message(&SayRequest { answer_bytes: 60_000, ..SayRequest::default() });
     for number in 0..u32::try_from(CALLS).unwrap() {
         let (stream, call) = (2 * number + 1, call(&mitic.agency.token, "Say"));
         greedy.write_all(&frame(HEADERS, END_HEADERS, stream, &call)).await.unwrap();

@@ -5,30 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
-use peabiru_certs::SecretKey;
-use peabiru_certs::key::Algorithm;
 use peabiru_certs::peer::{TlsIdentity, pinning_client};
-use peabiru_certs::pem::{read_certificate, write_certificate};
-use peabiru_certs::profile::Subject;
+use peabiru_certs::pem::read_certificate;
 use peabiru_integration_tests::echo::wire::SayRequest;
-use peabiru_integration_tests::federation::{Agency, Federation, Member, passphrase};
+use peabiru_integration_tests::federation::{Agency, Federation, Member};
 use peabiru_proto::hash::Digest;
-use peabiru_proto::time::{Clock as _, SystemClock};
 use peabiru_proto::wire::{AddNodeCertificateRequest, ListMembersRequest, RemoveNodeCertificateRequest};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// Makes a key with its certificate in the node's folder.
-fn issue(federation: &Federation, agency: &Agency, name: &str) -> bytes::Bytes {
-    let key = SecretKey::generate(Algorithm::P256);
-    let subject = Subject::Node { id: agency.site.node.clone(), hosts: vec!["127.0.0.1".to_owned()] };
-    let certificate = federation.ca.issue_for_key(&key, subject, SystemClock.now()).unwrap();
-    let keys = agency.site.folder.join("keys");
-    key.write_encrypted(&keys.join(format!("{name}.key")), &passphrase()).unwrap();
-    write_certificate(&keys.join(format!("{name}.crt")), &certificate).unwrap();
-    certificate
-}
+use super::raw_door::issue;
 
 fn edit(agency: &Agency, from: &str, to: &str) {
     let text = fs::read_to_string(agency.site.config()).unwrap();

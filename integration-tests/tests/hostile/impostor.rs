@@ -11,6 +11,7 @@ use peabiru_integration_tests::echo::wire::NoteRequest;
 use peabiru_integration_tests::federation::{Agency, Member, passphrase, service, subsystem};
 use peabiru_ledger::checkpoint::{SealingKey, SignedCheckpoint};
 use peabiru_ledger::disk::{Disk, RealDisk};
+use peabiru_ledger::large::LargeFiles;
 use peabiru_ledger::ledger::{Append, Ledger, LedgerIdentity, Store, StoreConfig};
 use peabiru_ledger::payload::{Direction, Payload, SealedPayload};
 use peabiru_ledger::position::TreeSize;
@@ -86,16 +87,20 @@ impl Impostor {
         Self { agency, identity, store, ledger, conf }
     }
 
-    /// Dials a node and greets it. Later visits have higher serials.
-    pub(crate) async fn visit(&self, to: &Member, serial: u64) -> Visit {
-        let guise = Guise {
+    /// As whom it connects.
+    pub(crate) fn guise(&self) -> Guise {
+        Guise {
             id: self.agency.site.node.clone(),
             identity: self.identity.clone(),
             conf: Arc::clone(&self.conf),
             now: SystemClock.now(),
-        };
+        }
+    }
+
+    /// Dials a node and greets it. Later visits have higher serials.
+    pub(crate) async fn visit(&self, to: &Member, serial: u64) -> Visit {
         let address: SocketAddr = to.node.link_address;
-        let raw = Raw::connect(guise, &to.agency.site.node, address, serial).await;
+        let raw = Raw::connect(self.guise(), &to.agency.site.node, address, serial).await;
         let hello = Hello::read(&raw.hear().await, &to.agency.site.node).unwrap();
         let shown = hello.known.iter().find(|head| head.origin() == self.ledger.origin());
         let shown = shown.map_or(TreeSize::EMPTY, SignedCheckpoint::size);
@@ -211,6 +216,11 @@ impl Impostor {
         let seal = Seal { checkpoint, position, proof };
         let entry = SealedEntry { entry: sealed.entry.entry.clone(), seal };
         Sealed { entry, payload: Arc::clone(&sealed.payload) }
+    }
+
+    /// For bodies of more than one chunk.
+    pub(crate) fn files(&self) -> &LargeFiles {
+        self.store.large_files()
     }
 
     /// Closes its ledger.

@@ -9,6 +9,7 @@ use peabiru_node::link::frame::Sealed as As;
 use peabiru_proto::entry::{Body, Entry, Reached, Received, SideEffects, Verdict};
 use peabiru_proto::fault::FaultCode;
 use peabiru_proto::hash::Digest;
+use peabiru_proto::limits::CLOCK_SKEW;
 use peabiru_proto::time::{Clock as _, SystemClock};
 use peabiru_proto::wire::RevokeGrantRequest;
 use peabiru_proto::wire::link_frame::Frame;
@@ -82,28 +83,6 @@ async fn a_peer_has_so_many_streams_and_its_other_exchanges_go_on() {
     impostor.stop().await;
 }
 
-/// A place in a node's memory is taken for a frame that was announced: who announces one sends it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frame_that_was_announced_comes_or_its_stream_ends() {
-    let mut federation = Federation::start().await;
-    let (impostor, mec, mut visit) = enter(&mut federation).await;
-    let opening = impostor.open_stream(&mec).await;
-    let first = Draft::after(&opening, message("good")).batch(&impostor).await;
-    for sealed in [&opening, &first] {
-        visit.show(&impostor.ledger, sealed).await;
-    }
-    let (mut send, receive) = visit.raw.connection.open_bi().await.unwrap();
-    send.write_all(&bytes(As::Message, &opening)).await.unwrap();
-    let batch = bytes(As::Batch, &first);
-    send.write_all(&batch[..batch.len() / 2]).await.unwrap();
-    let close = Answers::of(receive).closed().await;
-    assert_eq!(close.fault.as_deref(), Some(FaultCode::ExchangeOutcomeUnknown.as_str()), "it was asked");
-    let stopped = tokio::time::timeout(LONG, send.stopped()).await.expect("it is told");
-    assert!(stopped.unwrap().is_some(), "nobody reads on");
-    still_answers(&impostor, &mec, &mut visit).await;
-    impostor.stop().await;
-}
-
 /// Its entries may be silent about what it had taken by then; its RECEIVED in the same ledger is not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_had_taken_more_than_it_says_is_given_away_by_its_own_ledger() {
@@ -142,7 +121,44 @@ async fn who_had_taken_more_than_it_says_is_given_away_by_its_own_ledger() {
     impostor.stop().await;
 }
 
+/// A node refuses such entries when they come; who has them from somewhere else is told by the file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn times_that_cannot_be_are_given_away_by_the_evidence() {
+    let mut federation = Federation::start().await;
+    let (impostor, mec, mut visit) = enter(&mut federation).await;
+    let opening = impostor.open_stream_of(&mec, "Talk", SideEffects::None).await;
+    visit.show(&impostor.ledger, &opening).await;
+    let (mut send, receive) = visit.raw.connection.open_bi().await.unwrap();
+    send.write_all(&bytes(As::Message, &opening)).await.unwrap();
+    let mut answers = Answers::of(receive);
+    let Some(Frame::Message(opened)) = answers.next().await else { panic!("no RESPONSE") };
+    let response = Entry::decode(opened.entry).unwrap();
+    let (exchange, anchor) = (opening.entry.entry.exchange(), &federation.instance.anchor);
+    let tar = export(&mut mec.admin().await, &exchange.to_string()).await.unwrap();
+    let failed = |tar: &[u8]| {
+        let failures = verify(tar, Some(anchor)).failures;
+        failures.into_iter().map(|failure| (failure.file, failure.what)).collect::<Vec<_>>()
+    };
+    assert_eq!(failed(&tar), []);
+    let (asked, answered) = (opening.entry.entry.common().created_at, response.common().created_at);
+    let honest = Draft::after(&opening, message("good"));
+    let first = honest.batch(&impostor).await;
+    assert_eq!(failed(&with(&tar, &first.entry)), [], "silent about what it had taken, and made in time");
+    // Before what it follows, whether it is silent about the other direction or not.
+    let taken = Reached { leaf: response.leaf_hash(), chunks: 0 };
+    let early = asked.minus(Duration::from_millis(1));
+    for draft in [honest.clone(), honest.clone().taking(taken)] {
+        let early = draft.made_at(early).batch(&impostor).await;
+        let what = "it was made before the one before it".to_owned();
+        assert!(failed(&with(&tar, &early.entry)).contains(&("stream/request/0.entry".to_owned(), what)));
+    }
+    // Before what it says to have taken, by more than two clocks differ.
+    let long_ago = answered.minus(CLOCK_SKEW + Duration::from_millis(1));
+    let early = honest.clone().taking(taken).made_at(long_ago).batch(&impostor).await;
+    let what = "it was made before what it says to have taken".to_owned();
+    assert!(failed(&with(&tar, &early.entry)).contains(&("stream/request/0.entry".to_owned(), what)));
+    impostor.stop().await;
+}
+
 /// Of one connection, by a node: half of what the connection's window holds if nobody reads.
 const STREAMS_MAX: usize = 32;
-/// Of everything that happens at once unless it does not happen.
-const LONG: Duration = Duration::from_secs(30);

@@ -55,6 +55,22 @@ impl Draft {
         }
     }
 
+    /// It says to have been made then.
+    pub(super) fn made_at(self, made_at: Timestamp) -> Self {
+        Self { made_at: Some(made_at), ..self }
+    }
+
+    /// It says to have taken this of the other direction.
+    pub(super) fn taking(self, taken: Reached) -> Self {
+        Self { taken: Some(taken), ..self }
+    }
+
+    /// The same of the other direction, after what opens that: who answers has taken the request.
+    pub(super) fn answering(request: &Entry, opening: &Sealed, body: Vec<u8>) -> Self {
+        let taken = Some(Reached { leaf: request.leaf_hash(), chunks: 0 });
+        Self { direction: StreamDirection::Answer, taken, ..Self::after(opening, body) }
+    }
+
     pub(super) fn next(&self, sealed: &Sealed, body: Vec<u8>) -> Self {
         let previous = Some(sealed.entry.entry.leaf_hash());
         let first_chunk = self.first_chunk + chunk_count(self.body.len() as u64) - 1;
@@ -78,7 +94,7 @@ impl Draft {
         impostor.put_at(made_at, self.exchange, &Body::Batch(batch), payload).await
     }
 
-    async fn close(&self, impostor: &Impostor) -> Sealed {
+    pub(super) async fn close(&self, impostor: &Impostor) -> Sealed {
         let (payload, content_root) = sealed_payload(&self.exchange, self.way(), &[], &[]);
         let close = Close {
             opening: self.opening,

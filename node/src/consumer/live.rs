@@ -107,7 +107,7 @@ impl Consumer {
     ) -> Result<Opened, Failure> {
         let ledger = self.ledger_of(call)?;
         let life = [call.deadline, planned.facts.timeout].into_iter().flatten().min();
-        let session = Arc::new(Session::of_caller(life, planned.facts.side_effects));
+        let session = Arc::new(Session::of_caller(&self.core.sessions, life, planned.facts.side_effects));
         let asking = Asking { call, planned, contract, exchange, ledger, conf, core: &self.core };
         let (opening, payload) = asking.open_stream().await?;
         let request = opening.entry.clone();

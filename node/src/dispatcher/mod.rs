@@ -25,7 +25,7 @@ pub use connection::{Endpoint, Location};
 
 use crate::exchange::{AnswerEnd, BoxFuture, Invocation, LiveServed, Pieces, Served, Services};
 use crate::flow::PIECES_QUEUED;
-use crate::grpc::body::{self, Read, RoadBody, Watcher};
+use crate::grpc::body::{self, Coming, LargeWaits, Read, RoadBody, Watcher};
 use crate::grpc::framing::{check_count, decode_status_text};
 use crate::grpc::metadata::{put_fields, text, to_fields};
 use crate::grpc::unpack::{ACCEPTED, PackedRoom, Unpacker};
@@ -174,7 +174,7 @@ async fn read_answer(
 ) -> Result<Served, Fault> {
     let (head, incoming) = response.into_parts();
     let unpacker = || Unpacker::new(&head.headers, Place::Service, packed);
-    let (messages, place) = (unpacker()?, Place::Service);
+    let (messages, place, waits) = (unpacker()?, Place::Service, LargeWaits::default());
     let (pieces, receiver) = mpsc::channel(PIECES_QUEUED);
     match body::read(incoming, MAX_BODY_BYTES).await {
         Ok(Read::Whole(body, trailers)) => {
@@ -185,12 +185,12 @@ async fn read_answer(
             // Small only as long as it was compressed.
             let rest = RoadBody::new(OpenBody::Whole(Bytes::new()), trailers);
             let watcher = Answering { messages: unpacker()?, headers: head.headers, streaming };
-            tokio::spawn(body::hand_on(body, rest, place, pieces, watcher));
+            tokio::spawn(Coming { first: body, rest, place, waits }.hand_on(pieces, watcher));
             Ok(Served::Large(receiver))
         }
         Ok(Read::More(first, rest)) => {
             let watcher = Answering { messages, headers: head.headers, streaming };
-            tokio::spawn(body::hand_on(first, rest, place, pieces, watcher));
+            tokio::spawn(Coming { first, rest, place, waits }.hand_on(pieces, watcher));
             Ok(Served::Large(receiver))
         }
         Err(error) => Err(protocol(format!("its answer broke off: {error}"))),

@@ -15,7 +15,7 @@ use super::connection::Connection;
 use super::protocol;
 use crate::exchange::{AnswerEnd, Invocation, Served};
 use crate::flow::PIECES_QUEUED;
-use crate::grpc::body::{self, Read, RoadBody, Watcher};
+use crate::grpc::body::{self, Coming, LargeWaits, Read, RoadBody, Watcher};
 use crate::rest::hash::request_id;
 use crate::rest::headers::{self, Way, insert};
 use crate::rest::target::Target;
@@ -73,13 +73,8 @@ async fn read_answer(response: Response<Incoming>) -> Result<Served, Fault> {
         Ok(Read::Whole(body, _)) => Ok(Served::Whole(end, body)),
         Ok(Read::More(first, rest)) => {
             let (pieces, receiver) = mpsc::channel(PIECES_QUEUED);
-            tokio::spawn(body::hand_on(
-                first,
-                rest,
-                Place::Service,
-                pieces,
-                Answering { end, piece: Bytes::new() },
-            ));
+            let body = Coming { first, rest, place: Place::Service, waits: LargeWaits::default() };
+            tokio::spawn(body.hand_on(pieces, Answering { end, piece: Bytes::new() }));
             Ok(Served::Large(receiver))
         }
         Err(error) => Err(protocol(format!("its answer broke off: {error}"))),

@@ -15,6 +15,7 @@ use super::front::Door;
 use super::http1::{Follower, MAX_HEAD_BYTES};
 use super::identify::Credential;
 use super::places::Connection;
+use super::waits::Limit;
 use super::watched::{Noted, Watch, Watched};
 
 /// What kind of socket a caller came by.
@@ -38,12 +39,15 @@ pub(super) async fn serve_connection<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let begun = tokio::select! {
-        begun = tokio::time::timeout(BEGIN_WAIT, begin(&mut stream)) => begun,
+        begun = tokio::time::timeout(door.waits().begin, begin(&mut stream)) => begun,
         () = stop.cancelled() => return,
     };
-    let Ok(Ok((speaks, ahead))) = begun else {
-        tracing::debug!("a connection at the door ended before it said anything");
-        return;
+    let (speaks, ahead) = match begun {
+        Ok(Ok(begun)) => begun,
+        Ok(Err(error)) => {
+            return tracing::debug!(%error, "a connection at the door ended before it said anything");
+        }
+        Err(_) => return Limit::Begin.note(),
     };
     match speaks {
         Speaks::Http2 => {
@@ -115,7 +119,7 @@ async fn serve_http2<S>(
             connection.await
         }
     };
-    note_end(ended);
+    note_end(ended, Limit::Alive);
 }
 
 async fn serve_http1<S>(
@@ -128,6 +132,7 @@ async fn serve_http1<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let head_wait = door.waits().head;
     let service = service_fn(move |request| {
         let (door, call, noted) = (Arc::clone(&door), place.begin(), Arc::clone(&noted));
         async move {
@@ -140,7 +145,7 @@ async fn serve_http1<S>(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WAIT)
+        .header_read_timeout(head_wait)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
@@ -151,12 +156,15 @@ async fn serve_http1<S>(
             connection.await
         }
     };
-    note_end(ended);
+    note_end(ended, Limit::Head);
 }
 
-fn note_end(ended: Result<(), hyper::Error>) {
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection at the door ended");
+/// `limit`: the one that hyper keeps.
+fn note_end(ended: Result<(), hyper::Error>, limit: Limit) {
+    match ended {
+        Ok(()) => {}
+        Err(error) if error.is_timeout() => limit.note(),
+        Err(error) => tracing::debug!(%error, "a connection at the door ended"),
     }
 }
 
@@ -165,7 +173,3 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Longest header list of a call, in bytes.
 const MAX_HEADER_BYTES: u32 = 32 * 1024;
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
-/// For the first bytes of a connection.
-const BEGIN_WAIT: Duration = Duration::from_secs(30);
-/// For a head of HTTP/1.1 from its first byte to its last; between calls, for the next to begin.
-const HEAD_WAIT: Duration = Duration::from_secs(60);

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -21,7 +20,7 @@ use super::http1::Violation;
 use super::identify::{Clients, Credential};
 use super::places::{Calls, Connections, OpenCall};
 use super::rest::RestDoor;
-use super::{Limits, Listener};
+use super::{Limits, Listener, Waits};
 use crate::exchange::{Answered, Exchange};
 use crate::grpc::body::RoadBody;
 use crate::grpc::metadata::text;
@@ -39,6 +38,7 @@ pub struct Door {
 pub(super) struct Shared {
     pub(super) exchange: Arc<dyn Exchange>,
     pub(super) settings: ArcSwap<Settings>,
+    pub(super) waits: Waits,
     /// Under way, of all listeners.
     calls: Arc<Calls>,
     /// Over TCP, and over the Unix socket.
@@ -80,6 +80,15 @@ impl Shared {
     }
 }
 
+/// What a door carries at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Over TCP and over the Unix socket.
+    pub connections: usize,
+    /// Of all of them.
+    pub calls: usize,
+}
+
 /// What an authority stands for.
 #[derive(Debug, Clone)]
 pub struct Route {
@@ -92,11 +101,17 @@ pub struct Route {
 impl Door {
     /// A door onto the road.
     #[must_use]
-    pub fn new(exchange: Arc<dyn Exchange>, settings: Settings, random: Arc<dyn Random>) -> Self {
+    pub fn new(
+        exchange: Arc<dyn Exchange>,
+        settings: Settings,
+        waits: Waits,
+        random: Arc<dyn Random>,
+    ) -> Self {
         let connections = [settings.limits.connections; 2].map(Connections::new);
         let shared = Arc::new(Shared {
             exchange,
             settings: ArcSwap::from_pointee(settings),
+            waits,
             calls: Arc::default(),
             connections,
             packed: PackedRoom::default(),
@@ -118,6 +133,18 @@ impl Door {
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.shared.settings.load().limits
+    }
+
+    /// How long callers may keep it waiting.
+    pub(super) fn waits(&self) -> &Waits {
+        &self.shared.waits
+    }
+
+    /// What it carries now.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        let connections = self.shared.connections.iter().map(Connections::held).sum();
+        Held { connections, calls: self.shared.calls.held() }
     }
 
     /// No listener takes new connections any more.
@@ -175,6 +202,3 @@ pub(super) fn refused(fault: Fault) -> Answered {
     count_refusal(&fault);
     Answered { exchange: None, result: Err(fault) }
 }
-
-/// For a caller's message to come once its headers are there.
-pub(super) const MESSAGE_WAIT: Duration = Duration::from_secs(30);

@@ -18,10 +18,10 @@ use super::identify::Credential;
 use super::own::{Asker, Own};
 use super::places::OpenCall;
 use super::refusal::language;
-use super::{MESSAGE_WAIT, Route, Shared, host, parse_purpose, refused, shown};
+use super::{Route, Shared, host, parse_purpose, refused, shown};
 use crate::exchange::{Answered, Call, CallBody};
 use crate::flow::PIECES_QUEUED;
-use crate::grpc::body::{self, Read, RoadBody, Watcher};
+use crate::grpc::body::{self, Coming, LargeWaits, Read, RoadBody, Watcher};
 use crate::grpc::framing::{encode_status_text, timeout};
 use crate::grpc::metadata::{put_fields, text, to_fields};
 use crate::grpc::unpack::{ACCEPTED, Unpacker};
@@ -102,9 +102,10 @@ impl GrpcDoor {
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: std::fmt::Display,
     {
-        let wait = call.deadline.unwrap_or(MESSAGE_WAIT).min(MESSAGE_WAIT);
+        let waits = &self.0.waits;
+        let wait = call.deadline.unwrap_or(waits.message).min(waits.message);
         let unpacker = || Unpacker::new(headers, Place::ConsumerNode, &self.0.packed);
-        match tokio::time::timeout(wait, read_body(body, unpacker)).await {
+        match tokio::time::timeout(wait, read_body(body, unpacker, waits.large)).await {
             Ok(Ok(body)) => self.0.exchange.call(Call { body, ..call }).await,
             Ok(Err(fault)) => refused(fault),
             Err(_) => {
@@ -197,7 +198,11 @@ fn named_service(named: &str) -> Result<ServiceId, Fault> {
 }
 
 /// A small body to its end; of a large one the beginning, and a task that hands on the rest.
-async fn read_body<B>(body: B, unpacker: impl Fn() -> Result<Unpacker, Fault>) -> Result<CallBody, Fault>
+async fn read_body<B>(
+    body: B,
+    unpacker: impl Fn() -> Result<Unpacker, Fault>,
+    waits: LargeWaits,
+) -> Result<CallBody, Fault>
 where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: std::fmt::Display,
@@ -209,20 +214,21 @@ where
                 return Ok(CallBody::Whole(body, messages));
             }
             // Small only as long as it was compressed.
-            Ok(piece_by_piece(body, RoadBody::default(), unpacker()?))
+            Ok(piece_by_piece(body, RoadBody::default(), unpacker()?, waits))
         }
-        Ok(Read::More(first, rest)) => Ok(piece_by_piece(first, rest, unpacking)),
+        Ok(Read::More(first, rest)) => Ok(piece_by_piece(first, rest, unpacking, waits)),
         Err(error) => Err(invalid(&format!("the body broke off: {error}"))),
     }
 }
 
-fn piece_by_piece<B>(first: Bytes, rest: B, unpacker: Unpacker) -> CallBody
+fn piece_by_piece<B>(first: Bytes, rest: B, unpacker: Unpacker, waits: LargeWaits) -> CallBody
 where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: std::fmt::Display,
 {
     let (pieces, receiver) = mpsc::channel(PIECES_QUEUED);
-    tokio::spawn(body::hand_on(first, rest, Place::ConsumerNode, pieces, Counting(unpacker)));
+    let body = Coming { first, rest, place: Place::ConsumerNode, waits };
+    tokio::spawn(body.hand_on(pieces, Counting(unpacker)));
     CallBody::Large(receiver)
 }
 

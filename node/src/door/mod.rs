@@ -14,10 +14,13 @@ mod own;
 mod places;
 mod refusal;
 mod rest;
+mod waits;
 mod watched;
 
-pub use front::{Door, Route, Settings};
-use front::{MESSAGE_WAIT, Shared, host, parse_purpose, refused, shown};
+pub use crate::grpc::body::LargeWaits;
+pub use front::{Door, Held, Route, Settings};
+use front::{Shared, host, parse_purpose, refused, shown};
+pub use waits::Waits;
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -36,6 +39,7 @@ use tokio_util::task::TaskTracker;
 use connection::{Socket, serve_connection};
 use identify::Credential;
 use places::Connection;
+use waits::Limit;
 
 /// A listening socket of the door.
 pub enum Listener {
@@ -142,8 +146,8 @@ pub async fn serve(listener: Listener, door: Arc<Door>, stop: CancellationToken)
         connections.spawn(async move {
             let _permit = permit;
             tokio::select! {
-                () = incoming.serve(door, Arc::clone(&connection), stop) => {}
-                () = connection.is_to_end() => {}
+                () = incoming.serve(Arc::clone(&door), Arc::clone(&connection), stop) => {}
+                limit = connection.is_to_end(door.waits()) => limit.note(),
             }
         });
     }
@@ -183,14 +187,14 @@ impl Incoming {
             }
             Self::Tls(stream, acceptor) => {
                 let _ = stream.set_nodelay(true);
-                match tokio::time::timeout(HANDSHAKE_WAIT, acceptor.accept(stream)).await {
+                match tokio::time::timeout(door.waits().handshake, acceptor.accept(stream)).await {
                     Ok(Ok(stream)) => {
                         let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                         let credential = certificate.map(|der| Credential::Certificate(Digest::of(der)));
                         serve_connection(stream, Socket::Tcp, credential, door, place, stop).await;
                     }
                     Ok(Err(error)) => tracing::info!(%error, "a TLS handshake at the door failed"),
-                    Err(_) => tracing::info!("a TLS handshake at the door took too long"),
+                    Err(_) => Limit::Handshake.note(),
                 }
             }
             Self::Unix(stream) => match stream.peer_cred() {
@@ -225,5 +229,3 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 /// Wait after the system refused a connection.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
-/// For a TLS handshake at the door.
-const HANDSHAKE_WAIT: std::time::Duration = std::time::Duration::from_secs(10);

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use super::identify::Sharing;
+use super::waits::{Limit, Waits};
 use crate::grpc::body::{Broken, RoadBody};
 use crate::room::Room;
 
@@ -44,6 +45,10 @@ impl Calls {
         }
         held.all += 1;
         Some(OpenCall { calls: Arc::clone(self), caller: None })
+    }
+
+    pub(super) fn held(&self) -> usize {
+        lock(&self.0).all
     }
 }
 
@@ -103,6 +108,10 @@ impl Connections {
 
     pub(super) fn resize(&self, connections_max: usize) {
         self.room.resize(connections_max);
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.room.held()
     }
 
     /// A place for one more, as soon as there is one. If there is none, the connection that has been idle for longest goes.
@@ -175,26 +184,24 @@ impl Connection {
     }
 
     /// Whether it has been idle for too long, or an answer has been waiting for its caller for too long.
-    fn is_unused(&self, now: Instant) -> bool {
+    fn unused(&self, waits: &Waits, now: Instant) -> Option<Limit> {
         let used = lock(&self.used);
-        let untaken = used.untaken.values().any(|since| now - *since >= TAKE_MAX);
-        if untaken {
-            tracing::info!("a caller takes nothing of an answer: its connection is closed");
+        if used.untaken.values().any(|since| now - *since >= waits.take) {
+            return Some(Limit::Take);
         }
-        untaken || used.open == 0 && now - used.idle_since >= IDLE_MAX
+        (used.open == 0 && now - used.idle_since >= waits.idle).then_some(Limit::Idle)
     }
 
     /// Ends when the connection is to be closed: idle and asked to leave, idle for too long, or with an answer that its
     /// caller does not take. To be polled by the task that serves the connection: no call begins meanwhile.
-    pub(super) async fn is_to_end(&self) {
+    pub(super) async fn is_to_end(&self, waits: &Waits) -> Limit {
         loop {
             tokio::select! {
                 () = self.leave.notified() => if self.idle_since().is_some() {
-                    tracing::debug!("an idle connection at the door makes room for another");
-                    return;
+                    return Limit::Room;
                 },
-                () = tokio::time::sleep(LOOK_EVERY) => if self.is_unused(Instant::now()) {
-                    return;
+                () = tokio::time::sleep(waits.look) => if let Some(limit) = self.unused(waits, Instant::now()) {
+                    return limit;
                 },
             }
         }
@@ -270,12 +277,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A connection without a call for this long is closed; clients make a new one when they need it.
-const IDLE_MAX: Duration = Duration::from_secs(300);
-/// For a caller to ask for the next part of an answer.
-const TAKE_MAX: Duration = Duration::from_secs(120);
-/// How often a connection is looked at for both.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// For an idle connection to go; then the next one is asked.
 const LEAVE_WAIT: Duration = Duration::from_millis(100);
 
@@ -313,21 +314,21 @@ mod tests {
 
     #[tokio::test]
     async fn the_longest_idle_connection_makes_room() {
-        let connections = Connections::new(2);
+        let (connections, waits) = (Connections::new(2), Waits::default());
         let (first_permit, first) = connections.enter().await;
         let (_second_permit, second) = connections.enter().await;
         let busy = first.begin();
         let mut third = std::pin::pin!(connections.enter());
         tokio::select! {
             _ = &mut third => panic!("there is no place"),
-            () = first.is_to_end() => panic!("it has a call"),
-            () = second.is_to_end() => {}
+            _ = first.is_to_end(&waits) => panic!("it has a call"),
+            limit = second.is_to_end(&waits) => assert_eq!(limit, Limit::Room),
         }
         // Idle again, and for less time than the other.
         drop(busy);
         tokio::select! {
             _ = &mut third => panic!("there is no place"),
-            () = second.is_to_end() => {}
+            limit = second.is_to_end(&waits) => assert_eq!(limit, Limit::Room),
         }
         drop(first_permit);
         third.await;
@@ -335,17 +336,17 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_that_nobody_takes_ends_its_connection() {
-        let connection = Arc::new(Connection::default());
-        let after = |wait: Duration| Instant::now() + wait;
+        let (connection, waits) = (Arc::new(Connection::default()), Waits::default());
+        let after = |wait: Duration| connection.unused(&waits, Instant::now() + wait);
         let mut answer = connection.begin().answer(RoadBody::default());
-        assert!(connection.is_unused(after(TAKE_MAX)) && !connection.is_unused(after(TAKE_MAX / 2)));
+        assert_eq!((after(waits.take), after(waits.take / 2)), (Some(Limit::Take), None));
         // One that the service does not go on with may take its time.
         let (_service, pieces) = tokio::sync::mpsc::channel(1);
         answer.body = RoadBody::live(pieces, |_| None);
         let mut context = Context::from_waker(std::task::Waker::noop());
         assert!(Pin::new(&mut answer).poll_frame(&mut context).is_pending());
-        assert!(!connection.is_unused(after(IDLE_MAX * 2)));
+        assert_eq!(after(waits.idle * 2), None);
         drop(answer);
-        assert!(connection.is_unused(after(IDLE_MAX)) && !connection.is_unused(after(IDLE_MAX / 2)));
+        assert_eq!((after(waits.idle), after(waits.idle / 2)), (Some(Limit::Idle), None));
     }
 }

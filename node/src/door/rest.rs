@@ -20,10 +20,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::http1::Violation;
 use super::identify::Credential;
 use super::places::OpenCall;
-use super::{MESSAGE_WAIT, Route, Shared, host, parse_purpose, refusal, refused, shown};
+use super::{Route, Shared, host, parse_purpose, refusal, refused, shown};
 use crate::exchange::{Answer, Answered, Call, CallBody};
 use crate::flow::PIECES_QUEUED;
-use crate::grpc::body::{self, Read, RoadBody, Watcher};
+use crate::grpc::body::{self, Coming, LargeWaits, Read, RoadBody, Watcher};
 use crate::grpc::metadata::text;
 use crate::rest::hash::{BodyHash, BodyHasher, HeaderPart, request_id};
 use crate::rest::headers::{self, Way, insert};
@@ -105,10 +105,11 @@ impl RestDoor {
         }
         let (call, asked) = self.prepare(connection, head, route.as_ref()).map_err(refused)?;
         self.shared.count(&mut open, &call.caller).map_err(refused)?;
-        let body = match tokio::time::timeout(MESSAGE_WAIT, read_body(body)).await {
+        let waits = &self.shared.waits;
+        let body = match tokio::time::timeout(waits.message, read_body(body, waits.large)).await {
             Ok(body) => body.map_err(refused)?,
             Err(_) => {
-                let message = format!("the body did not come within {} ms", MESSAGE_WAIT.as_millis());
+                let message = format!("the body did not come within {} ms", waits.message.as_millis());
                 return Err(refused(Fault::new(FaultCode::ExchangeDeadline, Place::ConsumerNode, message)));
             }
         };
@@ -316,7 +317,7 @@ fn addressee(headers: &HeaderMap) -> Result<Option<NodeId>, Fault> {
 }
 
 /// A small body to its end; of a large one the beginning, and a task that hands on the rest.
-async fn read_body<B>(body: B) -> Result<(CallBody, Hash), Fault>
+async fn read_body<B>(body: B, waits: LargeWaits) -> Result<(CallBody, Hash), Fault>
 where
     B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: std::fmt::Display,
@@ -330,7 +331,8 @@ where
             let (pieces, receiver) = mpsc::channel(PIECES_QUEUED);
             let (done, hash) = oneshot::channel();
             let watcher = Hashing { hasher: BodyHasher::new(), done, piece: Bytes::new() };
-            tokio::spawn(body::hand_on(first, rest, Place::ConsumerNode, pieces, watcher));
+            let body = Coming { first, rest, place: Place::ConsumerNode, waits };
+            tokio::spawn(body.hand_on(pieces, watcher));
             Ok((CallBody::Large(receiver), Hash::Coming(hash)))
         }
         Err(error) => Err(invalid(&format!("the body broke off: {error}"))),

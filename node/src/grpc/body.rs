@@ -14,8 +14,10 @@ use peabiru_ledger::payload::OpenBody;
 use peabiru_proto::fault::{Fault, FaultCode, Place};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 use crate::exchange::{AnswerEnd, Piece, Pieces};
+use crate::flow::LARGE_WAIT;
 
 /// Why a body could not be read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,45 +85,93 @@ pub trait Watcher: Send + 'static {
     fn end(self, trailers: Option<HeaderMap>) -> Result<Self::End, Fault>;
 }
 
-/// Hands a large body on, piece by piece, until its end or until nobody takes it.
-pub async fn hand_on<B, W>(
-    first: Bytes,
-    mut body: B,
-    place: Place,
-    pieces: mpsc::Sender<Result<Piece<W::End>, Fault>>,
-    mut watcher: W,
-) where
+/// A large body of which the beginning was read.
+#[derive(Debug)]
+pub struct Coming<B> {
+    /// What came.
+    pub first: Bytes,
+    /// What still comes.
+    pub rest: B,
+    /// Whose it is.
+    pub place: Place,
+    /// How long it may take.
+    pub waits: LargeWaits,
+}
+
+/// How long whoever sends a large body may take.
+#[derive(Debug, Clone, Copy)]
+pub struct LargeWaits {
+    /// For its next piece.
+    pub piece: Duration,
+    /// For all of it, however small the pieces.
+    pub whole: Duration,
+}
+
+impl Default for LargeWaits {
+    fn default() -> Self {
+        Self { piece: PIECE_WAIT, whole: LARGE_WAIT }
+    }
+}
+
+impl<B> Coming<B>
+where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
-    W: Watcher,
 {
-    // Whose body it is has broken its protocol.
-    let code = if place == Place::Service { FaultCode::ServiceProtocol } else { FaultCode::PayloadInvalid };
-    let broken = |what: String| Fault::new(code, place, what);
-    let mut trailers = None;
-    let mut data = first;
-    let ended = loop {
-        watcher.push(std::mem::take(&mut data));
-        match send_on(&mut watcher, &pieces).await {
-            Ok(Taken::Yes) => {}
-            Ok(Taken::No) => return,
-            Err(fault) => break Err(fault),
-        }
-        match tokio::time::timeout(PIECE_WAIT, body.frame()).await {
-            Ok(Some(Ok(frame))) => match frame.into_data() {
-                Ok(next) => data = next,
-                Err(frame) => trailers = frame.into_trailers().ok(),
-            },
-            Ok(Some(Err(error))) => break Err(broken(format!("the body broke off: {error}"))),
-            Ok(None) => break Ok(()),
-            Err(_) => {
-                let message = format!("nothing more of the body came within {} s", PIECE_WAIT.as_secs());
-                break Err(Fault::new(FaultCode::ExchangeDeadline, place, message));
+    /// Hands it on, piece by piece, until its end or until nobody takes it.
+    pub async fn hand_on<W: Watcher>(
+        mut self,
+        pieces: mpsc::Sender<Result<Piece<W::End>, Fault>>,
+        mut watcher: W,
+    ) {
+        let until = Instant::now() + self.waits.whole;
+        let mut trailers = None;
+        let mut data = std::mem::take(&mut self.first);
+        let ended = loop {
+            watcher.push(std::mem::take(&mut data));
+            match send_on(&mut watcher, &pieces).await {
+                Ok(Taken::Yes) => {}
+                Ok(Taken::No) => return,
+                Err(fault) => break Err(fault),
             }
+            match self.next(until).await {
+                Ok(Some(frame)) => match frame.into_data() {
+                    Ok(next) => data = next,
+                    Err(frame) => trailers = frame.into_trailers().ok(),
+                },
+                Ok(None) => break Ok(()),
+                Err(fault) => break Err(fault),
+            }
+        };
+        // An error means that nobody waits for it any more.
+        let _ = pieces.send(ended.and_then(|()| watcher.end(trailers)).map(Piece::End)).await;
+    }
+
+    async fn next(&mut self, until: Instant) -> Result<Option<Frame<Bytes>>, Fault> {
+        let LargeWaits { piece, whole } = self.waits;
+        let now = Instant::now();
+        let late = |what: String| Err(Fault::new(FaultCode::ExchangeDeadline, self.place, what));
+        // Looked at also if a piece is always there.
+        if now >= until {
+            return late(format!("the body did not end within {} ms", whole.as_millis()));
         }
-    };
-    // An error means that nobody waits for it any more.
-    let _ = pieces.send(ended.and_then(|()| watcher.end(trailers)).map(Piece::End)).await;
+        match timeout_at(until.min(now + piece), self.rest.frame()).await {
+            Ok(Some(Ok(frame))) => Ok(Some(frame)),
+            Ok(Some(Err(error))) => {
+                // Whose body it is has broken its protocol.
+                let code = match self.place {
+                    Place::Service => FaultCode::ServiceProtocol,
+                    _ => FaultCode::PayloadInvalid,
+                };
+                Err(Fault::new(code, self.place, format!("the body broke off: {error}")))
+            }
+            Ok(None) => Ok(None),
+            Err(_) if now + piece < until => {
+                late(format!("nothing more of the body came within {} ms", piece.as_millis()))
+            }
+            Err(_) => late(format!("the body did not end within {} ms", whole.as_millis())),
+        }
+    }
 }
 
 /// Hands a live body on until its end, or until nobody takes it. How long it may be silent is not for this to say.

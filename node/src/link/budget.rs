@@ -70,6 +70,11 @@ impl Budget {
         shares.live.iter().filter_map(Weak::upgrade).for_each(|share| share.resize(share_bytes));
     }
 
+    /// What messages of all peers take of it.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.small.held() + self.common.held()
+    }
+
     /// Waits until so many bytes are free. The caller bounds the wait; the peer meanwhile keeps what it has.
     pub(crate) async fn reserve(&self, bytes: usize) -> Reserved {
         let permits =

@@ -68,6 +68,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::exchange::{Arrived, Departures, Inbound, Line, LinkAnswer, Outflow, Wanted, WantedConf};
+use crate::flow::LARGE_WAIT;
 use crate::spool::Spool;
 use budget::{Budget, DEFAULT_MEMORY_BUDGET, RESERVE_WAIT};
 use choice::Choices;
@@ -125,6 +126,19 @@ pub struct Waits {
     pub probe_first: Duration,
     /// From then on.
     pub probe: Duration,
+}
+
+/// What the link carries at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkHeld {
+    /// Of `memory_budget`.
+    pub memory_bytes: usize,
+    /// Of both sides, on connections that are in use.
+    pub exchanges: usize,
+    /// Of those that peers opened, and streams of both sides, on any connection.
+    pub served: usize,
+    /// Places of streams that go on for long, on connections that are in use.
+    pub streams: usize,
 }
 
 /// What the link works with.
@@ -352,6 +366,18 @@ impl Link {
         self.0.connected(peer, Instant::now() + self.0.waits.connect).await.map(drop)
     }
 
+    /// What it carries now.
+    #[must_use]
+    pub fn held(&self) -> LinkHeld {
+        let peers = self.0.pool.live();
+        LinkHeld {
+            memory_bytes: self.0.budget.held_bytes(),
+            exchanges: peers.iter().map(|peer| peer.streams.len()).sum(),
+            served: self.0.exchanges.len(),
+            streams: peers.iter().map(|peer| peer.held_streams()).sum(),
+        }
+    }
+
     /// The live connections.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerStatus> {
@@ -473,8 +499,6 @@ const READ_WAIT: Duration = Duration::from_secs(10);
 const WRITE_WAIT: Duration = Duration::from_secs(10);
 const PACE_WAIT: Duration = Duration::from_secs(30);
 const STILL_COMING_WAIT: Duration = Duration::from_secs(10);
-/// For a large message from its head to its end.
-pub(crate) const LARGE_WAIT: Duration = Duration::from_secs(3600);
 const TURN_WAIT: Duration = Duration::from_secs(20);
 const RETIRE_WAIT: Duration = Duration::from_secs(5);
 const DRAIN_WAIT: Duration = Duration::from_secs(30);

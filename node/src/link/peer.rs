@@ -21,7 +21,7 @@ use super::control::Announcer;
 use super::counters::Up;
 use super::frame::FrameError;
 use super::heads::{HeadError, Update};
-use super::terms::{Carrier, Code, StreamError};
+use super::terms::{Carrier, Code, LIVE_STREAMS_MAX, StreamError};
 
 /// One peer over one connection, after both `Hello`s.
 #[derive(Debug)]
@@ -119,6 +119,11 @@ impl Peer {
     /// A place for one more stream that goes on for long, if there is one.
     pub(crate) fn place_for_stream(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.live).try_acquire_owned().ok()
+    }
+
+    /// Places that are taken.
+    pub(crate) fn held_streams(&self) -> usize {
+        LIVE_STREAMS_MAX.saturating_sub(self.live.available_permits())
     }
 
     pub(crate) fn status(&self) -> PeerStatus {

@@ -74,7 +74,7 @@ impl Incoming {
                     Ok(Link::Close(end, why)) => self.closed(&mut reader, end, why).await,
                     Err(fault) => return self.fail(reader, fault).await,
                 },
-                Next::Came(Some(Err(fault))) => return self.fail(reader, self.session.named(fault)).await,
+                Next::Came(Some(Err(fault))) => return self.fail(reader, fault).await,
                 Next::Came(None) if self.chain.is_closed() => return,
                 Next::Came(None) => {
                     let fault = self.session.cancelled("the peer gave the stream up");
@@ -222,7 +222,7 @@ impl Incoming {
     }
 
     async fn fail(&self, reader: Option<Reader>, fault: Fault) {
-        let fault = fault.with_exchange(self.chain.exchange());
+        let fault = self.session.named(fault).with_exchange(self.chain.exchange());
         tracing::info!(exchange = %self.chain.exchange(), code = %fault.code, "a stream ended before its end");
         // Before the reader hears of it: what a service makes of a broken request is not why the stream ended.
         self.session.end(fault.clone());

@@ -51,6 +51,7 @@ impl Outgoing {
         let (end, why) = match end {
             Ok(end) => (end, None),
             Err(fault) => {
+                let fault = self.session.named(fault);
                 let (end, code) = (AnswerEnd::of_fault(&fault), fault.code);
                 self.session.end(fault);
                 (end, Some(code))

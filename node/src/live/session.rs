@@ -1,8 +1,8 @@
 //! What ends a stream: its halves end together, for the first reason that comes.
 
 use std::future::pending;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use peabiru_proto::entry::{Reached, SideEffects, Verdict};
@@ -15,8 +15,17 @@ use crate::exchange::Arrived;
 use crate::guard::refusal::Refusal;
 use crate::guard::stream::{Chain, Link, Sent};
 
+/// All streams of a node.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    /// Longest time in which no batch passes either way.
+    idle: Duration,
+    open: AtomicUsize,
+}
+
 /// One stream on one node.
 pub(crate) struct Session {
+    of: Arc<Sessions>,
     place: Place,
     /// What the caller is told if the peer is lost.
     lost: FaultCode,
@@ -45,24 +54,38 @@ struct Ways {
     taken: Option<Reached>,
 }
 
+impl Sessions {
+    /// None; each ends when nothing passed for so long.
+    pub(crate) fn new(idle: Duration) -> Arc<Self> {
+        Arc::new(Self { idle, open: AtomicUsize::new(0) })
+    }
+
+    /// How many go on.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+}
+
 impl Session {
     /// Of the node that asks. `life`: how long it may last, if anybody says.
-    pub(crate) fn of_caller(life: Option<Duration>, side_effects: SideEffects) -> Self {
+    pub(crate) fn of_caller(of: &Arc<Sessions>, life: Option<Duration>, side_effects: SideEffects) -> Self {
         let lost = match side_effects {
             SideEffects::Present => FaultCode::ExchangeOutcomeUnknown,
             SideEffects::None => FaultCode::NodeUnreachable,
         };
-        Self::new(Place::ConsumerNode, life, lost)
+        Self::new(of, Place::ConsumerNode, life, lost)
     }
 
     /// Of the node that answers.
-    pub(crate) fn of_service(life: Option<Duration>) -> Self {
-        Self::new(Place::ProviderNode, life, FaultCode::NodeUnreachable)
+    pub(crate) fn of_service(of: &Arc<Sessions>, life: Option<Duration>) -> Self {
+        Self::new(of, Place::ProviderNode, life, FaultCode::NodeUnreachable)
     }
 
-    fn new(place: Place, life: Option<Duration>, lost: FaultCode) -> Self {
+    fn new(of: &Arc<Sessions>, place: Place, life: Option<Duration>, lost: FaultCode) -> Self {
         let now = Instant::now();
+        of.open.fetch_add(1, Ordering::AcqRel);
         Self {
+            of: Arc::clone(of),
             place,
             lost,
             over: CancellationToken::new(),
@@ -190,9 +213,16 @@ impl Session {
         self.place == Place::ConsumerNode && self.had_said_all.load(Ordering::Acquire)
     }
 
-    /// A fault of the link, as the caller is told: after the loss of the peer nobody knows what the service did.
+    /// A fault, as the caller is told: once a stream goes on, what this node itself cannot do any more says as little as the
+    /// loss of the peer of what the service did.
     pub(crate) fn named(&self, fault: Fault) -> Fault {
-        if fault.code == FaultCode::NodeUnreachable { Fault { code: self.lost, ..fault } } else { fault }
+        let is_own = fault.place == Place::ConsumerNode
+            && self.lost == FaultCode::ExchangeOutcomeUnknown
+            && matches!(fault.code, FaultCode::NodeDiskFull | FaultCode::NodeDraining);
+        if is_own || fault.code == FaultCode::NodeUnreachable {
+            return Fault { code: self.lost, ..fault };
+        }
+        fault
     }
 
     /// A fault of whoever gave the stream up.
@@ -213,28 +243,34 @@ impl Session {
                 Err(fault) => break fault,
             }
         };
-        self.end(fault);
+        self.end(self.named(fault));
         pending::<()>().await;
     }
 
     /// When to look again, or why the stream ends.
     fn look(&self, now: Instant) -> Result<Instant, Fault> {
         let passed_at = *self.passed_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle_at = passed_at + STREAM_IDLE_MAX;
+        let idle_at = passed_at + self.of.idle;
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             let what = "the time of the stream is over";
             return Err(Fault::new(FaultCode::ExchangeDeadline, self.place, what));
         }
         if now >= idle_at {
-            let what = format!("nothing passed for {} s", STREAM_IDLE_MAX.as_secs());
+            let what = format!("nothing passed for {} ms", self.of.idle.as_millis());
             return Err(Fault::new(FaultCode::StreamIdle, self.place, what));
         }
         Ok(self.deadline.map_or(idle_at, |deadline| deadline.min(idle_at)))
     }
 }
 
-/// Longest time in which no batch passes either way.
-const STREAM_IDLE_MAX: Duration = Duration::from_secs(5 * 60);
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.of.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// `Sessions::idle`, if nobody says otherwise.
+pub(crate) const STREAM_IDLE_MAX: Duration = Duration::from_secs(5 * 60);
 /// What must stay free of the disk for others, beyond what the ledger itself keeps free.
 const STREAM_FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
 /// What an entry of a stream takes of the disk beside its payload: a commit record of its own, if nothing else is committed with
@@ -249,13 +285,19 @@ pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(5);
 mod tests {
     use super::*;
 
+    fn sessions() -> Arc<Sessions> {
+        Sessions::new(STREAM_IDLE_MAX)
+    }
+
     fn code(looked: Result<Instant, Fault>) -> Option<FaultCode> {
         looked.err().map(|fault| fault.code)
     }
 
     #[test]
     fn silence_ends_a_stream_and_whatever_passes_begins_the_wait_anew() {
-        let session = Session::of_caller(None, SideEffects::None);
+        let all = sessions();
+        let session = Session::of_caller(&all, None, SideEffects::None);
+        assert_eq!(all.open(), 1);
         let begun = *session.passed_at.lock().unwrap();
         let moment = Duration::from_millis(1);
         assert_eq!(session.look(begun + STREAM_IDLE_MAX - moment), Ok(begun + STREAM_IDLE_MAX));
@@ -263,12 +305,14 @@ mod tests {
         let passed = begun + STREAM_IDLE_MAX - moment;
         *session.passed_at.lock().unwrap() = passed;
         assert_eq!(session.look(begun + STREAM_IDLE_MAX), Ok(passed + STREAM_IDLE_MAX));
+        drop(session);
+        assert_eq!(all.open(), 0);
     }
 
     #[test]
     fn a_deadline_ends_a_stream_in_which_something_passes() {
         let life = STREAM_IDLE_MAX * 2;
-        let session = Session::of_service(Some(life));
+        let session = Session::of_service(&sessions(), Some(life));
         let deadline = session.deadline.unwrap();
         *session.passed_at.lock().unwrap() = deadline;
         assert_eq!(session.look(deadline - Duration::from_millis(1)), Ok(deadline));
@@ -277,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_sends_on_after_the_answer_keeps_no_stream_going() {
-        let session = Session::of_service(None);
+        let session = Session::of_service(&sessions(), None);
         let past = Instant::now() - Duration::from_millis(1);
         let passed_at = || *session.passed_at.lock().unwrap();
         *session.passed_at.lock().unwrap() = past;
@@ -293,16 +337,27 @@ mod tests {
 
     #[test]
     fn what_comes_after_a_right_has_ended_is_refused() {
-        let session = Session::of_service(None);
+        let session = Session::of_service(&sessions(), None);
         session.end(session.cancelled("somebody had enough"));
         assert_eq!(session.verdict(), Verdict::Accepted);
         session.revoke(Fault::new(FaultCode::AccessNoGrant, Place::ProviderNode, "no grant"));
         assert_eq!(session.verdict(), Verdict::Refused);
     }
 
+    #[test]
+    fn what_a_caller_is_told_of_a_write_never_says_that_nothing_was_done() {
+        let full = |place| Fault::new(FaultCode::NodeDiskFull, place, "no space");
+        let write = Session::of_caller(&sessions(), None, SideEffects::Present);
+        let read = Session::of_caller(&sessions(), None, SideEffects::None);
+        assert_eq!(write.named(full(Place::ConsumerNode)).code, FaultCode::ExchangeOutcomeUnknown);
+        assert_eq!(read.named(full(Place::ConsumerNode)).code, FaultCode::NodeDiskFull);
+        // The provider's own word.
+        assert_eq!(write.named(full(Place::ProviderNode)).code, FaultCode::NodeDiskFull);
+    }
+
     #[tokio::test]
     async fn a_stop_is_heard_whoever_reads() {
-        let (session, stopping) = (Session::of_service(None), CancellationToken::new());
+        let (session, stopping) = (Session::of_service(&sessions(), None), CancellationToken::new());
         stopping.cancel();
         let ended = tokio::select! {
             () = session.watch(&stopping) => None,

@@ -71,7 +71,8 @@ impl Provider {
         let life = authorised.life();
         let invocation = authorised.invocation(self.core.clock.now(), self.service_timeout);
         authorised.shed();
-        let (authorised, session) = (Arc::new(authorised), Arc::new(Session::of_service(life)));
+        let (authorised, session) =
+            (Arc::new(authorised), Arc::new(Session::of_service(&self.core.sessions, life)));
         let (out, departures) = mpsc::channel(BATCHES_IN_FLIGHT);
         let (reader, messages) = mpsc::channel(ARRIVED_QUEUED);
         let chain = Chain::of(authorised.verified().arrived(), StreamDirection::Request);

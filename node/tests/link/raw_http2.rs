@@ -9,6 +9,8 @@ use h2::{RecvStream, SendStream};
 use http::Request;
 use peabiru_certs::peer::{LINK_ALPN_HTTP2, link_client};
 use peabiru_ledger::checkpoint::SignedCheckpoint;
+use peabiru_ledger::position::TreeSize;
+use peabiru_ledger::proof::ConsistencyProof;
 use peabiru_node::link::frame::{self, Decoder};
 use peabiru_node::link::hello::Hello;
 use peabiru_proto::id::NodeId;
@@ -55,8 +57,16 @@ impl RawHttp2 {
 
     /// Announces a first checkpoint.
     pub(crate) fn update(&mut self, head: &SignedCheckpoint) {
-        let checkpoint = Bytes::copy_from_slice(head.note().as_bytes());
-        let update = CheckpointUpdate { checkpoint, ..CheckpointUpdate::default() };
+        self.extend(head, TreeSize::EMPTY, &ConsistencyProof::default());
+    }
+
+    /// Announces a checkpoint after one of this size.
+    pub(crate) fn extend(&mut self, head: &SignedCheckpoint, from: TreeSize, proof: &ConsistencyProof) {
+        let update = CheckpointUpdate {
+            checkpoint: Bytes::copy_from_slice(head.note().as_bytes()),
+            from_size: from.entries(),
+            consistency: proof.to_bytes().into(),
+        };
         self.control.send_data(frame::encode(Frame::Checkpoint(update)), false).unwrap();
     }
 
