@@ -150,7 +150,9 @@ impl Sentence {
                     figures.iter().map(|it| show(Cited::Number(it))).collect::<Vec<_>>().join(" / ")
                 }
                 Shown::Names(names) => {
-                    let said = names.iter().map(|[es, en]| show(Cited::Name(language.of_both(es, en))));
+                    let said = names
+                        .iter()
+                        .map(|[es, en]| show(Cited::Name(language.of_both(es.as_str(), en.as_str()))));
                     language.list(&said.collect::<Vec<_>>())
                 }
                 Shown::Count(count) => language.number(*count),
