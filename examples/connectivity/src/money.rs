@@ -26,6 +26,9 @@ pub enum NoMoney {
     /// Two programmes that are the wrong way round, or cost nothing.
     #[error("the low unit cost is nothing, or above the high one")]
     Range,
+    /// More for one place than is believed.
+    #[error("programme {0} costs more than {COST_MAX} guaraníes for each place")]
+    TooDear(String),
 }
 
 impl UnitCost {
@@ -42,6 +45,9 @@ impl UnitCost {
             let cost =
                 amount.value().checked_add(places.saturating_sub(1)).and_then(|it| it.checked_div(places));
             let cost = cost.ok_or_else(|| NoMoney::NoAmount(id.to_owned()))?;
+            if cost > COST_MAX {
+                return Err(NoMoney::TooDear(id.to_owned()));
+            }
             Ok(amount.map(|_| cost))
         };
         let (low, high) = (each(&settings.cost.low)?, each(&settings.cost.high)?);
@@ -105,6 +111,8 @@ fn programme<'a>(rows: &'a Accepted, id: &str) -> Result<&'a Figure<Programme>, 
 
 /// Largest amount that is believed: a thousand times the country's yearly product. Sums over 30 years fit 64 bits.
 const AMOUNT_MAX: u64 = 400_000_000_000_000_000;
+/// Largest unit cost that is believed. Ten million places at this price fit 64 bits.
+const COST_MAX: u64 = 1_000_000_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -148,5 +156,7 @@ mod tests {
         assert_eq!(none, Err(NoMoney::NoProgramme("P02".to_owned())));
         assert_eq!(UnitCost::of(&rows(5, "EUR"), &settings), Err(NoMoney::NoAmount("P02".to_owned())));
         assert_eq!(UnitCost::of(&rows(0, "PYG"), &settings), Err(NoMoney::Range));
+        let dear = i64::try_from(AMOUNT_MAX).unwrap();
+        assert_eq!(UnitCost::of(&rows(dear, "PYG"), &settings), Err(NoMoney::TooDear("P02".to_owned())));
     }
 }

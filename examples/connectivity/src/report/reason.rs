@@ -26,6 +26,13 @@ pub(super) fn no_plan(reason: &NoMoney) -> Sentence {
             ),
             Some(id),
         ),
+        NoMoney::TooDear(id) => (
+            text(
+                "Sin plan de inversión: el programa {0} cuesta por lugar más de lo que se puede creer.",
+                "No plan in money: programme {0} costs more for each place than can be believed.",
+            ),
+            Some(id),
+        ),
         NoMoney::Range => (
             text(
                 "Sin plan de inversión: el costo unitario bajo es cero o mayor que el alto.",
