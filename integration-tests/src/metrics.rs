@@ -48,7 +48,8 @@ async fn text(page: SocketAddr) -> String {
 
 fn value(answer: &str, name: &str) -> u64 {
     let line = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {name} in {answer}")).parse().unwrap()
+    assert!(line.is_some(), "no {name} in {answer}");
+    line.unwrap().parse().unwrap()
 }
 
 /// All that an exchange takes of a node while it goes on.

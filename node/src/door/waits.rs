@@ -74,7 +74,7 @@ impl Limit {
 
     /// Says that it ended a connection.
     pub(super) fn note(self) {
-        tracing::info!(limit = self.as_str(), "a connection at the door was ended");
+        tracing::debug!(limit = self.as_str(), "a connection at the door was ended");
         metrics::counter!(CONNECTIONS_ENDED, "limit" => self.as_str()).increment(1);
     }
 }
