@@ -44,7 +44,7 @@ const RUN: &[(&str, &str, &str)] = &[
     (
         "evidence figure",
         r#"exchange=$(peabiru evidence verify evidence --trust anchor.toml | sed -n 's/^  exchange *//p')
-        printf '{"gap": {"country": {"girls": {"value": 1, "from": 0}}}, "provenance": [["%s"]]}' "$exchange" > roadmap.json"#,
+        printf '{"gap": {"country": {"girls": {"value": 1, "from": 0, "rows": 0}}}, "provenance": [["%s"]]}' "$exchange" > roadmap.json"#,
         "",
     ),
     ("globalconf show", "", ""),
